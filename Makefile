@@ -1,0 +1,48 @@
+# Two commands do everything: `make demo` and `make test`. Each sets up what it needs in .venv.
+# Another Python: make demo PYTHON=python3.12
+
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell $(name) -c "import sys; sys.exit(sys.version_info < (3, 11))" 2>/dev/null && command -v $(name))))
+BIN := .venv/bin
+DEMO := demo/project_battery
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint clean
+
+help:
+	@echo "make demo    generate a project and rehearse its whole pipeline on this machine"
+	@echo "make test    run every check: ruff, mypy, pytest"
+	@echo "make lint    run ruff and mypy only"
+	@echo "make clean   remove what these made, .venv included"
+
+demo: .venv/.runtime
+	@rm -rf $(DEMO)
+	@mkdir -p demo
+	@$(BIN)/batcat new --no-input --output-dir demo project_name=battery
+	@$(BIN)/batcat rehearse $(DEMO)
+
+test: lint
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+lint: .venv/.dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv demo
+
+.venv/.runtime: pyproject.toml
+	$(call setup,deploy,rehearse)
+
+.venv/.dev: pyproject.toml
+	$(call setup,dev)
+	@touch .venv/.runtime
+
+comma := ,
+define setup
+	@test -n "$(PYTHON)" || { echo "BatCat needs Python 3.11 or later; name one: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12"; exit 1; }
+	@echo "Setting up .venv with $$("$(PYTHON)" --version): two minutes, and only once."
+	@test -x $(BIN)/python || "$(PYTHON)" -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$(1)$(if $(2),$(comma)$(2))]"
+	@touch $@
+endef

@@ -1,0 +1,257 @@
+"""The `batcat` command: make a project, rehearse it, keep an embedded AWS at hand.
+
+Exit codes: 0 done, 2 the user's mistake (one clear message), 1 anything else; ``--debug`` shows the
+traceback. Everything that takes longer than a second says what it is doing: a spinner on a
+terminal, plain lines elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from batcat_runtime import __version__
+from batcat_runtime.errors import BatcatError, ConfigError, UserError
+
+app = typer.Typer(
+    name="batcat",
+    help="Nightly batch pipelines on AWS for data scientists, rehearsed on a laptop first.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+local = typer.Typer(
+    help="Keep an embedded AWS at hand.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(local, name="local")
+
+_out = Console(highlight=False, soft_wrap=True)
+_err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+# typer brings a click of its own along, under a private name; this is its base of usage errors.
+_UsageError: Any = typer.BadParameter.__bases__[0]
+
+Folder = Annotated[
+    Path, typer.Argument(help="The project's folder.", exists=False, show_default=False)
+]
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+) -> None:
+    """Read the options that stand before the command."""
+    if version:
+        typer.echo(f"batcat {__version__}")
+        raise typer.Exit
+    if debug:
+        os.environ["BATCAT_DEBUG"] = "1"
+
+
+@app.command()
+def new(
+    answers: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME=VALUE",
+            help="Answers given here, such as project_name=battery region=us-east-1.",
+        ),
+    ] = None,
+    no_input: Annotated[
+        bool, typer.Option("--no-input", help="Ask nothing; take the defaults for the rest.")
+    ] = False,
+    output_dir: Annotated[
+        Path, typer.Option("--output-dir", "-o", help="Where the project's folder is made.")
+    ] = Path(),
+) -> None:
+    """Make a new project from the template."""
+    from batcat_runtime.project import new_project
+
+    new_project(_pairs(answers or []), no_input=no_input, output_dir=output_dir)
+
+
+@app.command()
+def rehearse(
+    folder: Folder = Path(),
+    purpose: Annotated[
+        str | None, typer.Option(help="Which pipeline; needed when there are several.")
+    ] = None,
+    fire_at: Annotated[
+        str | None,
+        typer.Option("--at", help="Local time at which the schedule fires, 2022-01-08T02:00."),
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option(min=1, help="Seconds that the execution may take.")
+    ] = 900.0,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="Where the report goes.  [default: report/rehearsal-<purpose>.html]"),
+    ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Print every line as it comes.")
+    ] = False,
+) -> None:
+    """Rehearse a project on this machine.
+
+    Its whole deployment is carried out against an embedded AWS: no account, no Docker, no network.
+    Exit code 0: the pipeline succeeded. 1: it failed, and the report says where.
+    """
+    from batcat_runtime.config import find_project
+
+    project = find_project(folder)
+    _need("moto", "rehearse")
+    from batcat_runtime.rehearsal.rehearse import rehearse as run
+    from batcat_runtime.rehearsal.report import write_report
+    from batcat_runtime.rehearsal.summary import print_summary
+
+    with _progress(verbose) as progress:
+        record = run(project, purpose, fire_at=fire_at, timeout=timeout, progress=progress)
+        progress("writing the report")
+        path = report or project / "report" / f"rehearsal-{record.purpose}.html"
+        write_report(record, path)
+    print_summary(record, path, Console(highlight=False))
+    if record.status == "failed":
+        raise typer.Exit(1)
+
+
+@app.command()
+def roles(folder: Folder = Path()) -> None:
+    """Write the roles' policies as JSON.
+
+    They go to deploy/iam/, one file a role, for an administrator to read.
+    """
+    from batcat_runtime.config import find_project, get_config
+    from batcat_runtime.deploy.roles import write_policies
+    from batcat_runtime.deploy.session import account_of
+
+    project = find_project(folder)
+    config = get_config(project)
+    for path in write_policies(config, project / "deploy" / "iam", account_of(config)):
+        typer.echo(path.relative_to(project))
+
+
+@local.command()
+def up(
+    region: Annotated[str, typer.Option(help="The AWS region it pretends to be.")] = "us-east-1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Its port on 127.0.0.1; 0 takes a free one.")
+    ] = 0,
+) -> None:
+    """Start an embedded AWS that stays."""
+    _need("moto", "rehearse")
+    from batcat_runtime.rehearsal import local_status, local_up
+
+    there = local_status()
+    if there is not None:
+        raise UserError(
+            f"An embedded AWS for {there.region} runs already, at {there.endpoint_url}.",
+            fix='Use it with `eval "$(batcat local env)"`, or stop it with `batcat local down`.',
+        )
+    with _progress(verbose=False) as progress:
+        progress(f"starting an embedded AWS for {region}")
+        running = local_up(region=region, port=port)
+    typer.echo(f"An embedded AWS for {running.region} listens on {running.endpoint_url}")
+    typer.echo('In another terminal:  eval "$(batcat local env)"   then e.g.  aws s3 ls')
+    typer.echo("Stop it with:         batcat local down")
+
+
+@local.command()
+def env() -> None:
+    """Print what points a terminal at it."""
+    from batcat_runtime.rehearsal import local_status
+
+    running = local_status()
+    if running is None:
+        raise UserError("No embedded AWS is running.", fix="Start one with `batcat local up`.")
+    for name, value in sorted(running.environment().items()):
+        typer.echo(f"export {name}={shlex.quote(value)}")
+    typer.echo("unset AWS_PROFILE")
+
+
+@local.command()
+def down() -> None:
+    """Stop it; all that it holds is gone."""
+    from batcat_runtime.rehearsal import local_down
+
+    typer.echo("Stopped." if local_down() else "No embedded AWS was running.")
+
+
+def _pairs(answers: list[str]) -> dict[str, str]:
+    pairs = {}
+    for answer in answers:
+        name, equals, value = answer.partition("=")
+        if not equals:
+            raise UserError(
+                f"{answer!r} is no answer.", fix="Write it as name=value: project_name=battery"
+            )
+        pairs[name.strip()] = value
+    return pairs
+
+
+def _need(module: str, extra: str) -> None:
+    from importlib.util import find_spec
+
+    if find_spec(module) is None:
+        raise ConfigError(
+            f"This needs the package {module}, which is not installed.",
+            fix=f"Install batcat-runtime with its [{extra}] extra; a project's requirements.txt "
+            "names it.",
+        )
+
+
+@contextlib.contextmanager
+def _progress(verbose: bool) -> Iterator[Callable[[str], None]]:
+    """Yield a function that shows a line: as a spinner on a terminal, as itself elsewhere."""
+    if verbose or not _err.is_terminal:
+        yield lambda line: _err.print(escape(line))
+        return
+    with _err.status("") as status:
+        yield lambda line: status.update(escape(line[: _err.width - 4]))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run the command line; return its exit code."""
+    try:
+        result: Any = app(args=arguments, prog_name="batcat", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except typer.Abort:
+        return 130
+    except _UsageError as error:
+        error.show()
+        return 2
+    except KeyboardInterrupt:
+        _err.print("\nStopped. Nothing is left running.")
+        return 130
+    except BatcatError as error:
+        if os.environ.get("BATCAT_DEBUG"):
+            raise
+        _err.print(f"Error: {escape(str(error))}")
+        return error.exit_code
+    except Exception as error:
+        if os.environ.get("BATCAT_DEBUG"):
+            raise
+        _err.print(
+            f"Error: {type(error).__name__}: {escape(str(error))}\n"
+            "  Fix: This is not your mistake. Run it again with `batcat --debug ...` and report it."
+        )
+        return 1

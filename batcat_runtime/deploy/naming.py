@@ -1,0 +1,164 @@
+"""Every AWS name and ARN of a project, derived once and checked against the service's own rule.
+
+A project is called what people call it; AWS services each allow something else. `Names` takes the
+project, the purpose and the region, lowers and hyphenates them, shortens what is too long and adds
+a hash so that two long names never meet. Nothing else in BatCat writes an AWS name or ``arn:`` by
+hand.
+
+Limits: botocore's service models (ECR ``RepositoryName``, SageMaker ``ProcessingJobName``, Lambda
+``FunctionName``, IAM ``roleNameType``, EventBridge Scheduler ``Name``), and the Step Functions
+developer guide for state machines (80).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from dataclasses import dataclass
+
+from batcat_runtime.config import Config, partition_of
+from batcat_runtime.errors import NamingError
+
+_HASH_LENGTH = 8
+
+
+def slug(text: str) -> str:
+    """Return `text` in lower case, with everything but ASCII letters and digits as single hyphens.
+
+    Accents are dropped. Raises `NamingError` when nothing is left.
+
+    Examples
+    --------
+    >>> slug("2022-RnD-battery")
+    '2022-rnd-battery'
+    """
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    name = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
+    if not name:
+        raise NamingError(
+            f"No AWS name can be made of {text!r}: it has no Latin letter or digit.",
+            fix="Set `project` in script/config.json to one, e.g. 'battery'; keep `title`.",
+        )
+    return name
+
+
+def shorten(name: str, limit: int) -> str:
+    """Return `name` if it has at most `limit` characters, else its start and a hash of the whole.
+
+    Examples
+    --------
+    >>> shorten("a" * 30, 20)
+    'aaaaaaaaaaa-3a54fc0c'
+    """
+    if len(name) <= limit:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:_HASH_LENGTH]
+    return f"{name[: limit - _HASH_LENGTH - 1].rstrip('-')}-{digest}"
+
+
+@dataclass(frozen=True)
+class Names:
+    """The AWS names of one purpose of a project in one region.
+
+    Parameters
+    ----------
+    project, purpose : str
+        As in the configuration.
+    region : str
+        The AWS region. Role names carry it, since IAM is global within an account.
+    """
+
+    project: str
+    purpose: str
+    region: str
+
+    @classmethod
+    def of(cls, config: Config, purpose: str | None = None) -> Names:
+        """Return the names for a purpose of a configuration."""
+        return cls(config.project, config.purpose_name(purpose), config.region)
+
+    @property
+    def partition(self) -> str:
+        """``aws``, ``aws-cn`` or ``aws-us-gov``."""
+        return partition_of(self.region)
+
+    @property
+    def _stem(self) -> str:
+        return f"{slug(self.project)}-{slug(self.purpose)}"
+
+    @property
+    def repository(self) -> str:
+        """The ECR repository of the project: 2 to 256 lower-case characters."""
+        name = shorten(slug(self.project), 256)
+        return name if len(name) > 1 else f"{name}-image"
+
+    @property
+    def state_machine(self) -> str:
+        """The state machine: at most 80 characters."""
+        return shorten(self._stem, 80)
+
+    @property
+    def function(self) -> str:
+        """The Lambda function that starts the workflow: at most 64 characters."""
+        return shorten(f"{self._stem}-trigger", 64)
+
+    @property
+    def schedule(self) -> str:
+        """The EventBridge schedule: at most 64 characters."""
+        return shorten(f"{self._stem}-schedule", 64)
+
+    def role(self, use: str) -> str:
+        """Return the role for `use`: workflow, job, trigger or schedule; at most 64 characters."""
+        return shorten(f"{self._stem}-{use}-{self.region}", 64)
+
+    @property
+    def project_stack(self) -> str:
+        """The CloudFormation stack that all purposes share: at most 128 characters."""
+        return shorten(f"batcat-{slug(self.project)}", 128)
+
+    @property
+    def workflow_stack(self) -> str:
+        """The stack of the roles, the log group and the state machine."""
+        return shorten(f"batcat-{self._stem}-workflow", 128)
+
+    @property
+    def trigger_stack(self) -> str:
+        """The stack of the Lambda function and its schedule."""
+        return shorten(f"batcat-{self._stem}-trigger", 128)
+
+    @property
+    def workflow_log_group(self) -> str:
+        """The log group of the state machine.
+
+        Under ``/aws/vendedlogs/`` because the resource policy that lets Step Functions write has a
+        size limit, and that prefix needs one statement only.
+        """
+        return f"/aws/vendedlogs/states/{self.state_machine}"
+
+    @property
+    def function_log_group(self) -> str:
+        """The log group that Lambda writes to."""
+        return f"/aws/lambda/{self.function}"
+
+    def job_prefix(self, step: str) -> str:
+        """Return the start of a step's processing-job names.
+
+        A job name has at most 63 characters: this prefix (24), a hyphen, the attempt (1 digit), a
+        hyphen and a UUID (36).
+        """
+        return shorten(f"{slug(self.purpose)}-{slug(step)}" if step != self.purpose else step, 24)
+
+    @property
+    def result_prefix(self) -> str:
+        """The key prefix of the purpose's results in the result bucket."""
+        return f"{slug(self.project)}/{slug(self.purpose)}"
+
+    def work_prefix(self, step: str) -> str:
+        """Return the key prefix of what a step that is not the last hands on."""
+        return f"{slug(self.project)}/_work/{slug(self.purpose)}/{step}"
+
+    def arn(self, service: str, resource: str, account: str, *, region: str | None = None) -> str:
+        """Return an ARN in this partition; `region` may be ``""`` for global services."""
+        place = self.region if region is None else region
+        return f"arn:{self.partition}:{service}:{place}:{account}:{resource}"

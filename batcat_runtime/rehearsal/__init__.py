@@ -1,0 +1,42 @@
+"""The rehearsal: a project deployed and run on an AWS that lives on this machine.
+
+`EmbeddedAWS` is the machine; what runs on it is in the modules beside it. Only the command line
+and tests import this package: deployed code does not know that it is being rehearsed. Names are
+resolved on first use (PEP 562), because the stand-in for docker starts a process a command.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .embedded import ACCOUNT_ID, EmbeddedAWS
+    from .environment import client_environment
+    from .local import LocalAWS, local_down, local_status, local_up
+
+_HOME = {
+    "ACCOUNT_ID": "embedded",
+    "EmbeddedAWS": "embedded",
+    "LocalAWS": "local",
+    "client_environment": "environment",
+    "local_down": "local",
+    "local_status": "local",
+    "local_up": "local",
+}
+
+__all__ = [
+    "ACCOUNT_ID",
+    "EmbeddedAWS",
+    "LocalAWS",
+    "client_environment",
+    "local_down",
+    "local_status",
+    "local_up",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

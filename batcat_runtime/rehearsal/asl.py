@@ -1,0 +1,299 @@
+"""A static check of Amazon States Language, as Step Functions makes it when a definition is stored.
+
+moto's interpreter finds a missing state or an unknown parameter when the execution gets there, or
+never. AWS refuses the definition. `definition_errors` walks the definition once, as data, and
+reports what AWS would: missing targets, unreachable states, fields that a state type does not have,
+malformed paths, catchers and retriers, and the parameters of the SageMaker integration.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+_COMMON = {"Type", "Comment", "InputPath", "OutputPath", "QueryLanguage", "Assign", "Output"}
+_FLOW = {"Next", "End"}
+_PARAMETERS = {"Parameters", "Arguments", "ResultSelector", "ResultPath"}
+_ERRORS = {"Retry", "Catch"}
+_FIELDS = {
+    "Task": _COMMON
+    | _FLOW
+    | _PARAMETERS
+    | _ERRORS
+    | {"Resource", "TimeoutSeconds", "TimeoutSecondsPath", "HeartbeatSeconds"}
+    | {"HeartbeatSecondsPath", "Credentials"},
+    "Pass": _COMMON | _FLOW | {"Result", "ResultPath", "Parameters"},
+    "Wait": _COMMON | _FLOW | {"Seconds", "Timestamp", "SecondsPath", "TimestampPath"},
+    "Choice": _COMMON | {"Choices", "Default"},
+    "Succeed": _COMMON,
+    "Fail": {"Type", "Comment", "QueryLanguage", "Error", "Cause", "ErrorPath", "CausePath"},
+    "Parallel": _COMMON | _FLOW | _PARAMETERS | _ERRORS | {"Branches"},
+    "Map": _COMMON
+    | _FLOW
+    | _PARAMETERS
+    | _ERRORS
+    | {"ItemProcessor", "Iterator", "ItemsPath", "Items", "ItemSelector", "ItemReader"}
+    | {"ItemBatcher", "ResultWriter", "MaxConcurrency", "MaxConcurrencyPath", "Label"}
+    | {"ToleratedFailurePercentage", "ToleratedFailurePercentagePath"}
+    | {"ToleratedFailureCount", "ToleratedFailureCountPath"},
+}
+_TOP = {"Comment", "StartAt", "States", "Version", "TimeoutSeconds", "QueryLanguage"}
+_PROCESSOR = {"ProcessorConfig"}
+_PATH = re.compile(r"\$.*|States\.\w+\(.*\)", re.DOTALL)
+
+PROCESSING_JOB_PARAMETERS = frozenset(
+    [
+        "AppSpecification",
+        "Environment",
+        "ExperimentConfig",
+        "NetworkConfig",
+        "ProcessingInputs",
+        "ProcessingJobName",
+        "ProcessingOutputConfig",
+        "ProcessingResources",
+        "RoleArn",
+        "StoppingCondition",
+        "Tags",
+    ]
+)
+_PROCESSING_JOB_REQUIRED = (
+    "AppSpecification",
+    "ProcessingJobName",
+    "ProcessingResources",
+    "RoleArn",
+)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One reason to refuse a definition.
+
+    Attributes
+    ----------
+    code : str
+        AWS's code, such as ``MISSING_TRANSITION_TARGET``.
+    message : str
+        What is wrong.
+    location : str
+        A JSON pointer into the definition.
+    """
+
+    code: str
+    message: str
+    location: str
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message} at {self.location or '/'}"
+
+
+def definition_errors(definition: str, partition: str = "aws") -> list[Problem]:
+    """Check a state machine definition.
+
+    Parameters
+    ----------
+    definition : str
+        The definition as JSON.
+    partition : str
+        The partition that the resources must name.
+
+    Returns
+    -------
+    list of Problem
+        Empty when the definition is sound.
+    """
+    try:
+        machine = json.loads(definition)
+    except ValueError as error:
+        return [Problem("INVALID_JSON_DESCRIPTION", f"Invalid JSON: {error}", "")]
+    if not isinstance(machine, dict):
+        return [Problem("SCHEMA_VALIDATION_FAILED", "The definition is not an object", "")]
+    jsonata = machine.get("QueryLanguage") == "JSONata"
+    return list(_machine(machine, "", partition, jsonata=jsonata, allowed=_TOP))
+
+
+def _machine(
+    machine: dict[str, Any], where: str, partition: str, *, jsonata: bool, allowed: set[str]
+) -> Iterator[Problem]:
+    missing = [name for name in ("StartAt", "States") if name not in machine]
+    if missing:
+        yield _schema(f"These fields are required: [{', '.join(missing)}]", where)
+        return
+    for name in machine:
+        if name not in allowed:
+            yield _schema(f"Field '{name}' is not supported", f"{where}/{name}")
+    states = machine["States"]
+    if not isinstance(states, dict) or not states:
+        yield _schema("'States' must be an object with at least one state", f"{where}/States")
+        return
+    if machine["StartAt"] not in states:
+        yield _missing(machine["StartAt"], f"{where}/StartAt")
+    for name, state in states.items():
+        here = f"{where}/States/{name}"
+        if len(name) > 80:
+            yield _schema("State names must not be longer than 80 characters", here)
+        if not isinstance(state, dict) or state.get("Type") not in _FIELDS:
+            yield _schema(f"The state's Type must be one of {sorted(_FIELDS)}", here)
+            continue
+        yield from _state(state, here, states, partition, jsonata=jsonata)
+    yield from _unreachable(machine["StartAt"], states, where)
+
+
+def _state(
+    state: dict[str, Any], here: str, states: dict[str, Any], partition: str, *, jsonata: bool
+) -> Iterator[Problem]:
+    kind = state["Type"]
+    jsonata = state.get("QueryLanguage", "JSONata" if jsonata else "JSONPath") == "JSONata"
+    for field in state:
+        if field not in _FIELDS[kind]:
+            yield _schema(f"Field '{field}' is not supported", f"{here}/{field}")
+    if "Next" in _FIELDS[kind] and ("Next" in state) == ("End" in state):
+        yield _schema("Exactly one of the fields [Next, End] is required", here)
+    for target, location in _transitions(state, here):
+        if target not in states:
+            yield _missing(target, location)
+    if not jsonata:
+        for block in ("Parameters", "ResultSelector", "ItemSelector", "Assign"):
+            yield from _payload(state.get(block), f"{here}/{block}")
+    yield from _retriers(state, here)
+    yield from _KINDS[kind](state, here, partition, jsonata)
+
+
+def _task(state: dict[str, Any], here: str, partition: str, jsonata: bool) -> Iterator[Problem]:
+    resource = state.get("Resource")
+    if not isinstance(resource, str):
+        yield _schema("These fields are required: [Resource]", here)
+        return
+    if not resource.startswith(f"arn:{partition}:"):
+        yield _schema(
+            f"The resource provided {resource} is not recognized. The value is not a valid "
+            "resource ARN, or the resource is not available in this region.",
+            f"{here}/Resource",
+        )
+    if ":states:::sagemaker:createProcessingJob" in resource:
+        arguments = state.get("Arguments" if jsonata else "Parameters", {})
+        if not isinstance(arguments, dict):
+            return
+        given = {name.removesuffix(".$") for name in arguments}
+        for name in sorted(given - PROCESSING_JOB_PARAMETERS):
+            yield _schema(
+                f'The field "{name}" is not supported by Step Functions', f"{here}/Parameters"
+            )
+        for name in _PROCESSING_JOB_REQUIRED:
+            if name not in given:
+                yield _schema(
+                    f'The field "{name}" is required but was missing', f"{here}/Parameters"
+                )
+
+
+def _choice(state: dict[str, Any], here: str, _: str, __: bool) -> Iterator[Problem]:
+    choices = state.get("Choices")
+    if not isinstance(choices, list) or not choices:
+        yield _schema("A non-empty array is required for [Choices]", here)
+        return
+    for index, choice in enumerate(choices):
+        if "Next" not in choice:
+            yield _schema("These fields are required: [Next]", f"{here}/Choices[{index}]")
+
+
+def _parallel(state: dict[str, Any], here: str, partition: str, jsonata: bool) -> Iterator[Problem]:
+    branches = state.get("Branches")
+    if not isinstance(branches, list) or not branches:
+        yield _schema("A non-empty array is required for [Branches]", here)
+        return
+    for index, branch in enumerate(branches):
+        place = f"{here}/Branches[{index}]"
+        yield from _machine(branch, place, partition, jsonata=jsonata, allowed=_TOP)
+
+
+def _map(state: dict[str, Any], here: str, partition: str, jsonata: bool) -> Iterator[Problem]:
+    name = "ItemProcessor" if "ItemProcessor" in state else "Iterator"
+    inner = state.get(name)
+    if not isinstance(inner, dict):
+        yield _schema("These fields are required: [ItemProcessor]", here)
+        return
+    allowed = _TOP | _PROCESSOR
+    yield from _machine(inner, f"{here}/{name}", partition, jsonata=jsonata, allowed=allowed)
+
+
+def _nothing(*_: Any) -> Iterator[Problem]:
+    return iter(())
+
+
+_KINDS: dict[str, Any] = dict.fromkeys(_FIELDS, _nothing) | {
+    "Task": _task,
+    "Choice": _choice,
+    "Parallel": _parallel,
+    "Map": _map,
+}
+
+
+def _retriers(state: dict[str, Any], here: str) -> Iterator[Problem]:
+    for block in ("Retry", "Catch"):
+        handlers = state.get(block, [])
+        if not isinstance(handlers, list):
+            yield _schema(f"'{block}' must be an array", f"{here}/{block}")
+            continue
+        for index, handler in enumerate(handlers):
+            place = f"{here}/{block}[{index}]"
+            names = handler.get("ErrorEquals") if isinstance(handler, dict) else None
+            if not isinstance(names, list) or not names:
+                yield _schema("A non-empty array is required for [ErrorEquals]", place)
+            elif "States.ALL" in names and (len(names) > 1 or index < len(handlers) - 1):
+                yield _schema("States.ALL must appear alone, and in the last handler", place)
+            if block == "Catch" and isinstance(handler, dict) and "Next" not in handler:
+                yield _schema("These fields are required: [Next]", place)
+
+
+def _payload(value: Any, here: str) -> Iterator[Problem]:
+    """Check that every key that ends in ``.$`` holds a path or an intrinsic function."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not key.endswith(".$"):
+                yield from _payload(item, f"{here}/{key}")
+            elif not isinstance(item, str) or not _PATH.fullmatch(item):
+                yield _schema(
+                    f"The value for the field '{key}' must be a valid JSONPath or a valid "
+                    "intrinsic function call",
+                    f"{here}/{key}",
+                )
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _payload(item, f"{here}[{index}]")
+
+
+def _transitions(state: dict[str, Any], here: str) -> Iterator[tuple[str, str]]:
+    for field in ("Next", "Default"):
+        if isinstance(state.get(field), str):
+            yield state[field], f"{here}/{field}"
+    for block in ("Choices", "Catch"):
+        for index, item in enumerate(state.get(block) or []):
+            if isinstance(item, dict) and isinstance(item.get("Next"), str):
+                yield item["Next"], f"{here}/{block}[{index}]/Next"
+
+
+def _unreachable(start: str, states: dict[str, Any], where: str) -> Iterator[Problem]:
+    seen, waiting = set(), [start]
+    while waiting:
+        name = waiting.pop()
+        if name in seen or not isinstance(states.get(name), dict):
+            continue
+        seen.add(name)
+        waiting += [target for target, _ in _transitions(states[name], "")]
+    for name in states:
+        if name not in seen:
+            yield Problem(
+                "MISSING_TRANSITION_TARGET",
+                f'State "{name}" is not reachable.',
+                f"{where}/States/{name}",
+            )
+
+
+def _schema(message: str, where: str) -> Problem:
+    return Problem("SCHEMA_VALIDATION_FAILED", message, where)
+
+
+def _missing(target: Any, where: str) -> Problem:
+    return Problem("MISSING_TRANSITION_TARGET", f"Missing 'Next' target: {target}", where)

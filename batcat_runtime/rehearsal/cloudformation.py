@@ -1,0 +1,276 @@
+"""CloudFormation of the embedded AWS: its API over stacks, change sets and deployments.
+
+moto's own CloudFormation makes resources behind the services' backs: without validation, with
+`arn:aws:` in every partition, without rollback, and with empty outputs after a change set. This one
+calls the services as AWS does, works in the background, and keeps events and reasons.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from moto.core.utils import get_service_model
+from moto.utilities.utils import get_partition
+
+from .changesets import ChangeSets, parameter_rows
+from .clients import Clients
+from .operations import Operation, without_nones
+from .stacks import Stack
+from .stackstore import StackStore, invalid, parameters_of, refuse_busy, tags_of
+from .template import Template
+from .wire import Call, ServiceError
+
+
+class CloudFormation:
+    """CloudFormation in all regions of one embedded AWS.
+
+    Parameters
+    ----------
+    clients : Clients
+        To reach the services that the resources belong to.
+    """
+
+    def __init__(self, clients: Clients) -> None:
+        self._store = StackStore(clients)
+        self._change_sets = ChangeSets(self._store)
+        self.shut_down = self._store.shut_down
+
+    def operations(self) -> dict[tuple[str, str], Operation]:
+        """Return all operations of CloudFormation; those that are missing say so."""
+        mine: dict[str, Operation] = {
+            **self._change_sets.operations(),
+            "CreateStack": self.create_stack,
+            "UpdateStack": self.update_stack,
+            "DeleteStack": self.delete_stack,
+            "DescribeStacks": self.describe_stacks,
+            "ListStacks": self.list_stacks,
+            "DescribeStackEvents": self.describe_events,
+            "DescribeStackResources": self.describe_resources,
+            "DescribeStackResource": self.describe_resource,
+            "ListStackResources": self.list_resources,
+            "GetTemplate": self.get_template,
+            "GetTemplateSummary": self.get_template_summary,
+            "ValidateTemplate": self.validate_template,
+            "ListExports": self.list_exports,
+            "UpdateTerminationProtection": self.protect,
+        }
+        names = get_service_model("cloudformation").operation_names
+        return {("cloudformation", name): mine.get(name, _missing) for name in names}
+
+    def create_stack(self, call: Call) -> dict[str, Any]:
+        """Make a stack at once, without a change set."""
+        asked = call.params
+        template = self._store.template(call)
+        parameters = parameters_of(template, asked, {})
+        with self._store.lock:
+            if self._store.find(call.region, asked["StackName"]) is not None:
+                raise ServiceError(
+                    "AlreadyExistsException", f"Stack [{asked['StackName']}] already exists"
+                )
+            stack = Stack(asked["StackName"], call.region, get_partition(call.region))
+            self._store.stacks.append(stack)
+        self._store.settle(stack, asked)
+        stack.disable_rollback = bool(asked.get("DisableRollback"))
+        stack.protected = bool(asked.get("EnableTerminationProtection"))
+        on_failure = str(asked.get("OnFailure") or "ROLLBACK")
+        stack.status = "CREATE_IN_PROGRESS"
+        self._store.start(stack, lambda work: work.create(template, parameters, on_failure))
+        return {"StackId": stack.stack_id}
+
+    def update_stack(self, call: Call) -> dict[str, Any]:
+        """Move a stack to another template at once."""
+        asked = call.params
+        stack = self._store.stack(call, asked["StackName"])
+        refuse_busy(stack)
+        template = self._store.template(call, stack)
+        parameters = parameters_of(template, asked, stack.parameters)
+        tags = tags_of(asked, stack.tags)
+        if not self._store.differs(stack, template, parameters, tags):
+            raise invalid("No updates are to be performed.")
+        stack.status = "UPDATE_IN_PROGRESS"
+        self._store.start(stack, lambda work: work.update(template, parameters, tags))
+        return {"StackId": stack.stack_id}
+
+    def delete_stack(self, call: Call) -> dict[str, Any]:
+        """Remove a stack; one that does not exist is fine, as AWS sees it."""
+        stack = self._store.find(call.region, call.params["StackName"])
+        if stack is None:
+            return {}
+        if stack.protected:
+            raise invalid(
+                f"Stack [{stack.name}] cannot be deleted while TerminationProtection is enabled"
+            )
+        refuse_busy(stack, but="REVIEW_IN_PROGRESS")
+        self._change_sets.forget(stack)
+        stack.status = "DELETE_IN_PROGRESS"
+        self._store.start(stack, lambda work: work.delete())
+        return {}
+
+    def describe_stacks(self, call: Call) -> dict[str, Any]:
+        """Describe one stack, or all that have not been deleted."""
+        name = call.params.get("StackName")
+        if name:
+            return {"Stacks": [_description(self._store.stack(call, name, deleted=True))]}
+        return {
+            "Stacks": [_description(one) for one in self._store.all(call) if one.deleted is None]
+        }
+
+    def list_stacks(self, call: Call) -> dict[str, Any]:
+        """List stacks, deleted ones included."""
+        wanted = call.params.get("StackStatusFilter")
+        names = [
+            "StackId",
+            "StackName",
+            "CreationTime",
+            "LastUpdatedTime",
+            "DeletionTime",
+            "StackStatus",
+            "StackStatusReason",
+            "DriftInformation",
+        ]
+        rows = [_description(one) for one in reversed(list(self._store.all(call)))]
+        return {
+            "StackSummaries": [
+                {name: row[name] for name in names if name in row}
+                for row in rows
+                if not wanted or row["StackStatus"] in wanted
+            ]
+        }
+
+    def describe_events(self, call: Call) -> dict[str, Any]:
+        """List a stack's events, newest first."""
+        stack = self._store.stack(call, call.params["StackName"], deleted=True)
+        return {"StackEvents": stack.events[::-1]}
+
+    def describe_resources(self, call: Call) -> dict[str, Any]:
+        """Describe a stack's resources."""
+        stack = self._store.stack(call, call.params["StackName"], deleted=True)
+        only = call.params.get("LogicalResourceId")
+        rows = [_resource(stack, name) for name in stack.resources if only in (None, name)]
+        return {"StackResources": rows}
+
+    def describe_resource(self, call: Call) -> dict[str, Any]:
+        """Describe one resource of a stack."""
+        stack = self._store.stack(call, call.params["StackName"], deleted=True)
+        name = call.params["LogicalResourceId"]
+        if name not in stack.resources:
+            raise invalid(f"Resource {name} does not exist for stack {stack.name}")
+        row = _resource(stack, name)
+        return {"StackResourceDetail": row | {"LastUpdatedTimestamp": row["Timestamp"]}}
+
+    def list_resources(self, call: Call) -> dict[str, Any]:
+        """List a stack's resources."""
+        stack = self._store.stack(call, call.params["StackName"], deleted=True)
+        rows = (_resource(stack, name) for name in stack.resources)
+        return {
+            "StackResourceSummaries": [
+                row | {"LastUpdatedTimestamp": row["Timestamp"]} for row in rows
+            ]
+        }
+
+    def get_template(self, call: Call) -> dict[str, Any]:
+        """Return a stack's template as it was given."""
+        if call.params.get("ChangeSetName"):
+            return {"TemplateBody": self._change_sets.find(call).template.text}
+        stack = self._store.stack(call, call.params["StackName"], deleted=True)
+        return {"TemplateBody": stack.template.text, "StagesAvailable": ["Original", "Processed"]}
+
+    def get_template_summary(self, call: Call) -> dict[str, Any]:
+        """Say what a template declares."""
+        name = call.params.get("StackName")
+        template = self._store.stack(call, name).template if name else self._store.template(call)
+        return _summary(template) | {
+            "ResourceTypes": sorted({one["Type"] for one in template.resources.values()})
+        }
+
+    def validate_template(self, call: Call) -> dict[str, Any]:
+        """Check a template and say what it declares."""
+        return _summary(self._store.template(call))
+
+    def list_exports(self, call: Call) -> dict[str, Any]:
+        """List the region's exports."""
+        return {
+            "Exports": [
+                {
+                    "ExportingStackId": stack.stack_id,
+                    "Name": output["ExportName"],
+                    "Value": output["OutputValue"],
+                }
+                for stack in self._store.all(call)
+                for output in stack.outputs.values()
+                if "ExportName" in output
+            ]
+        }
+
+    def protect(self, call: Call) -> dict[str, Any]:
+        """Switch termination protection."""
+        stack = self._store.stack(call, call.params["StackName"])
+        stack.protected = bool(call.params["EnableTerminationProtection"])
+        return {"StackId": stack.stack_id}
+
+
+def _missing(call: Call) -> Any:
+    raise ServiceError(
+        "NotInEmbeddedAWS", f"The embedded AWS does not have cloudformation:{call.operation}.", 501
+    )
+
+
+def _description(stack: Stack) -> dict[str, Any]:
+    return without_nones(
+        {
+            "StackId": stack.stack_id,
+            "StackName": stack.name,
+            "ChangeSetId": stack.change_set_id,
+            "Description": stack.template.body.get("Description"),
+            "Parameters": parameter_rows(stack.template, stack.parameters),
+            "CreationTime": stack.created,
+            "LastUpdatedTime": stack.updated,
+            "DeletionTime": stack.deleted,
+            "StackStatus": stack.status,
+            "StackStatusReason": stack.reason,
+            "DisableRollback": stack.disable_rollback,
+            "NotificationARNs": stack.notification_arns,
+            "Capabilities": stack.capabilities,
+            "Outputs": list(stack.outputs.values()),
+            "RoleARN": stack.role_arn,
+            "Tags": [{"Key": key, "Value": value} for key, value in stack.tags.items()],
+            "EnableTerminationProtection": stack.protected,
+            "DriftInformation": {"StackDriftStatus": "NOT_CHECKED"},
+        }
+    )
+
+
+def _resource(stack: Stack, name: str) -> dict[str, Any]:
+    placed = stack.resources[name]
+    return {
+        "StackName": stack.name,
+        "StackId": stack.stack_id,
+        "LogicalResourceId": name,
+        "PhysicalResourceId": placed.physical_id,
+        "ResourceType": placed.type,
+        "Timestamp": placed.updated,
+        "ResourceStatus": placed.status,
+        "DriftInformation": {"StackResourceDriftStatus": "NOT_CHECKED"},
+    }
+
+
+def _summary(template: Template) -> dict[str, Any]:
+    parameters = [
+        without_nones(
+            {
+                "ParameterKey": key,
+                "DefaultValue": None if "Default" not in one else str(one["Default"]),
+                "NoEcho": bool(one.get("NoEcho")),
+                "Description": one.get("Description"),
+            }
+        )
+        for key, one in template.section("Parameters").items()
+    ]
+    iam = any(one["Type"].startswith("AWS::IAM::") for one in template.resources.values())
+    summary: dict[str, Any] = {"Parameters": parameters}
+    if template.body.get("Description"):
+        summary["Description"] = template.body["Description"]
+    if iam:
+        summary["Capabilities"] = ["CAPABILITY_NAMED_IAM"]
+        summary["CapabilitiesReason"] = "The template holds IAM resources."
+    return summary

@@ -1,0 +1,92 @@
+"""The environment that points every AWS client at the embedded AWS, and at nothing else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+# How moto is set up in the server process.
+MOTO_SETTINGS = {
+    "MOTO_ACCOUNT_ID": "123456789012",
+    "MOTO_DISABLE_GLOBAL_CORS": "1",
+    "MOTO_IAM_LOAD_MANAGED_POLICIES": "true",
+    # Buckets are in the path: a client that is given an IP address never puts them into the host.
+    "S3_IGNORE_SUBDOMAIN_BUCKETNAME": "1",
+}
+TOKEN_VARIABLE = "BATCAT_EMBEDDED_AWS_TOKEN"
+# Variables that would lead a client past the embedded AWS, or to somebody's real account.
+REMOVED = (
+    "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_ROLE_ARN",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_USE_FIPS_ENDPOINT",
+    "AWS_USE_DUALSTACK_ENDPOINT",
+    "AWS_CA_BUNDLE",
+    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+    "AWS_SECURITY_TOKEN",
+)
+
+
+def client_environment(endpoint_url: str, region: str, home: Path) -> dict[str, str]:
+    """Return the variables that a process needs to speak to the embedded AWS.
+
+    Parameters
+    ----------
+    endpoint_url : str
+        Where the embedded AWS listens.
+    region : str
+        The default region.
+    home : pathlib.Path
+        Its work directory; empty AWS configuration files are kept there.
+
+    Returns
+    -------
+    dict of str to str
+        No key of it may hold a real credential.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    for name in ("aws-config", "aws-credentials"):
+        (home / name).touch()
+    loopback = "127.0.0.1,localhost,::1"
+    return {
+        "AWS_ENDPOINT_URL": endpoint_url,
+        "AWS_DEFAULT_REGION": region,
+        "AWS_REGION": region,
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_SESSION_TOKEN": "testing",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": str(home / "aws-config"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(home / "aws-credentials"),
+        "BATCAT_REHEARSAL_HOME": str(home),
+        "NO_PROXY": loopback,
+        "no_proxy": loopback,
+    }
+
+
+@contextmanager
+def applied(environment: Mapping[str, str]) -> Iterator[None]:
+    """Set variables of this process, drop those that would lead astray, and restore all at the end.
+
+    Parameters
+    ----------
+    environment : mapping of str to str
+        What `client_environment` returned.
+    """
+    names = [name for name in os.environ if name.startswith("AWS_ENDPOINT_URL_")]
+    touched = {*environment, *REMOVED, *names}
+    before = {name: os.environ[name] for name in touched if name in os.environ}
+    for name in touched:
+        os.environ.pop(name, None)
+    os.environ.update(environment)
+    try:
+        yield
+    finally:
+        for name in touched:
+            os.environ.pop(name, None)
+        os.environ.update(before)

@@ -1,0 +1,225 @@
+"""The parts of Step Functions around moto's interpreter.
+
+moto interprets a state machine well, and keeps its books loosely: unnamed executions are all called
+None, a second state machine of the same name silently is the first, a stopped execution has neither
+error nor cause, and a timed-out one no end. These operations keep the books as AWS does.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from moto.core.exceptions import ServiceException
+from moto.utilities.utils import get_partition
+from werkzeug.exceptions import HTTPException
+
+from .asl import definition_errors
+from .operations import PASS, Operation
+from .wire import Call, ServiceError
+
+_RUNNING = "RUNNING"
+_STOP_WAIT_SECONDS = 5.0
+
+
+class Executions:
+    """State machines and executions of one embedded AWS.
+
+    Parameters
+    ----------
+    backend : callable
+        From a region to moto's Step Functions backend.
+    """
+
+    def __init__(self, backend: Callable[[str], Any]) -> None:
+        self._backend = backend
+        self._stopped: dict[str, tuple[str | None, str | None]] = {}
+
+    def operations(self) -> dict[tuple[str, str], Operation]:
+        """Return the operations that this room performs."""
+        mine: dict[str, Operation] = {
+            "CreateStateMachine": self.create,
+            "ValidateStateMachineDefinition": self.validate,
+            "StartExecution": self.start,
+            "StopExecution": self.stop,
+            "DescribeExecution": self.describe,
+            "ListExecutions": self.list,
+        }
+        return {("stepfunctions", name): operation for name, operation in mine.items()}
+
+    def create(self, call: Call) -> Any:
+        """Create a state machine; the same again is fine, another of that name is not."""
+        backend = self._backend(call.region)
+        name = call.params["name"]
+        for machine in backend.state_machines:
+            if machine.name == name:
+                same = (
+                    json.loads(machine.definition) == json.loads(call.params["definition"])
+                    and machine.roleArn == call.params["roleArn"]
+                    and machine.type == call.params.get("type", "STANDARD")
+                )
+                if not same:
+                    raise ServiceError(
+                        "StateMachineAlreadyExists",
+                        f"State Machine Already Exists: '{machine.arn}'",
+                    )
+        return PASS
+
+    def validate(self, call: Call) -> dict[str, Any]:
+        """Report what is wrong with a definition."""
+        definition = call.params["definition"]
+        problems = definition_errors(definition, get_partition(call.region))
+        diagnostics = [
+            {
+                "severity": "ERROR",
+                "code": problem.code,
+                "message": problem.message,
+                "location": problem.location or "/",
+            }
+            for problem in problems
+        ]
+        if not diagnostics:
+            try:
+                self._backend(call.region)._validate_definition(definition)
+            except (ServiceException, HTTPException) as error:
+                diagnostics = [
+                    {
+                        "severity": "ERROR",
+                        "code": "SCHEMA_VALIDATION_FAILED",
+                        "message": _message(error),
+                        "location": "/",
+                    }
+                ]
+        return {
+            "result": "FAIL" if diagnostics else "OK",
+            "diagnostics": diagnostics,
+            "truncated": False,
+        }
+
+    def start(self, call: Call) -> dict[str, Any]:
+        """Start an execution, under the name given or a new one."""
+        name = call.params.get("name") or str(uuid.uuid4())
+        text = call.params.get("input") or "{}"
+        try:
+            json.loads(text)
+        except ValueError as error:
+            raise ServiceError(
+                "InvalidExecutionInput", f"Invalid State Machine Execution Input: '{error}'"
+            ) from None
+        with _moto_errors():
+            execution = self._backend(call.region).start_execution(
+                call.params["stateMachineArn"],
+                name=name,
+                execution_input=text,
+                trace_header=call.params.get("traceHeader"),
+            )
+        return {"executionArn": execution.execution_arn, "startDate": execution.start_date}
+
+    def stop(self, call: Call) -> dict[str, Any]:
+        """Stop an execution and wait until its tasks have noticed."""
+        execution = self._find(call)
+        if execution.status == _RUNNING:
+            error, cause = call.params.get("error"), call.params.get("cause")
+            self._stopped[execution.execution_arn] = (error, cause)
+            deadline = time.monotonic() + _STOP_WAIT_SECONDS
+            # The interpreter makes its environment in a thread of its own; it may not be there yet.
+            while execution.exec_worker.env is None and time.monotonic() < deadline:
+                time.sleep(0.02)
+            execution.stop(stop_date=datetime.now(UTC), error=error, cause=cause)
+            while execution.status == _RUNNING and time.monotonic() < deadline:
+                time.sleep(0.02)
+        return {"stopDate": execution.stop_date or datetime.now(UTC)}
+
+    def describe(self, call: Call) -> dict[str, Any]:
+        """Describe an execution, whatever became of it."""
+        execution = self._find(call)
+        status = execution.status
+        result = {
+            "executionArn": execution.execution_arn,
+            "stateMachineArn": execution.state_machine_arn,
+            "name": execution.name,
+            "status": status,
+            "startDate": execution.start_date,
+            "input": execution.execution_input,
+            "inputDetails": {"included": True},
+            "redriveCount": 0,
+            "redriveStatus": "NOT_REDRIVABLE"
+            if status in (_RUNNING, "SUCCEEDED")
+            else "REDRIVABLE",
+        }
+        if status != _RUNNING:
+            result["stopDate"] = execution.stop_date
+        if status == "SUCCEEDED":
+            output = execution.output
+            result["output"] = output if isinstance(output, str) else _json(output)
+            result["outputDetails"] = {"included": True}
+        error, cause = self._stopped.get(execution.execution_arn, (None, None))
+        for name, value in (
+            ("error", execution.error or error),
+            ("cause", execution.cause or cause),
+        ):
+            if value is not None and status not in (_RUNNING, "SUCCEEDED"):
+                result[name] = value
+        return result
+
+    def list(self, call: Call) -> dict[str, Any]:
+        """List the executions of a state machine, newest first."""
+        with _moto_errors():
+            machine = self._backend(call.region).describe_state_machine(
+                call.params["stateMachineArn"]
+            )
+        wanted = call.params.get("statusFilter")
+        rows = [one for one in machine.executions if wanted in (None, one.status)]
+        rows.sort(key=lambda one: one.start_date, reverse=True)
+        start = int(call.params.get("nextToken") or 0)
+        size = int(call.params.get("maxResults") or 100)
+        result: dict[str, Any] = {
+            "executions": [
+                {
+                    "executionArn": one.execution_arn,
+                    "stateMachineArn": machine.arn,
+                    "name": one.name,
+                    "status": one.status,
+                    "startDate": one.start_date,
+                    **({"stopDate": one.stop_date} if one.status != _RUNNING else {}),
+                }
+                for one in rows[start : start + size]
+            ]
+        }
+        if start + size < len(rows):
+            result["nextToken"] = str(start + size)
+        return result
+
+    def running(self, regions: Iterator[str] | tuple[str, ...]) -> Iterator[Any]:
+        """Yield the executions of some regions that have not ended."""
+        for region in regions:
+            for machine in self._backend(region).state_machines:
+                yield from (one for one in machine.executions if one.status == _RUNNING)
+
+    def _find(self, call: Call) -> Any:
+        with _moto_errors():
+            return self._backend(call.region).describe_execution(call.params["executionArn"])
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str)
+
+
+@contextmanager
+def _moto_errors() -> Iterator[None]:
+    """Turn moto's errors, of both its generations, into ours."""
+    try:
+        yield
+    except (ServiceException, HTTPException) as error:
+        code = getattr(error, "error_type", None) or getattr(error, "code", None)
+        name = str(code) if isinstance(code, str) else type(error).__name__
+        raise ServiceError(name.split("#")[-1], _message(error)) from error
+
+
+def _message(error: Exception) -> str:
+    return str(getattr(error, "message", None) or error)

@@ -1,0 +1,8 @@
+"""The resource types that the embedded CloudFormation has, each over its service's own API.
+
+Importing this package makes them known; `resources.KINDS` holds them by type.
+"""
+
+from . import buckets, functions, iam, logs, registry, schedules, states
+
+__all__ = ["buckets", "functions", "iam", "logs", "registry", "schedules", "states"]

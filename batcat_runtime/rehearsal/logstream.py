@@ -1,0 +1,106 @@
+"""Log lines on their way into CloudWatch Logs: gathered, and sent in batches.
+
+A job prints faster than an HTTP request takes. `LogWriter` collects lines and sends them every
+fraction of a second, in order, one batch a stream, and creates group and stream on first use.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import defaultdict
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+log = logging.getLogger(__name__)
+
+_INTERVAL = 0.2
+_MAX_LINES = 1000
+_MAX_BYTES = 250_000
+
+
+class LogWriter:
+    """Writes lines to streams of one log group; use as a context manager.
+
+    Parameters
+    ----------
+    client : Any
+        A boto3 client of CloudWatch Logs, for the right region.
+    group : str
+        Name of the log group.
+    """
+
+    def __init__(self, client: Any, group: str) -> None:
+        self._client = client
+        self._group = group
+        self._lines: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        self._known: set[str] = set()
+        self._lock = threading.Lock()
+        self._sending = threading.Lock()
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True, name=f"logs {group}")
+
+    def __enter__(self) -> LogWriter:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+        self._flush()
+
+    def write(self, stream: str, text: str) -> None:
+        """Queue one line.
+
+        Parameters
+        ----------
+        stream : str
+            Name of the log stream.
+        text : str
+            The line; an empty one is kept as a space, since CloudWatch refuses empty events.
+        """
+        line = text.rstrip("\r\n")[:_MAX_BYTES] or " "
+        event = {"timestamp": int(time.time() * 1000), "message": line}
+        with self._lock:
+            self._lines[stream].append(event)
+
+    def _run(self) -> None:
+        while not self._done.wait(_INTERVAL):
+            self._flush()
+
+    def _flush(self) -> None:
+        with self._sending:
+            with self._lock:
+                pending, self._lines = self._lines, defaultdict(list)
+            for stream, events in pending.items():
+                for start in range(0, len(events), _MAX_LINES):
+                    self._send(stream, events[start : start + _MAX_LINES])
+
+    def _send(self, stream: str, events: list[dict[str, Any]]) -> None:
+        try:
+            self._ensure(stream)
+            self._client.put_log_events(
+                logGroupName=self._group, logStreamName=stream, logEvents=events
+            )
+        except ClientError:
+            # Logs must never fail a job; what is lost is in the server's log.
+            log.exception("Could not write %d lines to %s", len(events), stream)
+
+    def _ensure(self, stream: str) -> None:
+        if stream in self._known:
+            return
+        for create, names in (
+            (self._client.create_log_group, {"logGroupName": self._group}),
+            (
+                self._client.create_log_stream,
+                {"logGroupName": self._group, "logStreamName": stream},
+            ),
+        ):
+            try:
+                create(**names)
+            except ClientError as error:
+                if error.response["Error"]["Code"] != "ResourceAlreadyExistsException":
+                    raise
+        self._known.add(stream)

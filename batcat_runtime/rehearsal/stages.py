@@ -1,0 +1,320 @@
+"""The stages of a rehearsal, each a step of the record.
+
+Every stage goes through the doors that a user and AWS would use: the project's own deploy.sh as a
+subprocess, the schedule's target as the scheduler would invoke it, everything else through boto3.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from batcat_runtime.config import Config
+from batcat_runtime.deploy.naming import Names
+from batcat_runtime.errors import UserError
+from batcat_runtime.rehearsal import EmbeddedAWS, container_tool, observe, prepare
+from batcat_runtime.rehearsal.record import LogLine, Step, StepKind, StepStatus
+
+_SERVICES = (
+    "s3",
+    "iam",
+    "ecr",
+    "lambda",
+    "scheduler",
+    "stepfunctions",
+    "sagemaker",
+    "logs",
+    "cloudformation",
+)
+_SCHEDULED_TIME = "<aws.scheduler.scheduled-time>"
+_STACK_LINE = re.compile(r"stack (\S+): (created|updated|unchanged)")
+_IMAGE_LINE = re.compile(r"image (\w+): (pushed|already in ECR)")
+
+
+class EndedError(Exception):
+    """A stage failed: the rehearsal ends, its record is complete."""
+
+
+@dataclass
+class Notes:
+    """What the rehearsal has seen so far."""
+
+    steps: list[Step] = field(default_factory=list)
+    logs: list[LogLine] = field(default_factory=list)
+    resources: list[tuple[str, str]] = field(default_factory=list)
+    definition: dict[str, Any] = field(default_factory=dict)
+    state_status: dict[str, str] = field(default_factory=dict)
+    window: tuple[str, str] | None = None
+    result: observe.Result = field(default_factory=observe.Result)
+    error: str = ""
+
+
+class Rehearser:
+    """The stages of one rehearsal, over one embedded AWS."""
+
+    def __init__(
+        self,
+        config: Config,
+        purpose: str,
+        folder: Path,
+        aws: EmbeddedAWS,
+        notes: Notes,
+        progress: Callable[[str], None],
+    ) -> None:
+        import boto3
+
+        self.config = config
+        self.purpose = purpose
+        self.names = Names.of(config, purpose)
+        self.folder = folder
+        self.aws = aws
+        self.notes = notes
+        self.progress = progress
+        session = boto3.Session(region_name=config.region)
+        self.clients = {name: session.client(name) for name in _SERVICES}
+
+    def prepare(self, samples: tuple[prepare.Sample, ...]) -> None:
+        """Put buckets, sample data and existing roles in place."""
+        with self._step("sample data in S3", "data") as done:
+            done(prepare.put_in_place(self.clients, self.config, samples))
+
+    def deploy(self) -> None:
+        """Run the project's own deploy.sh, its output as it comes, one step a part of it."""
+        bash = shutil.which("bash")
+        if bash is None:
+            raise UserError("deploy/deploy.sh needs bash.", fix="On Windows use WSL or Git Bash.")
+        tools = self.aws.home / "bin"
+        tools.mkdir(exist_ok=True)
+        container_tool.install(tools)
+        environment = {
+            **os.environ,
+            **self.aws.environment(),
+            "PATH": f"{tools}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}"
+            + os.environ.get("PATH", ""),
+            "PYTHON": sys.executable,
+            "PYTHONUNBUFFERED": "1",
+        }
+        last = datetime.now(UTC)
+        child = subprocess.Popen(
+            [bash, str(self.folder / "deploy" / "deploy.sh")],
+            cwd=self.folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+        )
+        assert child.stdout is not None
+        written: list[str] = []
+        with _ended_with_us(child):
+            for line in map(str.rstrip, child.stdout):
+                now = datetime.now(UTC)
+                written.append(line)
+                self.notes.logs.append(LogLine(now, "deploy", line))
+                self.progress(line)
+                part = self._part_of_deployment(line)
+                if part:
+                    self._note(*part, last, now)
+                    last = now
+        if child.returncode:
+            self._note("deploy.sh", "deploy", f"exit code {child.returncode}", last, failed=True)
+            self._end(f"deploy/deploy.sh failed with exit code {child.returncode}.", *written[-20:])
+
+    def _part_of_deployment(self, line: str) -> tuple[str, StepKind, str] | None:
+        stack, image = _STACK_LINE.fullmatch(line), _IMAGE_LINE.match(line)
+        if image:
+            return "container image", "image", f"{self.names.repository}:{image[1]}"
+        if stack is None:
+            return None
+        what = {
+            self.names.project_stack: "image repository",
+            self.names.workflow_stack: "workflow",
+            self.names.trigger_stack: "trigger",
+        }
+        return what.get(stack[1], stack[1]), "deploy", f"stack {stack[1]} {stack[2]}"
+
+    def fire(self, moment: datetime) -> str:
+        """Invoke the schedule's target as the scheduler would; return the execution's ARN."""
+        with self._step("schedule fires", "trigger") as done:
+            text = moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            function, payload = self.names.function, json.dumps({"scheduled_time": text})
+            if self.config.purposes[self.purpose].schedule is not None:
+                schedule = self.clients["scheduler"].get_schedule(Name=self.names.schedule)
+                function = schedule["Target"]["Arn"]
+                payload = schedule["Target"]["Input"].replace(
+                    "<aws.scheduler.scheduled-time>", text
+                )
+            answer = self.clients["lambda"].invoke(FunctionName=function, Payload=payload.encode())
+            reply = json.loads(answer["Payload"].read() or b"null")
+            if answer.get("FunctionError"):
+                self._end(
+                    f"The Lambda function failed: {reply.get('errorType')}: "
+                    f"{reply.get('errorMessage')}"
+                )
+            if not isinstance(reply, dict) or "executionArn" not in reply:
+                self._end(f"The Lambda function started no execution; it answered {reply!r}.")
+            if "date_start" in reply:
+                self.notes.window = (reply["date_start"], reply["date_end"])
+            done(f"at {moment.isoformat(timespec='minutes')}")
+        return str(reply["executionArn"])
+
+    def follow(self, execution: str, timeout: float) -> None:
+        """Wait until the execution ends; say which state it is in; stop it when time is up."""
+        states = self.clients["stepfunctions"]
+        deadline, told, stopped = time.monotonic() + timeout, 0, False
+        while True:
+            answer = states.describe_execution(executionArn=execution)
+            runs = observe.read_states(states, execution)
+            for run in runs[told:]:
+                if run.kind == "Task":
+                    self.progress(f"state {run.name} entered")
+            told = len(runs)
+            if answer["status"] != "RUNNING":
+                break
+            if time.monotonic() > deadline and not stopped:
+                stopped = True
+                self.progress(f"stopping the execution after {timeout:.0f} s")
+                states.stop_execution(
+                    executionArn=execution, error="RehearsalTimeout", cause="stopped by --timeout"
+                )
+            time.sleep(0.1)
+        self._conclude(execution, answer, runs, stopped, timeout)
+
+    def _conclude(
+        self,
+        execution: str,
+        answer: dict[str, Any],
+        runs: list[observe.StateRun],
+        stopped: bool,
+        timeout: float,
+    ) -> None:
+        jobs = self._jobs()
+        succeeded = answer["status"] == "SUCCEEDED"
+        self.notes.state_status = {run.name: run.status for run in runs}
+        self._note(
+            self.names.state_machine,
+            "workflow",
+            answer["name"],
+            answer["startDate"],
+            answer.get("stopDate"),
+            failed=not succeeded,
+        )
+        self.notes.steps.extend(observe.steps_of(runs, jobs))
+        if not succeeded:
+            lines = observe.read_logs(self.clients["logs"], self._log_groups())
+            reason = observe.reason_of(answer, jobs, lines)
+            late = f"It was stopped after {timeout:.0f} s (--timeout). " if stopped else ""
+            self._end(late + reason)
+        with self._step("result", "result") as done:
+            found = observe.read_result(
+                self.clients["s3"], self.config, self.purpose, answer["name"]
+            )
+            self.notes.result = found
+            if found.manifest is None:
+                self._end("The execution succeeded, but its result has no manifest in the bucket.")
+            rows = found.table.rows if found.table else 0
+            done(f"{rows} rows" if found.table else f"{len(found.files)} files")
+            self._keep(found)
+
+    def read_back(self) -> None:
+        """Collect what was deployed and what was logged, as far as the rehearsal came."""
+        cloudformation = self.clients["cloudformation"]
+        pages = cloudformation.get_paginator("list_stacks").paginate()
+        stacks = [one for page in pages for one in page["StackSummaries"]]
+        for stack in reversed(stacks):
+            if stack["StackStatus"] == "DELETE_COMPLETE":
+                continue
+            listed = cloudformation.describe_stack_resources(StackName=stack["StackName"])
+            self.notes.resources += [
+                (one["ResourceType"], one.get("PhysicalResourceId") or "")
+                for one in listed["StackResources"]
+            ]
+        machines = self.clients["stepfunctions"].list_state_machines()["stateMachines"]
+        for machine in machines:
+            if machine["name"] == self.names.state_machine:
+                described = self.clients["stepfunctions"].describe_state_machine(
+                    stateMachineArn=machine["stateMachineArn"]
+                )
+                self.notes.definition = json.loads(described["definition"])
+        self.notes.logs += observe.read_logs(self.clients["logs"], self._log_groups())
+
+    def _jobs(self) -> list[dict[str, Any]]:
+        return observe.read_jobs(self.clients["sagemaker"], self.config, self.purpose)
+
+    def _log_groups(self) -> dict[str, str]:
+        return {
+            self.names.function_log_group: "trigger",
+            self.names.workflow_log_group: "workflow",
+            "/aws/sagemaker/ProcessingJobs": "job",
+        }
+
+    def _keep(self, found: observe.Result) -> None:
+        """Copy the result out of the embedded S3, which is about to vanish."""
+        target = self.folder / "data" / "result" / "rehearsal" / self.purpose
+        shutil.rmtree(target, ignore_errors=True)
+        for name, data in found.files.items():
+            path = target / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+
+    @contextmanager
+    def _step(self, name: str, kind: StepKind) -> Iterator[Callable[[str], None]]:
+        started, said = datetime.now(UTC), [""]
+
+        def done(detail: str) -> None:
+            said[0] = detail
+
+        self.progress(name)
+        try:
+            yield done
+        except BaseException:
+            self._note(name, kind, said[0] or self.notes.error.split("\n")[0], started, failed=True)
+            raise
+        self._note(name, kind, said[0], started)
+
+    def _note(
+        self,
+        name: str,
+        kind: StepKind,
+        detail: str,
+        started: datetime,
+        ended: datetime | None = None,
+        *,
+        failed: bool = False,
+    ) -> None:
+        seconds = ((ended or datetime.now(UTC)) - started).total_seconds()
+        status: StepStatus = "failed" if failed else "succeeded"
+        self.notes.steps.append(Step(name, kind, status, started, max(0.0, seconds), detail))
+
+    def _end(self, reason: str, *lines: str) -> None:
+        self.notes.error = "\n".join([reason, *lines])
+        raise EndedError(reason)
+
+
+@contextmanager
+def _ended_with_us(child: subprocess.Popen[str]) -> Iterator[None]:
+    """Wait for the child at the end; on an exception end it first."""
+    try:
+        yield
+    except BaseException:
+        child.terminate()
+        killer = threading.Timer(5.0, child.kill)
+        killer.start()
+        child.wait()
+        killer.cancel()
+        raise
+    child.wait()

@@ -1,0 +1,54 @@
+"""What every kind of test shares: a configuration, a baked project, a clean environment."""
+
+from __future__ import annotations
+
+import copy
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+CONFIG: dict[str, Any] = {
+    "title": "Batterie « A »",
+    "project": "2022-RnD-battery",
+    "region": "cn-northwest-1",
+    "result_s3_bucket": "2022-rnd-battery",
+    "workflow_execution_role": None,
+    "network": None,
+    "tags": {"team": "cells"},
+    "purposes": {
+        "usage-analysis": {
+            "steps": [
+                {
+                    "name": "usage-analysis",
+                    "script": "usage-analysis.py",
+                    "inputs": {"usage": "s3://2022-rnd-battery/raw/usage/"},
+                }
+            ],
+            "schedule": {
+                "expression": "cron(0 2 * * ? *)",
+                "timezone": "Asia/Shanghai",
+                "window_days": 7,
+            },
+        }
+    },
+}
+
+
+@pytest.fixture
+def content() -> dict[str, Any]:
+    """Return the content of a good script/config.json, to be changed at will."""
+    return copy.deepcopy(CONFIG)
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the developer's own AWS and BatCat settings out of the tests."""
+    for name in list(os.environ):
+        if name.startswith("BATCAT_") or (
+            name.startswith("AWS_") and name not in {"AWS_CA_BUNDLE"}
+        ):
+            monkeypatch.delenv(name)

@@ -1,0 +1,121 @@
+"""Who is let in: local clients; and who is not: browsers, rebound names, moto's own doors."""
+
+from __future__ import annotations
+
+import http.client
+
+import pytest
+from conftest import Cloud
+
+from batcat_runtime.rehearsal.guard import refusal
+
+
+def ask(cloud: Cloud, path: str = "/", method: str = "GET", **headers: str) -> tuple[int, str]:
+    port = int(cloud.endpoint_url.rpartition(":")[2])
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    host = named.pop("Host", f"127.0.0.1:{port}").replace("PORT", str(port))
+    connection.putrequest(method, path, skip_host=True)
+    connection.putheader("Host", host)
+    for name, value in named.items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    answer = connection.getresponse()
+    body = answer.read().decode()
+    connection.close()
+    return answer.status, body
+
+
+SIGNED = {"Authorization": "AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/s3/aws4_request, x"}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:PORT", "localhost:PORT", "[::1]:PORT"])
+def test_loopback_names_are_served(cloud: Cloud, host: str) -> None:
+    status, body = ask(cloud, Host=host, **SIGNED)
+    assert status == 200
+    assert "ListAllMyBucketsResult" in body
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example:PORT",
+        "127.0.0.1.evil.example:PORT",
+        "localhost.evil.example:PORT",
+        "evil.example",
+        "127.0.0.1",
+        "127.0.0.1:1",
+        "127.0.0.1:PORT@evil.example",
+        "user@127.0.0.1:PORT",
+        "",
+    ],
+)
+def test_other_names_are_refused(cloud: Cloud, host: str) -> None:
+    status, body = ask(cloud, Host=host, **SIGNED)
+    assert status == 403
+    assert "loopback" in body
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:8888"},
+        {"Sec_Fetch_Site": "cross-site"},
+        {"Sec_Fetch_Site": "same-site"},
+        {"Sec_Fetch_Site": "same-origin"},
+    ],
+)
+def test_web_pages_are_refused(cloud: Cloud, headers: dict[str, str]) -> None:
+    for method in ("GET", "POST", "OPTIONS"):
+        status, body = ask(cloud, method=method, **headers, **SIGNED)
+        assert status == 403
+        assert "web page" in body
+
+
+def test_no_answer_invites_other_origins(cloud: Cloud) -> None:
+    port = int(cloud.endpoint_url.rpartition(":")[2])
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("GET", "/", headers=SIGNED)
+    answer = connection.getresponse()
+    answer.read()
+    assert not [
+        name for name, _ in answer.getheaders() if name.lower().startswith("access-control")
+    ]
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "method"),
+    [
+        ("/moto-api/", "GET"),
+        ("/moto-api/reset", "POST"),
+        ("/moto-api/data.json", "GET"),
+        ("/latest/meta-data/iam/security-credentials/", "GET"),
+        ("/latest/api/token", "PUT"),
+    ],
+)
+def test_motos_own_doors_are_closed(cloud: Cloud, path: str, method: str) -> None:
+    assert ask(cloud, path, method)[0] == 403
+
+
+def test_an_unsigned_request_is_nobodys(cloud: Cloud) -> None:
+    """A link or an old browser could send it without Origin."""
+    for path in ("/", "/some-bucket/key", "/?Action=ListRoles&Version=2010-05-08"):
+        status, body = ask(cloud, path)
+        assert status == 403
+        assert "AccessDenied" in body
+
+
+def test_the_servers_identity_is_for_who_knows_its_token(cloud: Cloud) -> None:
+    assert ask(cloud, "/_batcat/identity") == (403, "{}")
+    assert ask(cloud, "/_batcat/identity", X_Batcat_Token="guessed") == (403, "{}")
+
+
+def test_a_refusal_says_why() -> None:
+    good = {"HTTP_HOST": "localhost:5000", "PATH_INFO": "/"}
+    assert refusal(good, 5000) is None
+    assert "Host" in str(refusal({**good, "HTTP_HOST": "x:5000"}, 5000))
+    assert "Origin" in str(refusal({**good, "HTTP_ORIGIN": "x"}, 5000))
+    assert refusal({**good, "HTTP_SEC_FETCH_SITE": "none"}, 5000) is None

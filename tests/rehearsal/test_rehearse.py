@@ -1,0 +1,301 @@
+"""The whole way, through the command line: a baked project, deployed and run, three partitions."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from batcat_runtime.project import new_project
+
+Bake = Callable[..., Path]
+
+
+@pytest.fixture
+def bake(tmp_path: Path) -> Bake:
+    """Return a function that makes a project."""
+
+    def make(**answers: str) -> Path:
+        return new_project(answers, no_input=True, output_dir=tmp_path)
+
+    return make
+
+
+@pytest.fixture
+def mark(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Put a mark into the environment by which every process of this test can be found."""
+    value = uuid.uuid4().hex
+    monkeypatch.setenv("TEST_MARK", value)
+    return value
+
+
+def batcat(*arguments: str | Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "batcat_runtime", *map(str, arguments)]
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+        timeout=timeout,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def edit_config(project: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    file = project / "script" / "config.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    change(content)
+    file.write_text(json.dumps(content, indent=2), encoding="utf-8")
+
+
+def replace_script(project: Path, code: str) -> None:
+    (project / "script" / "usage-analysis.py").write_text(code, encoding="utf-8")
+
+
+def report_of(project: Path) -> str:
+    return (project / "report" / "rehearsal-usage-analysis.html").read_text(encoding="utf-8")
+
+
+def left_running(mark: str) -> list[str]:
+    """Return the command lines of processes that carry the mark, this one's aside."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (
+                process.name != str(os.getpid())
+                and mark.encode() in (process / "environ").read_bytes()
+            ):
+                found.append((process / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.parametrize(
+    ("region", "partition", "suffix"),
+    [
+        ("us-east-1", "aws", "amazonaws.com"),
+        ("cn-northwest-1", "aws-cn", "amazonaws.com.cn"),
+        ("us-gov-west-1", "aws-us-gov", "amazonaws.com"),
+    ],
+)
+def test_a_fresh_project_rehearses(
+    bake: Bake, mark: str, region: str, partition: str, suffix: str
+) -> None:
+    project = bake(region=region)
+    done = batcat("rehearse", project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for step in ("sample data", "container image", "workflow", "trigger", "schedule fires"):
+        assert step in done.stdout
+    report = report_of(project)
+    arns = set(re.findall(r"arn:(aws[a-z-]*):", report))
+    assert arns == {partition}
+    assert f".dkr.ecr.{region}.{suffix}/battery@sha256:" in report
+    assert str(project / "report" / "rehearsal-usage-analysis.html") in done.stdout.replace(
+        "\n", ""
+    )
+    results = list((project / "data" / "result" / "rehearsal").rglob("usage-analysis.csv"))
+    assert len(results) == 1
+    assert "date=2022-01-01" in results[0].parts
+    frame = pd.read_csv(results[0])
+    assert frame["vin"].nunique() == 5
+    manifest = json.loads(results[0].with_name("_manifest.json").read_text())
+    assert manifest["rows"] == len(frame)
+    assert (manifest["date_start"], manifest["date_end"]) == ("2022-01-01", "2022-01-08")
+    assert manifest["image"].startswith(f"123456789012.dkr.ecr.{region}.{suffix}/battery@sha256:")
+    assert left_running(mark) == []
+
+
+def test_the_rehearsal_and_the_laptop_agree(bake: Bake) -> None:
+    project = bake()
+    assert batcat("rehearse", project).returncode == 0
+    environment = {
+        **os.environ,
+        "BATCAT_DATE_START": "2022-01-01",
+        "BATCAT_DATE_END": "2022-01-08",
+        "BATCAT_ML_ROOT": str(project / "nowhere"),
+    }
+    script = project / "script" / "usage-analysis.py"
+    subprocess.run([sys.executable, str(script)], env=environment, check=True)
+    rehearsed, local = (
+        next((project / "data" / "result" / folder).rglob("usage-analysis.csv")).read_bytes()
+        for folder in ("rehearsal", "usage-analysis")
+    )
+    assert rehearsed == local
+
+
+def test_a_failing_script_fails_the_rehearsal_with_its_last_lines(bake: Bake, mark: str) -> None:
+    project = bake()
+    replace_script(project, "print('reading')\nraise KeyError('no column 电压')\n")
+    done = batcat("rehearse", project)
+    assert done.returncode == 1
+    assert "KeyError: 'no column 电压'" in done.stdout
+    report = report_of(project)
+    assert "no column 电压" in report
+    assert "failed" in report
+    assert not (project / "data" / "result" / "rehearsal").exists()
+    assert left_running(mark) == []
+
+
+def test_a_script_without_a_result_fails_the_rehearsal(bake: Bake) -> None:
+    project = bake()
+    replace_script(project, "print('nothing to say')\n")
+    done = batcat("rehearse", project)
+    assert done.returncode == 1
+    assert "without a result" in done.stdout
+    assert "nothing to say" in report_of(project)
+
+
+def test_a_hanging_script_is_stopped_by_its_max_runtime(bake: Bake, mark: str) -> None:
+    project = bake()
+    replace_script(project, "import time\nprint('hanging', flush=True)\ntime.sleep(600)\n")
+
+    def shorten(content: dict[str, Any]) -> None:
+        content["purposes"]["usage-analysis"]["steps"][0]["max_runtime_seconds"] = 2
+
+    edit_config(project, shorten)
+    done = batcat("rehearse", project)
+    assert done.returncode == 1
+    assert "stopped" in done.stdout.lower()
+    assert "hanging" in report_of(project)
+    assert left_running(mark) == []
+
+
+def test_a_rehearsal_has_a_time_limit_of_its_own(bake: Bake, mark: str) -> None:
+    project = bake()
+    replace_script(project, "import time\ntime.sleep(600)\n")
+    done = batcat("rehearse", project, "--timeout", "3")
+    assert done.returncode == 1
+    assert "--timeout" in done.stdout
+    assert left_running(mark) == []
+
+
+def test_ctrl_c_leaves_nothing_running(bake: Bake, mark: str) -> None:
+    project = bake()
+    replace_script(project, "import time\nprint('hanging', flush=True)\ntime.sleep(600)\n")
+    running = subprocess.Popen(
+        [sys.executable, "-m", "batcat_runtime", "rehearse", "-v", str(project)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    assert running.stdout is not None
+    for line in running.stdout:
+        if "state usage-analysis entered" in line:
+            break
+    time.sleep(1)
+    os.killpg(running.pid, signal.SIGINT)
+    rest = running.stdout.read()
+    assert running.wait(timeout=30) == 130, rest
+    assert "Traceback" not in rest
+    running.stdout.close()
+    deadline = time.monotonic() + 10
+    while left_running(mark) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert left_running(mark) == []
+
+
+def test_a_broken_trigger_is_reported(bake: Bake) -> None:
+    project = bake()
+    function = project / "deploy" / "lambda" / "lambda_function.py"
+    function.write_text("def lambda_handler(event, context):\n    raise ValueError('no day')\n")
+    done = batcat("rehearse", project)
+    assert done.returncode == 1
+    assert "ValueError: no day" in done.stdout
+
+
+def test_a_broken_deploy_script_is_reported(bake: Bake) -> None:
+    project = bake()
+    (project / "deploy" / "setup_stepfunctions.py").write_text("raise SystemExit('no workflow')\n")
+    done = batcat("rehearse", project)
+    assert done.returncode == 1
+    assert "no workflow" in done.stdout
+    assert "deploy.sh" in done.stdout
+
+
+def test_a_name_that_aws_refuses_fails_the_rehearsal_too(bake: Bake) -> None:
+    project = bake()
+    network = {"subnets": ["subnet_1"], "security_group_ids": ["sg-1"]}
+    edit_config(project, lambda content: content.update(network=network))
+    done = batcat("rehearse", project)
+    assert done.returncode == 1
+    assert "subnet_1" in done.stdout
+    assert "regular expression" in done.stdout
+
+
+def test_a_window_without_data_is_the_scripts_own_error(bake: Bake) -> None:
+    project = bake()
+    done = batcat("rehearse", project, "--at", "2023-05-01T02:00")
+    assert done.returncode == 1
+    assert "No rows in the window" in done.stdout
+
+
+def test_given_roles_are_used_and_none_is_created(bake: Bake) -> None:
+    project = bake()
+    arn = "arn:aws-cn:iam::123456789012:role/team/batcat"
+    edit_config(project, lambda content: content.update(workflow_execution_role=arn))
+    done = batcat("rehearse", project)
+    assert done.returncode == 0, done.stdout
+    assert "AWS::IAM::Role" not in report_of(project)
+
+
+@pytest.mark.parametrize(
+    ("answers", "title"),
+    [
+        ({"project_name": "2022-RnD-battery"}, "2022-RnD-battery"),
+        ({"project_name": "电池 'A' \"B\" <b> $HOME `x`"}, "电池"),
+    ],
+)
+def test_hostile_names_rehearse(bake: Bake, answers: dict[str, str], title: str) -> None:
+    project = bake(**answers)
+    done = batcat("rehearse", project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert title in report_of(project)
+    assert "<b> $HOME" not in report_of(project)
+
+
+@pytest.mark.parametrize(
+    ("break_it", "said"),
+    [
+        (lambda project: (project / "script" / "config.json").write_text("{"), "is no JSON"),
+        (
+            lambda project: [one.unlink() for one in (project / "data" / "raw").rglob("*.gz")],
+            "nothing to rehearse with",
+        ),
+    ],
+)
+def test_mistakes_are_told_before_anything_starts(
+    bake: Bake, break_it: Callable[[Path], Any], said: str
+) -> None:
+    project = bake()
+    break_it(project)
+    done = batcat("rehearse", project)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list((project / "report").glob("*.html"))
+
+
+def test_impossible_options_are_told(bake: Bake) -> None:
+    project = bake()
+    for arguments, said in (
+        (("--at", "tomorrow"), "is no time"),
+        (("--purpose", "forecast"), "no purpose 'forecast'"),
+        (("--timeout", "0"), "timeout"),
+    ):
+        done = batcat("rehearse", project, *arguments)
+        assert done.returncode == 2
+        assert said in done.stderr

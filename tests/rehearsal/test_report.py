@@ -1,0 +1,274 @@
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import zlib
+from collections import Counter
+from datetime import timedelta
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from records import (
+    HOSTILE,
+    START,
+    failed_rehearsal,
+    hostile_rehearsal,
+    rehearsal,
+    result_of,
+    usage_frame,
+)
+
+from batcat_runtime.rehearsal.record import LogLine, Rehearsal, Step
+from batcat_runtime.rehearsal.report import render_report, write_report
+
+VOID = {"meta", "link", "img", "wbr", "br"}
+REFERENCES = ("src", "href", "action", "srcset", "data", "poster", "background", "xlink:href")
+
+
+class Page(HTMLParser):
+    """Reads a page as a browser does, and fails where its elements do not close in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert len(dict(attrs)) == len(attrs), f"an attribute twice in <{tag}>"
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+    def every(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+RECORDS = {
+    "passed": rehearsal,
+    "failed": failed_rehearsal,
+    "hostile": hostile_rehearsal,
+    "bare": lambda: rehearsal(
+        steps=(), definition={}, logs=(), result=None, manifest=None, resources=(), versions={}
+    ),
+}
+
+
+@pytest.fixture(params=RECORDS)
+def any_record(request: pytest.FixtureRequest) -> Rehearsal:
+    return RECORDS[request.param]()
+
+
+def test_every_page_is_well_formed_and_its_ids_are_unique(any_record: Rehearsal) -> None:
+    page = Page(render_report(any_record))
+    ids = Counter(attributes["id"] for _, attributes in page.tags if "id" in attributes)
+    assert [name for name, count in ids.items() if count > 1] == []
+    for _, attributes in page.tags:
+        for name in re.findall(r"url\(#([^)]+)\)", " ".join(filter(None, attributes.values()))):
+            assert name in ids
+        for name in (attributes.get("aria-labelledby") or "").split():
+            assert name in ids
+        if (attributes.get("href") or "").startswith("#"):
+            assert (attributes["href"] or "")[1:] in ids
+
+
+def test_a_page_asks_for_nothing_from_outside_and_runs_nothing(any_record: Rehearsal) -> None:
+    page = Page(render_report(any_record))
+    for tag, attributes in page.tags:
+        assert tag not in ("script", "iframe", "object", "embed", "form", "base")
+        assert not any(name.startswith("on") for name in attributes)
+        assert "style" not in attributes
+        for name in REFERENCES:
+            assert (attributes.get(name) or "#").startswith(("#", "data:"))
+    assert [a.get("rel") for a in page.every("link")] == ["icon"]
+    (policy,) = (
+        a["content"] for a in page.every("meta") if a.get("http-equiv") == "Content-Security-Policy"
+    )
+    assert (policy or "").startswith("default-src 'none'; style-src 'sha256-")
+    assert "url(" not in (Path(__file__).parents[2] / CSS).read_text("utf-8")
+
+
+CSS = "batcat_runtime/rehearsal/assets/report.css"
+
+
+def test_hostile_text_is_only_ever_text() -> None:
+    html = render_report(hostile_rehearsal())
+    page = Page(html)
+    assert "<script" not in html
+    assert "alert(1)" in page.text
+    assert "{{ 7*7 }}" in page.text
+    assert "电池🔋 שלום" in page.text
+    assert not re.search(
+        "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", html
+    )
+    assert all("onerror" not in attributes for _, attributes in page.tags)
+
+
+def test_the_verdict_comes_first() -> None:
+    page = Page(render_report(rehearsal()))
+    assert page.text.index("usage-analysis passed its rehearsal") < 200
+    assert "2022-01-01 to 2022-01-07" in page.text
+    assert page.every("html") == [{"lang": "en"}]
+
+
+def test_a_failure_says_its_reason_and_the_last_lines_before_anything_else() -> None:
+    text = Page(render_report(failed_rehearsal())).text
+    reason = text.index("The job ended with exit code 1: KeyError: 'amps'")
+    assert reason < text.index("line 88, in <module>") < text.index("Data window")
+    assert "failed at the job “battery-usage-analysis-4c1f”" in text
+
+
+def test_a_failure_without_a_reason_says_so() -> None:
+    assert "failed without a reason" in Page(render_report(failed_rehearsal(error=""))).text
+
+
+def test_headings_are_in_order_and_tables_have_headers(any_record: Rehearsal) -> None:
+    page = Page(render_report(any_record))
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+    assert all(a.get("scope") in ("col", "row") for a in page.every("th"))
+    assert all(a.get("alt") for a in page.every("img"))
+
+
+def test_the_same_record_gives_the_same_page() -> None:
+    assert render_report(rehearsal()) == render_report(rehearsal())
+
+
+def test_a_hundred_thousand_lines_are_cut_and_the_cut_is_said() -> None:
+    lines = tuple(
+        LogLine(START + timedelta(milliseconds=n), "job", f"line {n} " + "<&\"'>" * 40)
+        for n in range(100_000)
+    )
+    wide = LogLine(START, "wide", "電" * 1_000_000)
+    html = render_report(rehearsal(logs=(*lines, wide)))
+    assert len(html.encode()) < 5_000_000
+    text = Page(html).text
+    assert "line 0 " in text
+    assert "line 99999 " in text
+    assert re.search(r"9\d,\d{3} lines are left out here", text)
+    assert "(line cut)" in text
+
+
+def test_everything_large_at_once_stays_a_page() -> None:
+    many = 3_000
+    html = render_report(
+        rehearsal(
+            logs=tuple(LogLine(START, f"source {n}", "&" * 5000) for n in range(2000)),
+            steps=tuple(
+                Step("&" * 999, "job", "failed", START, 1.0, "&" * 9999) for _ in range(many)
+            ),
+            manifest={str(n): "<" * 100 for n in range(many)},
+            resources=tuple(("<" * 999, "&" * 9999) for _ in range(many)),
+            images=tuple((f"{n}.png", b"\x89PNG\r\n\x1a\n" + bytes(400_000)) for n in range(99)),
+            definition={"StartAt": "0", "States": {str(n): {"Type": "Pass"} for n in range(many)}},
+            versions={str(n): "&" * 999 for n in range(many)},
+        )
+    )
+    assert len(html.encode()) < 5_000_000
+    assert "too large to be put in here" in html
+    assert "more logs are not shown" in html
+
+
+def test_logs_are_by_source_in_order_of_time() -> None:
+    lines = (
+        LogLine(START + timedelta(seconds=2), "b", "second"),
+        LogLine(START + timedelta(seconds=3), "a", "other"),
+        LogLine((START + timedelta(seconds=1)).replace(tzinfo=None), "b", "first"),
+    )
+    text = Page(render_report(rehearsal(logs=lines))).text
+    assert text.index("first") < text.index("second") < text.index("other")
+
+
+def test_a_log_with_an_error_stands_open_after_a_failure_only() -> None:
+    line = (LogLine(START, "job", "ERROR no input"),)
+    assert Page(render_report(failed_rehearsal(logs=line))).every("details")[0] == {"open": None}
+    assert Page(render_report(rehearsal(logs=line))).every("details")[0] == {}
+
+
+def test_pictures_of_the_job_are_put_in_as_data() -> None:
+    rows = b"\x00\xff\x00\x00"
+    png = b"\x89PNG\r\n\x1a\n" + zlib.compress(rows)
+    images = (("plot.png", png), ("notes.txt", b"not a picture"))
+    page = Page(render_report(rehearsal(images=images)))
+    assert [a["alt"] for a in page.every("img")] == ["plot.png"]
+    assert "notes.txt is not a picture" in page.text
+
+
+def test_a_table_that_cannot_be_drawn_does_not_cost_the_report() -> None:
+    frame = usage_frame()
+    broken = result_of(frame).__class__("s3://b/k", 1, ("a",), (("1",),), frame="not a frame")
+    assert "No plot:" in Page(render_report(rehearsal(result=broken))).text
+
+
+def test_a_report_is_written_whole_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    path = write_report(rehearsal(), tmp_path / "report" / "电池 rehearsal.html")
+    assert [child.name for child in path.parent.iterdir()] == ["电池 rehearsal.html"]
+    before = path.read_bytes()
+    with pytest.raises(AttributeError):
+        write_report(None, path)  # type: ignore[arg-type]
+    assert path.read_bytes() == before
+    assert [child.name for child in path.parent.iterdir()] == ["电池 rehearsal.html"]
+
+
+PROBE = """<title>probe</title>{frames}<script>onload = () => {{
+document.title = [...document.querySelectorAll("iframe")].map(frame => {{
+const page = frame.contentDocument, card = page.querySelector(".card");
+return [frame.name, page.documentElement.scrollWidth <= frame.clientWidth,
+frame.contentWindow.getComputedStyle(card).borderTopLeftRadius].join(" "); }}).join("; "); }}
+</script>"""
+
+
+def test_a_browser_shows_it_without_overflow_on_phone_and_desk(tmp_path: Path) -> None:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("no chromium on this machine")
+    frames, expected = "", []
+    for name, make in RECORDS.items():
+        path = write_report(make(), tmp_path / f"{name}.html")
+        for width in (320, 390, 1280):
+            frames += f'<iframe name="{name}-{width}" src="{path.name}" width="{width}"></iframe>'
+            # The page is no wider than its window, and its style passed its own policy.
+            expected.append(f"{name}-{width} true 12px")
+    probe = tmp_path / "probe.html"
+    probe.write_text(PROBE.format(frames=frames))
+    flags = (
+        "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync "
+        "--disable-background-networking --disable-component-update "
+        "--allow-file-access-from-files --dump-dom"
+    )
+    done = subprocess.run(
+        [chromium, *flags.split(), f"--user-data-dir={tmp_path / 'profile'}", probe.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    title = re.search("<title>(.*?)</title>", done.stdout)
+    assert title is not None
+    assert title[1].split("; ") == expected
+
+
+def test_hostile_strings_are_really_in_the_record() -> None:
+    assert all(part in HOSTILE for part in ("<script>", "\x1b", "\x00", "\u202e", "\ud800"))

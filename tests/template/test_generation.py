@@ -1,0 +1,239 @@
+"""What generation makes: the tutorial's folders, the answers in their places, clean files."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from batcat_runtime.config import get_config
+from tests.template.baking import ROOT, Bake, text_files
+
+TUTORIAL = {
+    *("README.md", ".gitignore", "doc/README.md", "log/", "model/", "test/", "data/tmp/"),
+    *("data/train/", "data/test/", "data/result/", "data/raw/", "notebook/", "report/"),
+    *("script/config.json", "deploy/deploy.sh"),
+}
+# By design, section 3: what a project has beyond the tutorial's tree.
+FURTHER = {
+    *("Makefile", "requirements.txt", "LICENSE", "data/raw/usage/", "deploy/iam/"),
+    *("script/usage-analysis.py", "test/test_usage_analysis.py", "deploy/setup_docker.sh"),
+    *("deploy/setup_stepfunctions.py", "deploy/setup_lambda.py", "deploy/docker/Dockerfile"),
+    *("deploy/docker/requirements.txt", "deploy/lambda/lambda_function.py"),
+}
+HOSTILE_NAMES = [
+    "2022-RnD-battery",
+    "Batterie d'été",
+    "电池分析",
+    "👩‍🔬🔋",
+    'a"b\\c`$(touch x) <b> [l](u) *_#|~ & \\u0041',
+    "'''\"\"\"\\",
+    "  spaces  ",
+    "100% $HOME %PATH% ;",
+    "x" * 200,
+]
+# Answers other than the default ones, each with where it must show.
+VARIANTS: dict[str, dict[str, str]] = {
+    "default": {},
+    "name": {"project_name": "2022-RnD-battery"},
+    "slug": {"project_slug": "My.Folder-1"},
+    "purpose": {"purpose": "soh"},
+    "region": {"region": "us-gov-west-1"},
+    "bucket": {"result_s3_bucket": "2022-rnd-battery"},
+    "python": {"python_version": "3.13"},
+    "mirror": {"package_index": "aliyun"},
+    "licence": {"licence": "Apache-2.0"},
+}
+
+
+@pytest.mark.parametrize("path", sorted(TUTORIAL | FURTHER))
+def test_default_project_has(default_project: Path, path: str) -> None:
+    assert default_project.name == "project_battery"
+    found = default_project / path
+    assert found.is_dir() if path.endswith("/") else found.is_file()
+
+
+def test_the_tree_is_printed_as_in_the_tutorial(
+    bake: Bake, capfd: pytest.CaptureFixture[str]
+) -> None:
+    project = bake()
+    shown = capfd.readouterr().out
+    lines = [line.rstrip() for line in shown.splitlines() if line.strip()]
+    assert lines[:2] == ["project_battery/", "    README.md"]
+    parents: list[str] = []
+    printed = set()
+    for line in lines[1 : lines.index("Next:")]:
+        depth = (len(line) - len(line.lstrip())) // 4
+        parents[depth - 1 :] = [line.strip()]
+        printed.add("".join(parents))
+    real = {
+        path.relative_to(project).as_posix() + "/" * path.is_dir()
+        for path in project.rglob("*")
+        if path.name != ".gitkeep"
+    }
+    assert printed == real
+    commands = [line.split("  ")[2] for line in lines[lines.index("Next:") + 1 :]]
+    assert commands[0].startswith("cd ")
+    assert commands[0].endswith("project_battery")
+    assert commands[1:] == ["make test", "make rehearse"]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_is_clean(bake: Bake, variant: str) -> None:
+    answers = VARIANTS[variant]
+    project = bake(**answers)
+    files = text_files(project)
+    for path, text in files.items():
+        assert not re.search(r"\{\{|\}\}|\{%|%\}|\{#|#\}|cookiecutter\.", path + text), path
+        assert "\r" not in text, path
+        assert text == "" or text.endswith("\n"), path
+        assert not re.search(r"[ \t]\n", text), path
+        assert not re.search(r"pypi\.org|pythonhosted", text), path
+    config = get_config(project)
+    purpose = answers.get("purpose", "usage-analysis")
+    assert list(config.purposes) == [purpose]
+    assert config.region == answers.get("region", "cn-northwest-1")
+    [step] = config.purposes[purpose].steps
+    assert step.inputs == {"usage": f"s3://{config.result_s3_bucket}/raw/usage/"}
+    assert (project / "script" / step.script).is_file()
+    assert (project / "test" / f"test_{purpose.replace('-', '_')}.py").is_file()
+    check_python(project)
+
+
+def check_python(project: Path) -> None:
+    """The project's own rules and the repository's find nothing, and every file compiles."""
+    for source in project.rglob("*.py"):
+        compile(source.read_text(encoding="utf-8"), str(source), "exec")
+    own = ["--config", str(project / "pyproject.toml")]
+    repository = ["--config", str(ROOT / "pyproject.toml"), "--config", "lint.ignore=['D']"]
+    for command in (["check", *own], ["format", "--check", *own], ["check", *repository]):
+        ruff = [sys.executable, "-m", "ruff", *command, "--no-cache", "."]
+        done = subprocess.run(ruff, cwd=project, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES)
+def test_any_name_arrives_unchanged_and_only_as_data(bake: Bake, name: str) -> None:
+    project = bake(project_name=name)
+    text = (project / "script/config.json").read_text(encoding="utf-8")
+    assert json.loads(text)["title"] == name
+    assert get_config(project).title == name
+    if name.isascii() and name.isalnum():
+        return
+    told = {path for path, content in text_files(project).items() if name in content}
+    assert told <= {"script/config.json", "README.md", "LICENSE"} or name == "2022-RnD-battery"
+    assert re.fullmatch(r"project_[a-z0-9-]+", project.name)
+
+
+def test_a_chinese_title_stays_readable(bake: Bake) -> None:
+    project = bake(project_name="电池分析")
+    assert '"title": "电池分析"' in (project / "script/config.json").read_text(encoding="utf-8")
+    assert (project / "README.md").read_text(encoding="utf-8").startswith("# 电池分析\n")
+    assert get_config(project).project == "dian-chi-fen-xi"
+
+
+def test_markdown_in_a_title_is_shown_not_obeyed(bake: Bake) -> None:
+    heading = (bake(project_name="<b>[x](y)`*") / "README.md").read_text().splitlines()[0]
+    assert heading == r"# \<b>\[x\](y)\`\*".replace("b>", r"b\>")
+
+
+def test_the_folder_and_the_names_follow_the_project(bake: Bake) -> None:
+    project = bake(project_name="2022-RnD-battery")
+    config = get_config(project)
+    assert project.name == "project_2022-rnd-battery"
+    assert config.project == "2022-rnd-battery"
+    assert config.result_s3_bucket == "project-2022-rnd-battery-result"
+
+
+@pytest.mark.parametrize(
+    ("region", "zone"),
+    [("cn-north-1", "Asia/Shanghai"), ("us-east-1", "UTC"), ("us-gov-west-1", "UTC")],
+)
+def test_schedule_starts_off_in_a_fitting_time_zone(bake: Bake, region: str, zone: str) -> None:
+    schedule = get_config(bake(region=region)).purpose().schedule
+    assert schedule is not None
+    assert schedule.timezone == zone
+    assert schedule.enabled is False
+
+
+def test_the_mirror_reaches_pip_on_both_sides(bake: Bake, default_project: Path) -> None:
+    project = bake(package_index="tsinghua")
+    url = "https://pypi.tuna.tsinghua.edu.cn/simple"
+    assert f"--index-url {url}\n" in (project / "requirements.txt").read_text()
+    assert url in (project / "deploy/docker/Dockerfile").read_text()
+    assert "index-url" not in (default_project / "requirements.txt").read_text()
+
+
+def test_the_python_version_reaches_the_image(bake: Bake) -> None:
+    assert (
+        "PYTHON_VERSION=3.12"
+        in (bake(python_version="3.12") / "deploy/docker/Dockerfile").read_text()
+    )
+
+
+@pytest.mark.parametrize(
+    ("licence", "start", "words"),
+    [
+        ("MIT", "MIT License\n\nCopyright (c) the authors of A\n", "without restriction"),
+        ("BSD-3-Clause", "BSD 3-Clause License\n\nCopyright (c)", "Neither the name"),
+        ("Apache-2.0", " " * 33 + "Apache License\n", "END OF TERMS AND CONDITIONS"),
+        ("Proprietary", "Copyright (c) the authors of A. All rights", "No licence is granted"),
+    ],
+)
+def test_licence(bake: Bake, licence: str, start: str, words: str) -> None:
+    project = bake(project_name="A", licence=licence)
+    text = (project / "LICENSE").read_text()
+    assert text.startswith(start)
+    assert words in text
+    assert text.count("All rights reserved") == (licence == "Proprietary")
+    wanted = "All rights reserved" if licence == "Proprietary" else licence
+    assert f"\n{wanted}; see `LICENSE`." in (project / "README.md").read_text()
+
+
+def test_git_ignores_data_and_keeps_the_folders(bake: Bake) -> None:
+    project = bake()
+    for made in ("data/loose.csv", "data/raw/x.csv", "data/result/a/b.csv", "log/run.log"):
+        path = project / made
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("1\n")
+    (project / "report/rehearsal-usage-analysis.html").write_text("made\n")
+    (project / "report/mine.html").write_text("mine\n")
+    git = ["git", "-C", str(project), "-c", "core.excludesFile="]
+    subprocess.run(["git", "init", "--quiet", str(project)], check=True)
+    subprocess.run([*git, "add", "."], check=True)
+    listed = subprocess.run([*git, "ls-files"], capture_output=True, text=True, check=True)
+    tracked = set(listed.stdout.split())
+    folders = ("data/raw", "data/train", "data/test", "data/result", "data/tmp", "log", "report")
+    kept = {f"{folder}/.gitkeep" for folder in folders}
+    assert {path for path in tracked if path.startswith(("data/", "log/"))} | {
+        "report/.gitkeep"
+    } == kept
+    assert "report/mine.html" in tracked
+    assert "report/rehearsal-usage-analysis.html" not in tracked
+    attributes = [*git, "check-attr", "eol", "deploy/deploy.sh", "deploy/docker/Dockerfile"]
+    shown = subprocess.run(attributes, capture_output=True, text=True, check=True)
+    assert shown.stdout.count("eol: lf") == 2
+
+
+def test_the_templates_own_files_are_not_ignored() -> None:
+    """The project's .gitignore lies in this repository too, and must not hide the sample in it."""
+    template = ROOT / "{{cookiecutter.project_slug}}"
+    files = [str(path) for path in template.rglob("*") if path.is_file()]
+    command = ["git", "-C", str(ROOT), "-c", "core.excludesFile=", "check-ignore", "--no-index"]
+    done = subprocess.run([*command, *files], capture_output=True, text=True)
+    hidden = [path for path in done.stdout.splitlines() if "__pycache__" not in path]
+    assert hidden == []
+
+
+def test_overwriting_keeps_data_of_your_own(bake: Bake, cookiecutter_config: Path) -> None:
+    project = bake()
+    mine = project / "data/raw/usage/mine.csv"
+    mine.write_text("vin\n")
+    command = [sys.executable, "-m", "cookiecutter", str(ROOT), "--no-input", "-f"]
+    options = ["--config-file", str(cookiecutter_config), "-o", str(project.parent)]
+    subprocess.run([*command, *options], check=True, capture_output=True)
+    assert mine.read_text() == "vin\n"

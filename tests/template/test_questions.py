@@ -1,0 +1,78 @@
+"""cookiecutter.json: few questions, each with words of its own, and facts that stay in step."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.loaders import create_loader
+
+from tests.template.baking import HOOKS, ROOT
+
+
+def asked(questions: dict[str, Any]) -> list[str]:
+    return [name for name in questions if not name.startswith("_")]
+
+
+def test_there_are_at_most_eight_questions(questions: dict[str, Any]) -> None:
+    assert len(asked(questions)) <= 8
+
+
+def test_every_question_has_a_prompt_on_one_line(questions: dict[str, Any]) -> None:
+    prompts = questions["__prompts__"]
+    texts = {
+        name: text["__prompt__"] if isinstance(text, dict) else text
+        for name, text in prompts.items()
+    }
+    assert sorted(texts) == sorted(asked(questions))
+    assert all(0 < len(text) < 70 for text in texts.values())
+
+
+def test_labels_of_choices_belong_to_choices(questions: dict[str, Any]) -> None:
+    for name, text in questions["__prompts__"].items():
+        if isinstance(text, dict):
+            assert set(text) - {"__prompt__"} <= set(questions[name])
+
+
+def test_regions_are_those_that_botocore_knows(questions: dict[str, Any]) -> None:
+    partitions = create_loader().load_data("endpoints")["partitions"]
+    known = {
+        region
+        for partition in partitions
+        if partition["partition"] in {"aws", "aws-cn", "aws-us-gov"}
+        for region in partition["regions"]
+    }
+    assert set(questions["_regions"]) == known
+    assert questions["region"] in known
+
+
+def test_version_is_that_of_the_runtime(questions: dict[str, Any]) -> None:
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert questions["_runtime_version"] == pyproject["project"]["version"]
+
+
+def test_every_package_index_has_an_address(questions: dict[str, Any]) -> None:
+    addresses = dict(questions["_package_index_urls"])
+    assert list(addresses) == questions["package_index"]
+    assert addresses.pop("none") == ""
+    assert all(url.startswith("https://") for url in addresses.values())
+
+
+@pytest.mark.parametrize("hook", sorted(HOOKS.glob("*.py")), ids=lambda path: path.name)
+def test_hooks_run_on_older_pythons(hook: Path) -> None:
+    """Cookiecutter may live in another Python than the project."""
+    ast.parse(hook.read_text(encoding="utf-8"), feature_version=(3, 9))
+
+
+def test_hooks_keep_the_repositorys_rules() -> None:
+    """They are excluded from ruff's normal run, as Jinja may stand in them; nothing else may."""
+    rules = ["--config", "pyproject.toml", "--config", "extend-exclude=[]", "--no-cache"]
+    for command in (["check"], ["format", "--check"]):
+        ruff = [sys.executable, "-m", "ruff", *command, *rules, "hooks"]
+        done = subprocess.run(ruff, cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,33 @@
+"""The workflow: authored with the stepfunctions SDK, deployed by CloudFormation. Meant to be
+edited.
+
+Every step of a purpose in script/config.json is one SageMaker processing job. Add states of your
+own in `author`, in plain SDK code; what fails without a Catch of yours ends the execution as
+failed.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import batcat_runtime as bc
+from batcat_runtime.deploy.command import run_as_script
+
+
+def author(config: bc.Config, purpose: str):
+    """Return the states of a purpose: its processing jobs, one after the other."""
+    from stepfunctions.steps import Chain
+
+    steps = config.purposes[purpose].steps
+    return Chain([bc.processing_step(config, purpose, step) for step in steps])
+
+
+def main() -> None:
+    """Deploy the workflow of every purpose."""
+    config = bc.get_config()
+    for purpose in config.purposes:
+        bc.setup_workflow(config, purpose, author)
+
+
+if __name__ == "__main__":
+    sys.exit(run_as_script(main))
