@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -163,6 +164,8 @@ def main():
             "or name the source, for example: _runtime_source=/path/to/batcat"
         )
     write_requirement(project / "requirements.txt", source)
+    for cache in list(project.rglob("__pycache__")):  # pip compiles a template that it installs
+        shutil.rmtree(cache)
     sys.stdout.reconfigure(errors="replace")
     print("", *tree(project), "", *next_commands(project, start), sep="\n")
 

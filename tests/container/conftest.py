@@ -11,6 +11,7 @@ import os
 import platform
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,15 +76,16 @@ def run(command: list[str]) -> None:
 
 
 @pytest.fixture(scope="session")
-def containers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containers]:
+def containers() -> Iterator[Containers]:
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if platform.system() != "Linux" or os.geteuid() != 0 or missing:
         pytest.skip(f"real containers need Linux, root, and {', '.join(missing) or 'nothing more'}")
-    folder = tmp_path_factory.mktemp("containers")
-    store = Containers(folder)
-    make_base(store, folder / "base")
-    yield store
-    store.close()
+    # podman refuses a run folder whose path has more than 50 characters
+    with tempfile.TemporaryDirectory(prefix="bc-", ignore_cleanup_errors=True) as folder:
+        store = Containers(Path(folder))
+        make_base(store, Path(folder) / "base")
+        yield store
+        store.close()
 
 
 def make_base(containers: Containers, folder: Path) -> None:
