@@ -44,6 +44,7 @@ _TRANSIENT = [
     "SageMaker.ResourceLimitExceededException",
     "SageMaker.ThrottlingException",
 ]
+_COMPLETED = " completed?"
 _DEFAULTS = {"date_start": "", "date_end": "", "params": {}}
 
 
@@ -236,7 +237,20 @@ def definition_of(chain: Any, *, comment: str = "") -> Definition:
         if state["Resource"].endswith("sagemaker:createProcessingJob.sync"):
             _fail_when_stopped(states, name)
     states["Failed"] = {"Type": "Fail", "ErrorPath": "$.error.Error", "CausePath": "$.error.Cause"}
+    definition["States"] = _in_reading_order(states)
     return definition
+
+
+def _in_reading_order(states: dict[str, Any]) -> dict[str, Any]:
+    """Put the question after a job right behind the job, and the endings last."""
+
+    def place(name: str) -> tuple[bool, int, bool]:
+        job = name.removesuffix(_COMPLETED)
+        ending = states[name]["Type"] in {"Fail", "Succeed"}
+        return ending, written.index(job if job in states else name), job != name
+
+    written = list(states)
+    return {name: states[name] for name in sorted(states, key=place)}
 
 
 def _fail_when_stopped(states: dict[str, Any], name: str) -> None:
@@ -250,7 +264,7 @@ def _fail_when_stopped(states: dict[str, Any], name: str) -> None:
     if state.pop("End", False):
         after = "Done"
         states["Done"] = {"Type": "Succeed"}
-    state["Next"] = f"{name} completed?"
+    state["Next"] = f"{name}{_COMPLETED}"
     states[state["Next"]] = {
         "Type": "Choice",
         "Choices": [

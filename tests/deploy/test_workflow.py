@@ -170,3 +170,19 @@ def test_the_schedule_is_off_until_switched_on(content: dict[str, Any]) -> None:
     content["purposes"]["usage-analysis"]["schedule"] = None
     template = trigger_template(parse_config(content), "usage-analysis", "x = 1")
     assert "Schedule" not in template["Resources"]
+
+
+def test_states_stand_in_reading_order(three_steps: Config) -> None:
+    assert list(define(three_steps)["States"]) == [
+        "Defaults",
+        "Input",
+        "clean",
+        "clean completed?",
+        "features",
+        "features completed?",
+        "predict",
+        "predict completed?",
+        "Stopped",
+        "Done",
+        "Failed",
+    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import pandas as pd
 import pytest
 
 from batcat_runtime.project import new_project
+from tests.conftest import batcat
 
 Bake = Callable[..., Path]
 
@@ -38,19 +40,6 @@ def mark(monkeypatch: pytest.MonkeyPatch) -> str:
     value = uuid.uuid4().hex
     monkeypatch.setenv("TEST_MARK", value)
     return value
-
-
-def batcat(*arguments: str | Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "batcat_runtime", *map(str, arguments)]
-    return subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        check=False,
-        timeout=timeout,
-        stdin=subprocess.DEVNULL,
-    )
 
 
 def edit_config(project: Path, change: Callable[[dict[str, Any]], None]) -> None:
@@ -116,6 +105,30 @@ def test_a_fresh_project_rehearses(
     assert (manifest["date_start"], manifest["date_end"]) == ("2022-01-01", "2022-01-08")
     assert manifest["image"].startswith(f"123456789012.dkr.ecr.{region}.{suffix}/battery@sha256:")
     assert left_running(mark) == []
+
+
+# Brings loopback up in a fresh network namespace, then becomes the command. The numbers are Linux's
+# SIOCSIFFLAGS, IFF_UP and IFF_RUNNING.
+ALONE = """
+import fcntl, os, socket, struct, sys
+with socket.socket() as any_socket:
+    fcntl.ioctl(any_socket, 0x8914, struct.pack("16sh", b"lo", 0x1 | 0x40))
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
+def test_the_whole_rehearsal_needs_no_network(bake: Bake) -> None:
+    alone = ["unshare", "--map-root-user", "--net"]
+    tried = shutil.which("unshare") and subprocess.run([*alone, "true"], capture_output=True)
+    if not tried or tried.returncode:
+        pytest.skip(f"no network namespace here: {tried.stderr if tried else 'no unshare'}")
+    project = bake()
+    command = [*alone, sys.executable, "-c", ALONE, "-m", "batcat_runtime", "rehearse"]
+    done = subprocess.run(
+        [*command, str(project)], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "passed its rehearsal" in done.stdout
 
 
 def test_the_rehearsal_and_the_laptop_agree(bake: Bake) -> None:

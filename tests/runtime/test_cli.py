@@ -15,19 +15,7 @@ import boto3
 import pytest
 
 from batcat_runtime import __version__
-
-
-def batcat(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "batcat_runtime", *arguments],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        check=False,
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        timeout=60,
-    )
+from tests.conftest import batcat
 
 
 def test_the_installed_command_is_the_same() -> None:
