@@ -204,7 +204,8 @@ def _job(config: Config, names: Names, account: str) -> list[Document]:
     results = f"{config.result_s3_bucket}/{names.result_prefix}/*"
     work = f"{config.result_s3_bucket}/{names.work_prefix('')}*"
     inputs = sorted({uri for step in purpose.steps for uri in step.inputs.values()})
-    places = [re.sub(r"^s3://([^/]+)/?", r"\1/", uri).rstrip("/") for uri in inputs]
+    # "bucket/prefix", the slash always: "bucket*" would open other buckets too
+    places = ["/".join(uri.removeprefix("s3://").partition("/")[::2]) for uri in inputs]
     buckets = sorted({place.split("/")[0] for place in [*places, config.result_s3_bucket]})
     s3 = names.arn("s3", "", "", region="")
     repository = names.arn("ecr", f"repository/{names.repository}", account)

@@ -59,6 +59,23 @@ def test_the_job_may_read_its_inputs_and_write_its_results_only(content: dict[st
     ]
 
 
+@pytest.mark.parametrize(
+    ("uri", "resource"),
+    [
+        ("s3://landing", "arn:aws-cn:s3:::landing/*"),
+        ("s3://landing/", "arn:aws-cn:s3:::landing/*"),
+        ("s3://landing/usage/", "arn:aws-cn:s3:::landing/usage/*"),
+        ("s3://landing/usage/2022", "arn:aws-cn:s3:::landing/usage/2022*"),
+    ],
+)
+def test_an_input_opens_its_prefix_and_no_other_bucket(
+    content: dict[str, Any], uri: str, resource: str
+) -> None:
+    content["purposes"]["usage-analysis"]["steps"][0]["inputs"] = {"usage": uri}
+    statements = {one["Sid"]: one for one in documents(content)["job"]["Statement"]}
+    assert statements["ReadInputs"]["Resource"][0] == resource
+
+
 def test_the_workflow_may_pass_one_role_to_one_service(content: dict[str, Any]) -> None:
     statements = {one["Sid"]: one for one in documents(content)["workflow"]["Statement"]}
     passing = statements["GiveJobsTheirRole"]
