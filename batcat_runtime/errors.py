@@ -83,7 +83,3 @@ class WorkflowError(BatcatError):
 
 class EmbeddedAWSError(BatcatError):
     """The embedded AWS did not start, died, or was asked for something that it does not have."""
-
-
-class RehearsalError(BatcatError):
-    """The rehearsal ran to its end and its pipeline failed; the report says where."""

@@ -73,7 +73,7 @@ def _error(code: str, message: str, place: str, action: str) -> BatcatError:
         )
     if code in _EXPIRED:
         return CredentialsError(
-            f"AWS does not accept the credentials in use ({code}: {message}).",
+            f"AWS does not accept the credentials in use for {place} ({code}: {message}).",
             fix="Renew them, e.g. with `aws sso login`, then try again.",
         )
     return ServiceError(f"AWS refused {place}: {code}: {message}")

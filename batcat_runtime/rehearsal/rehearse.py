@@ -16,7 +16,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from batcat_runtime.config import Config, get_config
-from batcat_runtime.errors import RehearsalError, UserError
+from batcat_runtime.errors import UserError
 from batcat_runtime.rehearsal import EmbeddedAWS, prepare
 from batcat_runtime.rehearsal.record import Rehearsal
 from batcat_runtime.rehearsal.stages import EndedError, Notes, Rehearser
@@ -124,9 +124,3 @@ def _firing_time(config: Config, purpose: str, fire_at: str | None) -> datetime:
 def _versions() -> dict[str, str]:
     packages = ("batcat-runtime", "awswrangler", "boto3", "moto", "pandas", "stepfunctions")
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}
-
-
-def raise_if_failed(record: Rehearsal) -> None:
-    """Raise `RehearsalError` with the first line of the reason when the rehearsal failed."""
-    if record.status == "failed":
-        raise RehearsalError(record.error.split("\n")[0])
