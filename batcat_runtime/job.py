@@ -225,8 +225,8 @@ def processing_job(purpose: str) -> Iterator[ProcessingJob]:
     )
     run_id = re.sub(r"[^\w.-]", "-", run_id)
     output.mkdir(parents=True, exist_ok=True)
-    # Inside the output folder, which can be a mount of its own: so the final rename stays within one
-    # file system. Athena and Spark do not read names that begin with a dot.
+    # Inside the output folder, which can be a mount of its own: so the final rename stays within
+    # one file system. Athena and Spark do not read names that begin with a dot.
     staging = Path(tempfile.mkdtemp(prefix=".batcat-", dir=output))
     job = ProcessingJob(
         purpose=purpose,
