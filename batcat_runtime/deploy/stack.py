@@ -172,6 +172,8 @@ def _follow(
     lines: set[str] = set()  # a resource reports that it has begun twice, with and without its name
 
     def look() -> str:
+        # The status before the events: all that led to it is among them then.
+        status = stack_status(client, name) or "DELETE_COMPLETE"
         for event in reversed(_events(client, name)):
             resource = f"{event['ResourceType']} {event['LogicalResourceId']}"
             line = f"{event['ResourceStatus']} {resource}"
@@ -180,7 +182,7 @@ def _follow(
             if new and event["ResourceType"] != "AWS::CloudFormation::Stack":
                 lines.add(line)
                 progress(line)
-        return stack_status(client, name) or "DELETE_COMPLETE"
+        return status
 
     return str(_until(look, lambda status: not status.endswith("_IN_PROGRESS"), sleep))
 
