@@ -50,15 +50,31 @@ class JobError(BatcatError):
 
 
 class NoSuchObjectError(BatcatError):
-    """The S3 bucket or key does not exist."""
+    """The S3 key does not exist, or nothing lies under the prefix."""
+
+
+class NoSuchBucketError(NoSuchObjectError):
+    """The S3 bucket does not exist."""
+
+
+class NoSuchSecretError(BatcatError):
+    """Secrets Manager has no such secret in this region."""
 
 
 class AccessDeniedError(BatcatError):
-    """AWS refused the action: the credentials in use may not do it."""
+    """AWS refused the action; the message names what the credentials in use lack."""
 
 
 class CredentialsError(BatcatError):
     """There are no AWS credentials, or they have expired."""
+
+
+class ThrottledError(BatcatError):
+    """AWS still asked to slow down after every retry with back-off."""
+
+
+class ConnectError(BatcatError):
+    """A service or database could not be reached over the network."""
 
 
 class ServiceError(BatcatError):
@@ -66,7 +82,32 @@ class ServiceError(BatcatError):
 
 
 class DataFormatError(BatcatError):
-    """An object is not in the format that its reader was asked for."""
+    """Data is not in the format or of the types that its reader or writer was asked for."""
+
+
+class QueryError(BatcatError):
+    """A database refused or failed a query; the message carries the engine's own words.
+
+    Attributes
+    ----------
+    line, column : int or None
+        Where in the query, both from 1, if the engine says so.
+    """
+
+    def __init__(
+        self, message: str, *, fix: str = "", line: int | None = None, column: int | None = None
+    ) -> None:
+        super().__init__(message, fix=fix)
+        self.line = line
+        self.column = column
+
+
+class QueryTimeoutError(QueryError):
+    """A query took longer than the caller allowed; it was cancelled."""
+
+
+class ResultTooLargeError(QueryError):
+    """A result is larger than the chosen way of fetching it can carry."""
 
 
 class ImageError(BatcatError):

@@ -1,0 +1,58 @@
+"""boto3 clients, made once: each costs a tenth of a second, and most calls want the same one.
+
+A client is kept for as long as the environment that it was made from stays as it is, so a changed
+profile, region or endpoint is never answered by an old client. Throttling is retried by botocore's
+standard mode, with exponential back-off and jitter.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import boto3
+
+MAX_ATTEMPTS = 8
+MAX_CONNECTIONS = 32
+_KEPT = 32
+
+_clients: OrderedDict[tuple[object, ...], Any] = OrderedDict()
+_lock = threading.Lock()
+
+
+def client(service: str, session: boto3.Session | None = None, region: str | None = None) -> Any:
+    """Return a client for a service; the same one for the same session, region and environment.
+
+    Parameters
+    ----------
+    service : str
+        botocore's name of the service, such as ``s3``.
+    session : boto3.Session, optional
+        Whose credentials to use; by default those of the environment.
+    region : str, optional
+        By default the session's own.
+
+    Returns
+    -------
+    botocore client
+        Safe to share between threads.
+    """
+    import boto3
+    from botocore.config import Config
+
+    settings = tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
+    # after a fork, connections of the parent are not ours to use
+    key = (service, region, session, boto3.DEFAULT_SESSION, settings, os.getpid())
+    with _lock:
+        if key not in _clients:
+            retries = {"mode": "standard", "max_attempts": MAX_ATTEMPTS}
+            config = Config(retries=retries, max_pool_connections=MAX_CONNECTIONS)
+            maker = session or boto3.DEFAULT_SESSION or boto3.Session()
+            _clients[key] = maker.client(service, region_name=region, config=config)
+            while len(_clients) > _KEPT:
+                _clients.popitem(last=False)
+        _clients.move_to_end(key)
+        return _clients[key]
