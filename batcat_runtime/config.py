@@ -13,83 +13,34 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
+from batcat_runtime.bucket import bucket_problem as bucket_problem
 from batcat_runtime.errors import ConfigError
+from batcat_runtime.permissions import AthenaPermissions, Permissions, RedshiftPermissions
+from batcat_runtime.purpose import Input as Input
+from batcat_runtime.purpose import KmsKeys as KmsKeys
+from batcat_runtime.purpose import Name, Part, RehearsalSettings, legal_bucket
+from batcat_runtime.purpose import Network as Network
+from batcat_runtime.purpose import Purpose as Purpose
+from batcat_runtime.purpose import Retries as Retries
+from batcat_runtime.purpose import S3Trigger as S3Trigger
+from batcat_runtime.purpose import Schedule as Schedule
+from batcat_runtime.purpose import Step as Step
 
 CONFIG_PATH = Path("script") / "config.json"
 
 _PARTITIONS = (("cn-", "aws-cn"), ("us-gov-", "aws-us-gov"))
 _ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+")
-_S3_URI = re.compile(r"s3://([^/]+)/?(.*)")
 
 
 def partition_of(region: str) -> str:
     """Return the AWS partition of a region: ``aws``, ``aws-cn`` or ``aws-us-gov``."""
     return next((name for prefix, name in _PARTITIONS if region.startswith(prefix)), "aws")
-
-
-def _legal_bucket(name: str) -> str:
-    reason = bucket_problem(name)
-    if reason:
-        raise ValueError(f"{name!r} is no S3 bucket name: {reason}; for example '2022-rnd-battery'")
-    return name
-
-
-def bucket_problem(name: str) -> str:
-    """Return why S3 would refuse a general-purpose bucket name, or ``""`` when it is legal.
-
-    The rules are those of the Amazon S3 user guide, "General purpose bucket naming rules".
-    """
-    rules = (
-        (not 3 <= len(name) <= 63, "it must have 3 to 63 characters"),
-        (
-            not re.fullmatch(r"[a-z0-9.-]*", name),
-            "only lower-case letters, digits, dots and hyphens are allowed",
-        ),
-        (
-            not re.fullmatch(r"[a-z0-9].*[a-z0-9]", name, re.DOTALL),
-            "it must begin and end with a letter or digit",
-        ),
-        (".." in name, "two dots may not stand side by side"),
-        (re.fullmatch(r"\d+\.\d+\.\d+\.\d+", name) is not None, "it looks like an IP address"),
-        (
-            name.startswith(("xn--", "sthree-", "amzn-s3-demo-")),
-            "this prefix is reserved by S3",
-        ),
-        (
-            # account-regional buckets are called <name>-<account>-<region>-an; nothing else is
-            name.endswith("-an") and not re.fullmatch(r".+-\d{12}-[a-z0-9-]+-an", name),
-            "the suffix -an is reserved by S3",
-        ),
-        (
-            name.endswith(("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")),
-            "this suffix is reserved by S3",
-        ),
-    )
-    return next((reason for broken, reason in rules if broken), "")
-
-
-def _legal_s3_uri(uri: str) -> str:
-    match = _S3_URI.fullmatch(uri)
-    if not match:
-        raise ValueError(f"{uri!r} is no S3 place; write it as 's3://bucket/prefix/'")
-    _legal_bucket(match[1])
-    return uri
 
 
 def _legal_role(arn: str) -> str:
@@ -109,114 +60,14 @@ def _legal_tag(text: str) -> str:
     return text
 
 
-Bucket = Annotated[str, AfterValidator(_legal_bucket)]
-S3Uri = Annotated[str, AfterValidator(_legal_s3_uri)]
+Bucket = Annotated[str, AfterValidator(legal_bucket)]
 RoleArn = Annotated[str, AfterValidator(_legal_role)]
+PolicyArn = Annotated[
+    str, Field(pattern=r"^arn:aws[a-z-]*:iam::(\d{12}|aws):policy/[\w+=,.@/-]+$", max_length=2048)
+]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Network(_Part):
-    """The VPC that processing jobs run in."""
-
-    subnets: list[str] = Field(min_length=1, max_length=16)
-    security_group_ids: list[str] = Field(min_length=1, max_length=5)
-    isolation: bool = False
-
-
-class Step(_Part):
-    """One processing job of a purpose."""
-
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=40)]
-    script: str
-    inputs: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=40)], S3Uri] = {}
-    instance_type: Annotated[str, Field(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")] = "ml.m5.xlarge"
-    instance_count: Annotated[int, Field(ge=1, le=100)] = 1
-    volume_size_gb: Annotated[int, Field(ge=1, le=16384)] = 30
-    max_runtime_seconds: Annotated[int, Field(ge=1, le=777_600)] = 3600
-    environment: dict[
-        Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")],
-        Annotated[str, Field(max_length=256)],
-    ] = {}
-    arguments: list[Annotated[str, Field(max_length=256)]] = []
-
-    @field_validator("script")
-    @classmethod
-    def _script_is_a_file_name(cls, value: str) -> str:
-        if not re.fullmatch(r"[\w][\w.-]*\.py", value):
-            raise ValueError(f"{value!r} is no file in script/; for example 'usage-analysis.py'")
-        return value
-
-    @field_validator("environment")
-    @classmethod
-    def _environment_is_the_users(cls, value: dict[str, str]) -> dict[str, str]:
-        reserved = sorted(name for name in value if name.upper().startswith("BATCAT_"))
-        if reserved:
-            raise ValueError(f"{', '.join(reserved)}: names that start with BATCAT_ are reserved")
-        return value
-
-
-class Schedule(_Part):
-    """When a purpose runs by itself; off until `enabled` is true.
-
-    `expression` is EventBridge Scheduler's: ``cron(minutes hours day month weekday year)`` or
-    ``rate(1 day)``, read in `timezone` (an IANA name). A run covers the `window_days` whole days
-    that end at the day on which it fires.
-    """
-
-    expression: Annotated[str, Field(pattern=r"^(cron|rate)\([^()]+\)$", max_length=256)]
-    timezone: str = "UTC"
-    enabled: bool = False
-    window_days: Annotated[int, Field(ge=1, le=366)] = 1
-
-    @field_validator("timezone")
-    @classmethod
-    def _timezone_exists(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-            raise ValueError(
-                f"there is no time zone {value!r}; for example 'Asia/Shanghai' or 'UTC'"
-            ) from error
-        return value
-
-
-class RehearsalSettings(_Part):
-    """What a rehearsal pretends: the local time, in the schedule's zone, at which it fires."""
-
-    fire_at: str
-
-    @field_validator("fire_at")
-    @classmethod
-    def _fire_at_is_a_time(cls, value: str) -> str:
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError as error:
-            raise ValueError(f"{value!r} is no time; write '2022-01-08T02:00:00'") from error
-        if moment.tzinfo is not None:
-            raise ValueError(f"{value!r} has an offset; leave it out: the schedule's zone counts")
-        return value
-
-
-class Purpose(_Part):
-    """A pipeline of the project: steps in order, and what starts it."""
-
-    steps: list[Step] = Field(min_length=1)
-    schedule: Schedule | None = None
-    rehearsal: RehearsalSettings | None = None
-
-    @model_validator(mode="after")
-    def _step_names_differ(self) -> Purpose:
-        names = [step.name for step in self.steps]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"steps need different names; {', '.join(twice)} stands twice")
-        return self
-
-
-class Config(_Part):
+class Config(Part):
     """A project's configuration, checked.
 
     Attributes
@@ -232,8 +83,15 @@ class Config(_Part):
     workflow_execution_role, job_role, trigger_role, schedule_role : str or None
         ARNs of existing roles. With `workflow_execution_role` given, nothing tries to create a
         role, and the other three default to it.
+    build_role : str or None
+        The ARN of an existing role for AWS CodeBuild, which builds the image where no container
+        tool is at hand.
+    permissions_boundary : str or None
+        The ARN of a policy that limits every role that is created.
     network : Network or None
-        The VPC for the jobs.
+        The VPC for the jobs; a purpose or a step may have its own.
+    kms : KmsKeys or None
+        Keys for volumes and outputs; likewise.
     tags : dict of str to str
         Tags for every resource.
     purposes : dict of str to Purpose
@@ -248,31 +106,55 @@ class Config(_Part):
     job_role: RoleArn | None = None
     trigger_role: RoleArn | None = None
     schedule_role: RoleArn | None = None
+    build_role: RoleArn | None = None
+    permissions_boundary: PolicyArn | None = None
     network: Network | None = None
+    kms: KmsKeys | None = None
     tags: dict[
         Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_legal_tag)],
         Annotated[str, Field(max_length=256), AfterValidator(_legal_tag)],
-    ] = {}
-    purposes: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=40)], Purpose] = (
-        Field(min_length=1)
-    )
+    ] = Field(default={})
+    purposes: dict[Name, Purpose] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _roles_fit_together(self) -> Config:
-        others = (self.job_role, self.trigger_role, self.schedule_role)
+        others = (self.job_role, self.trigger_role, self.schedule_role, self.build_role)
         if self.workflow_execution_role is None and any(others):
             raise ValueError(
-                "job_role, trigger_role and schedule_role need workflow_execution_role"
+                "job_role, trigger_role, schedule_role and build_role need workflow_execution_role"
             )
         wrong = [
             arn
-            for arn in (self.workflow_execution_role, *others)
+            for arn in (self.workflow_execution_role, *others, self.permissions_boundary)
             if arn and arn.split(":")[1] != self.partition
         ]
         if wrong:
             raise ValueError(
                 f"{wrong[0]} is in another partition than {self.region} ({self.partition})"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _purposes_stay_apart(self) -> Config:
+        from batcat_runtime.deploy.naming import Names, slug  # which imports this module
+
+        slugs = [slug(name) for name in self.purposes]
+        twice = sorted(name for name in self.purposes if slugs.count(slug(name)) > 1)
+        if twice:
+            raise ValueError(f"purposes: {', '.join(twice)} would have the same names in AWS")
+        for name, purpose in self.purposes.items():
+            trigger = purpose.s3_trigger
+            if trigger is None or trigger.bucket != self.result_s3_bucket:
+                continue
+            names = Names(self.project, name, self.region)
+            for mine in (f"{names.result_prefix}/", names.work_prefix("")):
+                if mine.startswith(trigger.key_prefix) or trigger.key_prefix.startswith(mine):
+                    raise ValueError(
+                        f"purposes.{name}.s3_trigger.prefix: a run writes to "
+                        f"s3://{self.result_s3_bucket}/{mine}, so each run would start the next; "
+                        "watch another prefix, such as "
+                        f"'s3://{self.result_s3_bucket}/raw/'"
+                    )
         return self
 
     @property
@@ -285,6 +167,25 @@ class Config(_Part):
         """Hex digest of the configuration's content, for manifests."""
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def sha256_of(self, purpose: str) -> str:
+        """Return the hex digest of what concerns one purpose: other purposes do not change it."""
+        content = self.model_dump(mode="json")
+        content["purposes"] = {purpose: content["purposes"][purpose]}
+        text = json.dumps(content, sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def network_of(self, purpose: str, step: Step) -> Network | None:
+        """Return the network of a step: its own, else its purpose's, else the project's."""
+        return step.network or self.purposes[purpose].network or self.network
+
+    def kms_of(self, purpose: str, step: Step) -> KmsKeys:
+        """Return the keys of a step; each its own, else its purpose's, else the project's."""
+        given = [one for one in (step.kms, self.purposes[purpose].kms, self.kms) if one is not None]
+        return KmsKeys(
+            volume=next((one.volume for one in given if one.volume), None),
+            output=next((one.output for one in given if one.output), None),
+        )
 
     def purpose(self, name: str | None = None) -> Purpose:
         """Return a purpose by name.
@@ -400,22 +301,32 @@ def parse_config(content: Any, *, source: str = "the configuration") -> Config:
 
 _KEYS = sorted(
     {
-        name
-        for part in (Config, Purpose, Step, Schedule, RehearsalSettings, Network)
-        for name in part.model_fields
+        field.alias or name
+        for part in (
+            *(Config, Purpose, Step, Input, Retries, Schedule, S3Trigger),
+            *(RehearsalSettings, Network, KmsKeys),
+            *(Permissions, AthenaPermissions, RedshiftPermissions),
+        )
+        for name, field in part.model_fields.items()
     }
 )
 
 
+# What pydantic puts into the place of an error beside the keys.
+_NO_KEYS = {"[key]", "[step]", "[list]"}
+
+
 def _problem(one: Any) -> str:
-    key = ".".join(str(part) for part in one["loc"] if part != "[key]") or "(top level)"
+    key = ".".join(str(part) for part in one["loc"] if part not in _NO_KEYS) or "(top level)"
     kind: Literal["extra_forbidden"] | str = one["type"]
     if kind == "extra_forbidden":
         near = difflib.get_close_matches(str(one["loc"][-1]), _KEYS, n=1)
         return f"{key}: unknown key" + (f"; did you mean {near[0]!r}?" if near else "")
     if kind == "missing":
         return f"{key}: missing"
-    message = one["msg"].removeprefix("Value error, ")
+    message = str(one["msg"]).removeprefix("Value error, ")
+    if message.startswith("purposes."):  # it names its key itself
+        return message
     given = one.get("input")
     shown = f" (found {given!r})" if isinstance(given, str | int | float | bool) else ""
     return f"{key}: {message}" + (shown if kind != "value_error" else "")

@@ -108,6 +108,11 @@ class Names:
         """The EventBridge schedule: at most 64 characters."""
         return shorten(f"{self._stem}-schedule", 64)
 
+    @property
+    def rule(self) -> str:
+        """The EventBridge rule for uploads: at most 64 characters."""
+        return shorten(f"{self._stem}-upload", 64)
+
     def role(self, use: str) -> str:
         """Return the role for `use`: workflow, job, trigger or schedule; at most 64 characters."""
         return shorten(f"{self._stem}-{use}-{self.region}", 64)

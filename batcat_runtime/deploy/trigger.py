@@ -1,9 +1,11 @@
-"""What starts a workflow: a small Lambda function, and a schedule that invokes it.
+"""What starts a workflow: a small Lambda function, and what invokes it.
 
 The function is the project's own ``deploy/lambda/lambda_function.py``, sent inline (it needs
 nothing but boto3). EventBridge Scheduler invokes it with the time that was scheduled, not the time
 that it is, so a late run computes the day that it was meant for. The schedule is created switched
-off unless the configuration says ``"enabled": true``.
+off unless the configuration says ``"enabled": true``; so is the rule of EventBridge that invokes
+the function for each object that arrives under an S3 prefix. For that, the bucket must hand its
+events to EventBridge, which `let_bucket_report` switches on without touching what else is set.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from batcat_runtime.deploy.roles import (
 )
 from batcat_runtime.deploy.session import session_for
 from batcat_runtime.deploy.stack import StackChange, deploy_stack
-from batcat_runtime.errors import ConfigError
+from batcat_runtime.errors import AccessDeniedError, ConfigError
 
 HANDLER_FILE = Path("deploy") / "lambda" / "lambda_function.py"
 _INLINE_CHARACTERS = 4_194_304  # CloudFormation's limit for Code.ZipFile
@@ -68,6 +70,9 @@ def setup_trigger(
     purpose = config.purpose_name(purpose)
     names = Names.of(config, purpose)
     code = _read_handler(handler or find_project() / HANDLER_FILE)
+    uploads = config.purposes[purpose].s3_trigger
+    if uploads is not None:
+        let_bucket_report(session_for(config.region).client("s3"), uploads.bucket, progress)
     change = deploy_stack(
         session_for(config.region).client("cloudformation"),
         names.trigger_stack,
@@ -92,7 +97,7 @@ def trigger_template(config: Config, purpose: str, code: str) -> dict[str, Any]:
         The Lambda function's source.
     """
     names = Names.of(config, purpose)
-    schedule = config.purposes[purpose].schedule
+    schedule, uploads = config.purposes[purpose].schedule, config.purposes[purpose].s3_trigger
     arn = names.arn("states", f"stateMachine:{names.state_machine}", "${AWS::AccountId}")
     resources: dict[str, Any] = {
         "FunctionLogGroup": {
@@ -121,6 +126,7 @@ def trigger_template(config: Config, purpose: str, code: str) -> dict[str, Any]:
                         "STATE_MACHINE_ARN": with_substitutions(arn),
                         "TIMEZONE": schedule.timezone if schedule else "UTC",
                         "WINDOW_DAYS": str(schedule.window_days if schedule else 1),
+                        **({"UPLOAD_PREFIX": uploads.key_prefix} if uploads else {}),
                     }
                 },
                 "Tags": tag_list(config),
@@ -148,12 +154,94 @@ def trigger_template(config: Config, purpose: str, code: str) -> dict[str, Any]:
         }
         if existing_role(config, "schedule") is None:
             resources["ScheduleRole"] = role_resource("schedule", config, names)
+    resources |= _upload_rule(config, names)
     return {
         "AWSTemplateFormatVersion": "2010-09-09",
         "Description": f"BatCat trigger of {names.state_machine}",
         "Resources": resources,
         "Outputs": {"FunctionArn": {"Value": {"Fn::GetAtt": ["Function", "Arn"]}}},
     }
+
+
+def _upload_rule(config: Config, names: Names) -> dict[str, Any]:
+    """Return the rule that invokes the function for uploads, and its permission to do so."""
+    trigger = config.purposes[names.purpose].s3_trigger
+    if trigger is None:
+        return {}
+    detail: dict[str, Any] = {"bucket": {"name": [trigger.bucket]}}
+    if trigger.key_prefix:
+        detail["object"] = {"key": [{"prefix": trigger.key_prefix}]}
+    function = {"Fn::GetAtt": ["Function", "Arn"]}
+    return {
+        "UploadRule": {
+            "Type": "AWS::Events::Rule",
+            "Properties": {
+                "Name": names.rule,
+                "Description": f"Starts {names.state_machine} for objects under {trigger.prefix}",
+                "State": "ENABLED" if trigger.enabled else "DISABLED",
+                "EventPattern": {
+                    "source": ["aws.s3"],
+                    "detail-type": ["Object Created"],
+                    "detail": detail,
+                },
+                "Targets": [{"Id": "trigger", "Arn": function}],
+            },
+        },
+        "UploadPermission": {
+            "Type": "AWS::Lambda::Permission",
+            "Properties": {
+                "Action": "lambda:InvokeFunction",
+                "FunctionName": function,
+                "Principal": "events.amazonaws.com",
+                "SourceArn": {"Fn::GetAtt": ["UploadRule", "Arn"]},
+            },
+        },
+    }
+
+
+def let_bucket_report(s3: Any, bucket: str, progress: Callable[[str], None] = print) -> bool:
+    """Let a bucket send its events to EventBridge, unless it does so already.
+
+    Parameters
+    ----------
+    s3 : botocore client
+        For S3.
+    bucket : str
+        The bucket.
+    progress : callable
+        Called with a line when something was changed.
+
+    Returns
+    -------
+    bool
+        Whether it was switched on now. Notifications that were there stay.
+
+    Raises
+    ------
+    AccessDeniedError
+        The bucket is not ours to configure.
+    """
+    from botocore.exceptions import ClientError
+
+    try:
+        present = s3.get_bucket_notification_configuration(Bucket=bucket)
+        present.pop("ResponseMetadata", None)
+        if "EventBridgeConfiguration" in present:
+            return False
+        s3.put_bucket_notification_configuration(
+            Bucket=bucket,
+            NotificationConfiguration={**present, "EventBridgeConfiguration": {}},
+            # What was there was accepted before; it is not for us to test it again.
+            SkipDestinationValidation=True,
+        )
+    except ClientError as error:
+        raise AccessDeniedError(
+            f"The events of the bucket {bucket} cannot be switched on: {error}",
+            fix="Ask its owner to send them to EventBridge (bucket properties, Amazon "
+            "EventBridge: on), or take s3_trigger out of script/config.json.",
+        ) from error
+    progress(f"bucket {bucket}: now sends its events to EventBridge")
+    return True
 
 
 def _role(config: Config, role: str) -> Any:

@@ -76,7 +76,7 @@ def test_a_result_is_written_with_its_manifest(container: Path) -> None:
     manifest = json.loads((folder / "_manifest.json").read_text())
     assert manifest["rows"] == 4
     assert (manifest["date_start"], manifest["date_end"]) == ("2022-01-01", "2022-01-08")
-    assert manifest["inputs"] == [{"name": "usage", "files": 1, "bytes": 6}]
+    assert manifest["inputs"] == [{"name": "usage", "source": "", "files": 1, "bytes": 6}]
     for file in manifest["files"]:
         data = (folder / file["name"]).read_bytes()
         assert file["bytes"] == len(data)

@@ -1,0 +1,199 @@
+"""From a chain of SDK states to Amazon States Language, complete for production.
+
+The author's chain says what runs. Added here, as data, is what every workflow needs and the SDK
+cannot say or nobody wants to write: defaults for the execution's input; what to keep of a job's
+description; a job that was stopped before its end is a failure; every error that nobody catches
+ends in a Fail state that carries the job's own reason; full jitter on retries. In the branches of a
+Parallel state and in a Map the same holds: a branch ends in a Fail of its own, which Step Functions
+makes the error of the whole state, with its reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from batcat_runtime.deploy.naming import shorten
+from batcat_runtime.errors import WorkflowError
+
+Definition = dict[str, Any]
+
+_STATE_NAME = 80
+_COMPLETED = " completed?"
+_DEFAULTS = {"date_start": "", "date_end": "", "params": {}}
+_MAY_FAIL = {"Task", "Parallel", "Map"}
+_JOB = "sagemaker:createProcessingJob.sync"
+
+
+def definition_of(chain: Any, *, comment: str = "") -> Definition:
+    """Render a chain of SDK states to a complete state machine.
+
+    Parameters
+    ----------
+    chain : stepfunctions.steps.Chain or State
+        What `processing_steps` gives, and the author's own states.
+    comment : str
+        The definition's comment.
+
+    Returns
+    -------
+    dict
+        The definition in Amazon States Language.
+
+    Raises
+    ------
+    WorkflowError
+        A state of the author's has a name that is used here.
+    """
+    from stepfunctions.steps import Chain, Graph, Pass
+
+    start = Pass("Defaults", result=_DEFAULTS, result_path="$.defaults")
+    merge = Pass(
+        "Input",
+        parameters={"input.$": "States.JsonMerge($.defaults, $$.Execution.Input, false)"},
+        output_path="$.input",
+    )
+    try:
+        definition: Definition = Graph(Chain([start, merge, chain]), comment=comment).to_dict()
+    except ValueError as error:
+        raise WorkflowError(
+            f"The stepfunctions SDK does not accept the workflow: {error}",
+            fix="Look at what deploy/setup_stepfunctions.py adds to the steps.",
+        ) from error
+    _finish(definition, "", set(_names(definition)))
+    return definition
+
+
+def _names(machine: Definition) -> Iterator[str]:
+    for name, state in machine["States"].items():
+        yield name
+        for inner in _inner(state):
+            yield from _names(inner)
+
+
+def _inner(state: dict[str, Any]) -> list[Definition]:
+    """Return the machines inside a Parallel or a Map state."""
+    if state["Type"] == "Parallel":
+        return list(state["Branches"])
+    return [state[key] for key in ("ItemProcessor", "Iterator") if key in state]
+
+
+def _finish(machine: Definition, scope: str, taken: set[str]) -> None:
+    """Complete one level of a definition; `scope` makes its own states' names unique."""
+    states = machine["States"]
+    level = _Level(states, scope, taken)
+    for name, state in list(states.items()):
+        for inner in _inner(state):
+            _finish(inner, str(inner["StartAt"]), taken)
+        if state["Type"] not in _MAY_FAIL:
+            continue
+        for retry in state.get("Retry", []):
+            retry.setdefault("JitterStrategy", "FULL")
+        catches = state.setdefault("Catch", [])
+        if not any("States.ALL" in one["ErrorEquals"] for one in catches):
+            catches.append(
+                {"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": level.failed()}
+            )
+        if str(state.get("Resource", "")).endswith(_JOB):
+            level.fail_when_stopped(name)
+    level.close()
+    machine["States"] = _in_reading_order(states)
+
+
+class _Level:
+    """The states of one level, and those that are added to it when they are first needed."""
+
+    def __init__(self, states: dict[str, Any], scope: str, taken: set[str]) -> None:
+        self._states = states
+        self._scope = scope
+        self._taken = taken
+        self._catches = False
+
+    def failed(self) -> str:
+        """Return the name of the Fail state that passes on what was caught."""
+        self._catches = True
+        return self._named("Failed")
+
+    def close(self) -> None:
+        """Add what stands at the end of a level."""
+        if self._catches:
+            passed_on = {"ErrorPath": "$.error.Error", "CausePath": "$.error.Cause"}
+            self._ending("Failed", {"Type": "Fail", **passed_on})
+
+    def fail_when_stopped(self, name: str) -> None:
+        """Let the workflow go on after a job only when the job completed."""
+        state = self._states[name]
+        state["ResultSelector"] = {
+            f"{key}.$": f"$.{key}"
+            for key in ("ProcessingJobName", "ProcessingJobArn", "ProcessingJobStatus")
+        }
+        after = state.pop("Next", None)
+        if state.pop("End", False):
+            after = self._ending("Done", {"Type": "Succeed"})
+        stopped = self._ending(
+            "Stopped",
+            {
+                "Type": "Fail",
+                "Error": "ProcessingJobStopped",
+                "Cause": "The processing job was stopped before its end: by hand, or by its "
+                "max_runtime_seconds.",
+            },
+        )
+        question = f"{shorten(name, _STATE_NAME - len(_COMPLETED))}{_COMPLETED}"
+        self._add(
+            question,
+            {
+                "Type": "Choice",
+                "Choices": [
+                    {
+                        "Variable": f"{_path_of(state)}.ProcessingJobStatus",
+                        "StringEquals": "Completed",
+                        "Next": after,
+                    }
+                ],
+                "Default": stopped,
+            },
+        )
+        state["Next"] = question
+
+    def _ending(self, word: str, state: dict[str, Any]) -> str:
+        name = self._named(word)
+        if self._states.get(name) != state:
+            self._add(name, state)
+        return name
+
+    def _named(self, word: str) -> str:
+        return shorten(f"{word} ({self._scope})", _STATE_NAME) if self._scope else word
+
+    def _add(self, name: str, state: dict[str, Any]) -> None:
+        if name in self._taken:
+            raise WorkflowError(
+                f"The workflow has a state {name!r} already, a name that BatCat uses for a state "
+                "of its own.",
+                fix="Call your state in deploy/setup_stepfunctions.py something else.",
+            )
+        self._taken.add(name)
+        self._states[name] = state
+
+
+def _path_of(state: dict[str, Any]) -> str:
+    path = state.get("ResultPath", "$")
+    if not isinstance(path, str):
+        raise WorkflowError(
+            "A processing job's state needs a result path: whether the job completed is read "
+            "there.",
+            fix='Leave result_path="$.job" as processing_step sets it.',
+        )
+    return path
+
+
+def _in_reading_order(states: dict[str, Any]) -> dict[str, Any]:
+    """Put the question after a job right behind the job, and the endings last."""
+
+    def place(name: str) -> tuple[bool, int, bool]:
+        job = name.removesuffix(_COMPLETED)
+        ending = states[name]["Type"] in {"Fail", "Succeed"}
+        return ending, written.index(job if job in states else name), job != name
+
+    written = list(states)
+    return {name: states[name] for name in sorted(states, key=place)}

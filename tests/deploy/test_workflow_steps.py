@@ -1,0 +1,317 @@
+"""The definition of a purpose with many steps: side by side, sharded, each with own settings."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import botocore.session
+import pytest
+from botocore.validate import ParamValidator
+
+from batcat_runtime.config import Config, parse_config
+from batcat_runtime.deploy import workflow
+from batcat_runtime.deploy.definition import definition_of
+from batcat_runtime.deploy.processing import processing_step, processing_steps
+from batcat_runtime.errors import WorkflowError
+
+IMAGE = "123456789012.dkr.ecr.cn-northwest-1.amazonaws.com.cn/battery@sha256:" + "0" * 64
+RAW = "s3://2022-rnd-battery/raw/usage/"
+STEPS: list[Any] = [
+    {"name": "clean", "script": "clean.py", "inputs": {"usage": RAW}},
+    [
+        {
+            "name": "features",
+            "script": "features.py",
+            "instance_count": 4,
+            "inputs": {"clean": {"step": "clean", "sharded": True}},
+        },
+        [{"name": "weather", "script": "a.py"}, {"name": "holidays", "script": "b.py"}],
+    ],
+    {"name": "predict", "script": "predict.py"},
+]
+
+
+@pytest.fixture
+def config(content: dict[str, Any]) -> Config:
+    content["purposes"]["usage-analysis"]["steps"] = STEPS
+    return parse_config(content)
+
+
+def define(config: Config, *others: Any) -> dict[str, Any]:
+    with workflow.quiet_sdk():
+        from stepfunctions.steps import Chain
+
+        steps = processing_steps(config, "usage-analysis", image=IMAGE)
+        return definition_of(Chain([*steps, *others]), comment="test")
+
+
+def machines(machine: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield machine
+    for state in machine["States"].values():
+        for branch in state.get("Branches", []):
+            yield from machines(branch)
+
+
+def states(definition: dict[str, Any]) -> dict[str, Any]:
+    """Return the states of all levels by name."""
+    return {name: one for level in machines(definition) for name, one in level["States"].items()}
+
+
+def request(definition: dict[str, Any], step: str) -> dict[str, Any]:
+    return dict(states(definition)[step]["Parameters"])
+
+
+def inputs(definition: dict[str, Any], step: str) -> dict[str, Any]:
+    given = request(definition, step)["ProcessingInputs"]
+    return {one["InputName"]: one["S3Input"] for one in given}
+
+
+def output(definition: dict[str, Any], step: str) -> dict[str, Any]:
+    [one] = request(definition, step)["ProcessingOutputConfig"]["Outputs"]
+    return dict(one["S3Output"])
+
+
+def test_steps_side_by_side_are_one_parallel_state(config: Config) -> None:
+    definition = define(config)
+    parallel = definition["States"]["features and weather"]
+    assert parallel["Type"] == "Parallel"
+    assert [branch["StartAt"] for branch in parallel["Branches"]] == ["features", "weather"]
+    assert definition["States"]["clean completed?"]["Choices"][0]["Next"] == "features and weather"
+    assert parallel["Next"] == "predict"
+    # What runs afterwards still finds the execution's dates and parameters.
+    assert parallel["ResultPath"] == "$.side_by_side"
+
+
+def test_a_step_reads_what_the_one_before_wrote_in_this_very_run(config: Config) -> None:
+    definition = define(config)
+    for before, after in (
+        ("clean", "features"),
+        ("clean", "weather"),
+        ("weather", "holidays"),
+        ("features", "predict"),
+        ("holidays", "predict"),
+    ):
+        written = output(definition, before)["S3Uri.$"]
+        assert "$$.Execution.Name" in written
+        assert f"_work/usage-analysis/{before}/run={{}}'" in written
+        # With a slash at its end: the run "a" must not read that of the run "ab".
+        assert inputs(definition, after)[before]["S3Uri.$"] == written.replace("{}'", "{}/'")
+    assert "weather" not in inputs(definition, "predict")
+    assert output(definition, "predict")["S3Uri"].endswith("/usage-analysis")
+
+
+def test_a_sharded_input_is_shared_out_the_others_are_whole(config: Config) -> None:
+    definition = define(config)
+    ways = {
+        step: {
+            name: one["S3DataDistributionType"] for name, one in inputs(definition, step).items()
+        }
+        for step in ("clean", "features", "weather")
+    }
+    assert ways == {
+        "clean": {"usage": "FullyReplicated"},
+        "features": {"clean": "ShardedByS3Key"},
+        "weather": {"clean": "FullyReplicated"},
+    }
+    cluster = request(definition, "features")["ProcessingResources"]["ClusterConfig"]
+    assert cluster["InstanceCount"] == 4
+
+
+def test_two_last_steps_have_places_of_their_own(content: dict[str, Any]) -> None:
+    content["purposes"]["usage-analysis"]["steps"] = [STEPS[0], STEPS[1]]
+    definition = define(parse_config(content))
+    places = {output(definition, step)["S3Uri"] for step in ("features", "holidays")}
+    results = "s3://2022-rnd-battery/2022-rnd-battery/usage-analysis"
+    assert places == {f"{results}/features", f"{results}/holidays"}
+
+
+def test_keys_network_and_retries_reach_the_request(content: dict[str, Any]) -> None:
+    content["network"] = {
+        "subnets": ["subnet-1"],
+        "security_group_ids": ["sg-1"],
+        "encrypt_traffic": True,
+    }
+    key = "arn:aws-cn:kms:cn-northwest-1:123456789012:key/1"
+    content["kms"] = {"volume": key, "output": "alias/results"}
+    retries = {"count": 2, "interval_seconds": 5, "backoff": 3, "failed_jobs": 1}
+    content["purposes"]["usage-analysis"]["steps"] = [
+        {**STEPS[0], "retries": retries},
+        {
+            "name": "alone",
+            "script": "a.py",
+            "network": {"isolation": True},
+            "retries": {"count": 0},
+        },
+    ]
+    definition = define(parse_config(content))
+    clean, alone = request(definition, "clean"), request(definition, "alone")
+    assert clean["ProcessingResources"]["ClusterConfig"]["VolumeKmsKeyId"] == key
+    assert clean["ProcessingOutputConfig"]["KmsKeyId"] == "alias/results"
+    assert clean["NetworkConfig"] == {
+        "EnableNetworkIsolation": False,
+        "EnableInterContainerTrafficEncryption": True,
+        "VpcConfig": {"Subnets": ["subnet-1"], "SecurityGroupIds": ["sg-1"]},
+    }
+    assert alone["NetworkConfig"] == {"EnableNetworkIsolation": True}
+    refused, failed = definition["States"]["clean"]["Retry"]
+    assert (refused["MaxAttempts"], refused["IntervalSeconds"], refused["BackoffRate"]) == (2, 5, 3)
+    assert failed["ErrorEquals"] == ["States.TaskFailed"]
+    assert (failed["MaxAttempts"], failed["JitterStrategy"]) == (1, "FULL")
+    assert "Retry" not in definition["States"]["alone"]
+
+
+def filled_in(parameters: Any) -> Any:
+    if isinstance(parameters, list):
+        return [filled_in(one) for one in parameters]
+    if not isinstance(parameters, dict):
+        return parameters
+    return {
+        key.removesuffix(".$"): "s3://b/example" if key.endswith(".$") else filled_in(value)
+        for key, value in parameters.items()
+    }
+
+
+def test_every_request_is_one_that_sagemaker_knows(content: dict[str, Any]) -> None:
+    content["network"] = {"subnets": ["subnet-1"], "security_group_ids": ["sg-1"]}
+    content["kms"] = {"volume": "key", "output": "key"}
+    content["purposes"]["usage-analysis"]["steps"] = STEPS
+    definition = define(parse_config(content))
+    model = botocore.session.get_session().get_service_model("sagemaker")
+    shape = model.operation_model("CreateProcessingJob").input_shape
+    for step in ("clean", "features", "weather", "holidays", "predict"):
+        report = ParamValidator().validate(filled_in(request(definition, step)), shape)
+        assert not report.has_errors(), report.generate_report()
+
+
+# --- what holds for every definition, as statelint has it -----------------------------------------
+
+
+def targets(state: dict[str, Any]) -> set[str]:
+    return set(re.findall(r'"(?:Next|Default)": "([^"]+)"', json.dumps(without_branches(state))))
+
+
+def without_branches(state: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in state.items() if key != "Branches"}
+
+
+def test_names_are_unique_in_the_whole_machine(config: Config) -> None:
+    names = [name for level in machines(define(config)) for name in level["States"]]
+    assert len(names) == len(set(names))
+    assert max(map(len, names)) <= 80
+
+
+def test_every_state_is_reached_and_every_way_ends_on_each_level(config: Config) -> None:
+    for level in machines(define(config)):
+        seen, waiting = set(), [level["StartAt"]]
+        while waiting:
+            name = waiting.pop()
+            if name not in seen:
+                seen.add(name)
+                waiting += targets(level["States"][name])
+        assert seen == set(level["States"])
+        for state in level["States"].values():
+            if state["Type"] not in ("Choice", "Fail", "Succeed"):
+                assert ("Next" in state) != ("End" in state)
+
+
+def test_every_error_in_a_branch_ends_in_a_fail_of_the_branch(config: Config) -> None:
+    definition = define(config)
+    for level in machines(definition):
+        for state in level["States"].values():
+            if state["Type"] not in ("Task", "Parallel"):
+                continue
+            catch = state["Catch"][-1]
+            assert catch["ErrorEquals"] == ["States.ALL"]
+            failed = level["States"][catch["Next"]]
+            assert failed == {
+                "Type": "Fail",
+                "ErrorPath": "$.error.Error",
+                "CausePath": "$.error.Cause",
+            }
+    branch = definition["States"]["features and weather"]["Branches"][0]
+    assert branch["States"]["features completed?"]["Default"] == "Stopped (features)"
+    assert branch["States"]["Stopped (features)"]["Error"] == "ProcessingJobStopped"
+
+
+@pytest.mark.parametrize("region", ["us-east-1", "cn-northwest-1", "us-gov-west-1"])
+def test_aws_and_cfn_lint_accept_it(content: dict[str, Any], region: str) -> None:
+    from cfnlint.api import lint
+    from cfnlint.config import ManualArgs
+
+    from batcat_runtime.deploy.trigger import trigger_template
+    from batcat_runtime.rehearsal.asl import definition_errors
+
+    content["region"] = region
+    content["purposes"]["usage-analysis"] |= {
+        "steps": STEPS,
+        "s3_trigger": {"prefix": "s3://landing/usage/"},
+    }
+    config = parse_config(content)
+    definition = define(config)
+    assert definition_errors(json.dumps(definition), config.partition) == []
+    for template in (
+        workflow.workflow_template(config, "usage-analysis", definition),
+        trigger_template(config, "usage-analysis", "x = 1"),
+    ):
+        found = lint(json.dumps(template), config=ManualArgs(regions=[region]))
+        assert [str(match) for match in found] == []
+
+
+def test_cfn_lints_check_of_state_machines_is_at_work(config: Config) -> None:
+    from cfnlint.api import lint
+
+    definition = define(config)
+    definition["States"]["features and weather"]["Branches"][1]["States"]["holidays"]["Typo"] = 1
+    template = workflow.workflow_template(config, "usage-analysis", definition)
+    # As an object, and without what CloudFormation fills in: only so does cfn-lint read it.
+    properties = template["Resources"]["StateMachine"]["Properties"]
+    del properties["DefinitionString"]
+    text = json.dumps(definition).replace("${AWS::AccountId}", "123456789012")
+    properties["Definition"] = json.loads(text)
+    assert any("Typo" in str(match) for match in lint(json.dumps(template)))
+
+
+# --- the author's own states ----------------------------------------------------------------------
+
+
+def test_states_of_the_authors_own_are_chained_and_completed(config: Config) -> None:
+    with workflow.quiet_sdk():
+        from stepfunctions.steps import Chain, Parallel, Task, Wait
+
+        notify = Task(
+            "Notify", resource="arn:aws-cn:states:::sns:publish", parameters={"Message": "done"}
+        )
+        mine = Parallel("Mine", result_path="$.mine")
+        mine.add_branch(Chain([Wait("Rest", seconds=1), notify]))
+        mine.add_branch(Wait("Rest too", seconds=1))
+    definition = define(config, mine)
+    assert definition["States"]["predict completed?"]["Choices"][0]["Next"] == "Mine"
+    assert definition["States"]["Mine"]["Catch"][-1]["Next"] == "Failed"
+    assert states(definition)["Notify"]["Catch"][-1]["Next"] == "Failed (Rest)"
+
+
+def test_a_catch_all_of_the_authors_own_is_the_last(content: dict[str, Any]) -> None:
+    config = parse_config(content)
+    with workflow.quiet_sdk():
+        from stepfunctions.steps import Catch, Chain, Pass
+
+        job = processing_step(config, "usage-analysis", config.purpose().steps[0], image=IMAGE)
+        job.add_catch(Catch(error_equals=["States.ALL"], next_step=Pass("Never mind")))
+        definition = definition_of(Chain([job]))
+    assert [one["Next"] for one in definition["States"]["usage-analysis"]["Catch"]] == [
+        "Never mind"
+    ]
+    assert "Failed" not in definition["States"]
+
+
+@pytest.mark.parametrize("name", ["Failed", "Stopped", "predict completed?", "clean", "Input"])
+def test_a_name_that_is_taken_is_refused(config: Config, name: str) -> None:
+    with workflow.quiet_sdk():
+        from stepfunctions.steps import Pass
+
+        mine = Pass(name)
+    with pytest.raises(WorkflowError, match=re.escape(name)):
+        define(config, mine)
