@@ -1,35 +1,33 @@
-"""Least privilege: who may do what, as plain policy documents, one function a role.
+"""The roles of a purpose: whom they trust, what they may do, and how a stack creates them.
 
 Four roles carry a purpose. `workflow` is the state machine's: it starts processing jobs. `job` is
 the jobs': it reads the inputs, writes the results and logs. `trigger` is the Lambda function's: it
-starts the state machine. `schedule` is EventBridge Scheduler's: it invokes the function. Each
-statement names its resources; `*` stands only where the service offers no resource, and says so in
-its `Sid`.
-
-Documents are data: the stacks embed them with ``${AWS::AccountId}`` for the account, and
-`write_policies` puts them, with the account filled in, where an administrator can read them.
+starts the state machine. `schedule` is EventBridge Scheduler's: it invokes the function. What each
+may do is in `policies`, as data; the stacks embed it with ``${AWS::AccountId}`` for the account,
+and `policy_files` puts it where an administrator can read it. Where the configuration names a role
+that exists, nothing creates one.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from pathlib import Path
 from typing import Any
 
 from batcat_runtime.config import Config
 from batcat_runtime.deploy.naming import Names, slug
+from batcat_runtime.deploy.policies.deployer import (
+    builder_statements,
+    project_statements,
+    purpose_statements,
+)
+from batcat_runtime.deploy.policies.document import Document, document
+from batcat_runtime.deploy.policies.job import job_statements
+from batcat_runtime.deploy.policies.trigger import schedule_statements, trigger_statements
+from batcat_runtime.deploy.policies.workflow import workflow_statements
 
 ACCOUNT = "${AWS::AccountId}"
 ROLES = ("workflow", "job", "trigger", "schedule")
-_SERVICE = {
-    "workflow": "states.amazonaws.com",
-    "job": "sagemaker.amazonaws.com",
-    "trigger": "lambda.amazonaws.com",
-    "schedule": "scheduler.amazonaws.com",
-}
-
-Document = dict[str, Any]
+_SERVICE = {"workflow": "states", "job": "sagemaker", "trigger": "lambda", "schedule": "scheduler"}
 
 
 def existing_role(config: Config, role: str) -> str | None:
@@ -43,31 +41,70 @@ def existing_role(config: Config, role: str) -> str | None:
     return given or config.workflow_execution_role
 
 
-def trust(role: str, account: str = ACCOUNT) -> Document:
-    """Return who may assume a role: its AWS service, on behalf of this account only.
+def roles_of(config: Config, purpose: str) -> tuple[str, ...]:
+    """Return the roles that a purpose needs: without a schedule, none for the schedule."""
+    scheduled = config.purposes[purpose].schedule is not None
+    return tuple(role for role in ROLES if scheduled or role != "schedule")
 
-    The account condition guards against the confused deputy (IAM user guide). Lambda does not send
-    it, and a service principal reads ``<service>.amazonaws.com`` in every partition.
+
+def trust(role: str, names: Names, account: str = ACCOUNT) -> Document:
+    """Return who may assume a role: its AWS service, on behalf of this account's own resources.
+
+    The conditions guard against the confused deputy, a service that another account makes use our
+    role. Step Functions and SageMaker name what they act for, Scheduler names the schedule's group;
+    Lambda sends neither key. A service principal reads ``<service>.amazonaws.com`` in every
+    partition.
     """
     statement: Document = {
         "Effect": "Allow",
-        "Principal": {"Service": _SERVICE[role]},
+        "Principal": {"Service": f"{_SERVICE[role]}.amazonaws.com"},
         "Action": "sts:AssumeRole",
     }
-    if role != "trigger":
-        statement["Condition"] = {"StringEquals": {"aws:SourceAccount": account}}
-    return {"Version": "2012-10-17", "Statement": [statement]}
+    source = {
+        "workflow": names.arn("states", f"stateMachine:{names.state_machine}", account),
+        "job": names.arn("sagemaker", "*", account),
+        "schedule": names.arn("scheduler", "schedule-group/default", account),
+    }.get(role)
+    if source is not None:
+        statement["Condition"] = {
+            "StringEquals": {"aws:SourceAccount": account},
+            "ArnLike": {"aws:SourceArn": source},
+        }
+    return document([statement])
 
 
 def policy(role: str, config: Config, names: Names, account: str = ACCOUNT) -> Document:
     """Return the permissions of a role of a purpose."""
-    statements = {
-        "workflow": _workflow,
-        "job": _job,
-        "trigger": _trigger,
-        "schedule": _schedule,
-    }[role](config, names, account)
-    return {"Version": "2012-10-17", "Statement": statements}
+    if role == "workflow":
+        own = workflow_statements(config, names, account, role_arn("job", config, names, account))
+        added = config.purposes[names.purpose].permissions.workflow_statements
+        return document([*own, *(dict(one) for one in added)])
+    if role == "job":
+        return document(job_statements(config, names, account))
+    return document(
+        {"trigger": trigger_statements, "schedule": schedule_statements}[role](names, account)
+    )
+
+
+def deployer_policies(config: Config, account: str = ACCOUNT) -> dict[str, Document]:
+    """Return what whoever deploys may do: a document for the project, and one for each purpose.
+
+    Returns
+    -------
+    dict of str to dict
+        By the purpose's name; ``""`` is the project's own, ``"build"`` is for who has no
+        container tool and lets AWS CodeBuild make the image.
+    """
+    first = Names.of(config, next(iter(config.purposes)))
+    found = {"": document(project_statements(first, account))}
+    for purpose in config.purposes:
+        names = Names.of(config, purpose)
+        needed = roles_of(config, purpose)
+        arns = {role: role_arn(role, config, names, account) for role in needed}
+        created = [arns[role] for role in needed if existing_role(config, role) is None]
+        found[purpose] = document(purpose_statements(config, names, account, arns, created))
+    found["build"] = document(builder_statements(config, first, account))
+    return found
 
 
 def role_resource(role: str, config: Config, names: Names) -> Document:
@@ -75,9 +112,10 @@ def role_resource(role: str, config: Config, names: Names) -> Document:
     return {
         "Type": "AWS::IAM::Role",
         "Properties": {
+            **boundary(config),
             "RoleName": names.role(role),
             "Description": f"BatCat: {role} of {names.state_machine}",
-            "AssumeRolePolicyDocument": with_substitutions(trust(role)),
+            "AssumeRolePolicyDocument": with_substitutions(trust(role, names)),
             "Policies": [
                 {
                     "PolicyName": role,
@@ -87,6 +125,12 @@ def role_resource(role: str, config: Config, names: Names) -> Document:
             "Tags": tag_list(config),
         },
     }
+
+
+def boundary(config: Config) -> dict[str, str]:
+    """Return the property that limits a role, where the configuration names a boundary."""
+    arn = config.permissions_boundary
+    return {"PermissionsBoundary": arn} if arn else {}
 
 
 def role_arn(role: str, config: Config, names: Names, account: str) -> str:
@@ -114,205 +158,3 @@ def with_substitutions(value: Any) -> Any:
     if isinstance(value, str) and "${AWS::" in value:
         return {"Fn::Sub": re.sub(r"\$\{(?!AWS::)", "${!", value)}
     return value
-
-
-def write_policies(config: Config, folder: Path, account: str) -> list[Path]:
-    """Write every role's trust and permissions as readable JSON, one file a role and purpose.
-
-    Parameters
-    ----------
-    config : Config
-        The project.
-    folder : Path
-        By custom ``deploy/iam``; made if missing.
-    account : str
-        The 12-digit account id.
-
-    Returns
-    -------
-    list of Path
-        The files written.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for purpose in config.purposes:
-        names = Names.of(config, purpose)
-        for role in ROLES:
-            content = {
-                "RoleName": names.role(role),
-                "TrustPolicy": trust(role, account),
-                "PermissionsPolicy": policy(role, config, names, account),
-            }
-            path = folder / f"{purpose}-{role}.json"
-            path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-            written.append(path)
-    return written
-
-
-def _workflow(config: Config, names: Names, account: str) -> list[Document]:
-    purpose = config.purposes[names.purpose]
-    jobs = [
-        names.arn("sagemaker", f"processing-job/{names.job_prefix(step.name)}-*", account)
-        for step in purpose.steps
-    ]
-    rule = "rule/StepFunctionsGetEventsForSageMakerProcessingJobsRule"
-    return [
-        {
-            "Sid": "RunProcessingJobs",
-            "Effect": "Allow",
-            "Action": [
-                "sagemaker:AddTags",
-                "sagemaker:CreateProcessingJob",
-                "sagemaker:DescribeProcessingJob",
-                "sagemaker:StopProcessingJob",
-            ],
-            "Resource": jobs,
-        },
-        {
-            "Sid": "GiveJobsTheirRole",
-            "Effect": "Allow",
-            "Action": "iam:PassRole",
-            "Resource": role_arn("job", config, names, account),
-            "Condition": {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
-        },
-        {
-            "Sid": "HearWhenJobsEnd",
-            "Effect": "Allow",
-            "Action": ["events:DescribeRule", "events:PutRule", "events:PutTargets"],
-            "Resource": names.arn("events", rule, account),
-        },
-        {
-            "Sid": "LogDeliveryHasNoResources",
-            "Effect": "Allow",
-            "Action": [
-                "logs:CreateLogDelivery",
-                "logs:DeleteLogDelivery",
-                "logs:DescribeLogGroups",
-                "logs:DescribeResourcePolicies",
-                "logs:GetLogDelivery",
-                "logs:ListLogDeliveries",
-                "logs:PutResourcePolicy",
-                "logs:UpdateLogDelivery",
-            ],
-            "Resource": "*",
-        },
-    ]
-
-
-def _job(config: Config, names: Names, account: str) -> list[Document]:
-    purpose = config.purposes[names.purpose]
-    results = f"{config.result_s3_bucket}/{names.result_prefix}/*"
-    work = f"{config.result_s3_bucket}/{names.work_prefix('')}*"
-    inputs = sorted({uri for step in purpose.steps for uri in step.inputs.values()})
-    # "bucket/prefix", the slash always: "bucket*" would open other buckets too
-    places = ["/".join(uri.removeprefix("s3://").partition("/")[::2]) for uri in inputs]
-    buckets = sorted({place.split("/")[0] for place in [*places, config.result_s3_bucket]})
-    s3 = names.arn("s3", "", "", region="")
-    repository = names.arn("ecr", f"repository/{names.repository}", account)
-    log_group = names.arn("logs", "log-group:/aws/sagemaker/ProcessingJobs", account)
-    statements: list[Document] = [
-        {
-            "Sid": "ListBuckets",
-            "Effect": "Allow",
-            "Action": "s3:ListBucket",
-            "Resource": [f"{s3}{bucket}" for bucket in buckets],
-        },
-        {
-            "Sid": "ReadInputs",
-            "Effect": "Allow",
-            "Action": "s3:GetObject",
-            "Resource": [f"{s3}{place}*" for place in places] + [f"{s3}{work}"],
-        },
-        {
-            "Sid": "WriteResults",
-            "Effect": "Allow",
-            "Action": ["s3:AbortMultipartUpload", "s3:PutObject"],
-            "Resource": [f"{s3}{results}", f"{s3}{work}"],
-        },
-        {
-            "Sid": "Log",
-            "Effect": "Allow",
-            "Action": [
-                "logs:CreateLogGroup",
-                "logs:CreateLogStream",
-                "logs:DescribeLogStreams",
-                "logs:PutLogEvents",
-            ],
-            "Resource": [log_group, f"{log_group}:log-stream:*"],
-        },
-        {
-            "Sid": "PullImage",
-            "Effect": "Allow",
-            "Action": [
-                "ecr:BatchCheckLayerAvailability",
-                "ecr:BatchGetImage",
-                "ecr:GetDownloadUrlForLayer",
-            ],
-            "Resource": repository,
-        },
-        {
-            "Sid": "LoginHasNoResources",
-            "Effect": "Allow",
-            "Action": "ecr:GetAuthorizationToken",
-            "Resource": "*",
-        },
-        {
-            "Sid": "MetricsHaveNoResources",
-            "Effect": "Allow",
-            "Action": "cloudwatch:PutMetricData",
-            "Resource": "*",
-            "Condition": {"StringLike": {"cloudwatch:namespace": "/aws/sagemaker/*"}},
-        },
-    ]
-    if config.network is not None:
-        statements.append(_vpc_statement())
-    return statements
-
-
-def _vpc_statement() -> Document:
-    """Return what SageMaker needs to put a job into a VPC (developer guide, "SageMaker roles")."""
-    return {
-        "Sid": "NetworkInterfacesHaveNoNamesYet",
-        "Effect": "Allow",
-        "Action": [
-            "ec2:CreateNetworkInterface",
-            "ec2:CreateNetworkInterfacePermission",
-            "ec2:DeleteNetworkInterface",
-            "ec2:DeleteNetworkInterfacePermission",
-            "ec2:DescribeDhcpOptions",
-            "ec2:DescribeNetworkInterfaces",
-            "ec2:DescribeSecurityGroups",
-            "ec2:DescribeSubnets",
-            "ec2:DescribeVpcs",
-        ],
-        "Resource": "*",
-    }
-
-
-def _trigger(config: Config, names: Names, account: str) -> list[Document]:
-    log_group = names.arn("logs", f"log-group:{names.function_log_group}", account)
-    return [
-        {
-            "Sid": "StartTheWorkflow",
-            "Effect": "Allow",
-            "Action": "states:StartExecution",
-            "Resource": names.arn("states", f"stateMachine:{names.state_machine}", account),
-        },
-        {
-            "Sid": "Log",
-            "Effect": "Allow",
-            "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
-            "Resource": [log_group, f"{log_group}:*"],
-        },
-    ]
-
-
-def _schedule(config: Config, names: Names, account: str) -> list[Document]:
-    return [
-        {
-            "Sid": "InvokeTheTrigger",
-            "Effect": "Allow",
-            "Action": "lambda:InvokeFunction",
-            "Resource": names.arn("lambda", f"function:{names.function}", account),
-        }
-    ]
