@@ -6,22 +6,43 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # checkers take this name for True; to import typing takes half our time
 if TYPE_CHECKING:
+    from typing import Any
+
     from batcat_runtime.config import Config as Config
     from batcat_runtime.config import Purpose as Purpose
     from batcat_runtime.config import Step as Step
     from batcat_runtime.config import get_config as get_config
+    from batcat_runtime.deploy.execution import test_workflow as test_workflow
     from batcat_runtime.deploy.image import setup_image as setup_image
     from batcat_runtime.deploy.naming import Names as Names
+    from batcat_runtime.deploy.processing import processing_step as processing_step
+    from batcat_runtime.deploy.processing import processing_steps as processing_steps
+    from batcat_runtime.deploy.templates import template_docker as template_docker
+    from batcat_runtime.deploy.templates import template_lambda as template_lambda
+    from batcat_runtime.deploy.templates import template_stepfunctions as template_stepfunctions
     from batcat_runtime.deploy.trigger import setup_trigger as setup_trigger
-    from batcat_runtime.deploy.workflow import processing_step as processing_step
     from batcat_runtime.deploy.workflow import setup_workflow as setup_workflow
     from batcat_runtime.errors import BatcatError as BatcatError
+    from batcat_runtime.events import get_bucket_key as get_bucket_key
+    from batcat_runtime.events import print_event as print_event
+    from batcat_runtime.io.athena import read_data_from_athena as read_data_from_athena
+    from batcat_runtime.io.copy import copy_objects as copy_objects
+    from batcat_runtime.io.dataset import save_dataset as save_dataset
+    from batcat_runtime.io.dates import get_date_with_delta as get_date_with_delta
+    from batcat_runtime.io.places import list_keys as list_keys
+    from batcat_runtime.io.redshift import read_data_from_redshift as read_data_from_redshift
+    from batcat_runtime.io.redshift_data import (
+        read_data_from_redshift_by_secret as read_data_from_redshift_by_secret,
+    )
+    from batcat_runtime.io.redshift_save import save_df_to_redshift as save_df_to_redshift
     from batcat_runtime.io.s3 import read_csv_from_bucket as read_csv_from_bucket
-    from batcat_runtime.io.s3 import save_to_bucket as save_to_bucket
+    from batcat_runtime.io.s3 import read_excel_from_bucket as read_excel_from_bucket
+    from batcat_runtime.io.s3 import read_from_bucket as read_from_bucket
+    from batcat_runtime.io.s3 import read_parquet_from_bucket as read_parquet_from_bucket
+    from batcat_runtime.io.save import save_to_bucket as save_to_bucket
+    from batcat_runtime.io.secrets import get_secret as get_secret
     from batcat_runtime.job import processing_job as processing_job
     from batcat_runtime.job import processing_output_path as processing_output_path
     from batcat_runtime.log import get_logger as get_logger
@@ -34,16 +55,35 @@ _HOME = {
     "Names": "deploy.naming",
     "Purpose": "config",
     "Step": "config",
+    "get_bucket_key": "events",
+    "copy_objects": "io.copy",
     "get_config": "config",
+    "get_date_with_delta": "io.dates",
     "get_logger": "log",
+    "get_secret": "io.secrets",
+    "list_keys": "io.places",
+    "print_event": "events",
     "processing_job": "job",
     "processing_output_path": "job",
-    "processing_step": "deploy.workflow",
+    "processing_step": "deploy.processing",
+    "processing_steps": "deploy.processing",
     "read_csv_from_bucket": "io.s3",
-    "save_to_bucket": "io.s3",
+    "read_data_from_athena": "io.athena",
+    "read_data_from_redshift": "io.redshift",
+    "read_data_from_redshift_by_secret": "io.redshift_data",
+    "read_excel_from_bucket": "io.s3",
+    "read_from_bucket": "io.s3",
+    "read_parquet_from_bucket": "io.s3",
+    "save_dataset": "io.dataset",
+    "save_df_to_redshift": "io.redshift_save",
+    "save_to_bucket": "io.save",
     "setup_image": "deploy.image",
     "setup_trigger": "deploy.trigger",
     "setup_workflow": "deploy.workflow",
+    "template_docker": "deploy.templates",
+    "template_lambda": "deploy.templates",
+    "template_stepfunctions": "deploy.templates",
+    "test_workflow": "deploy.execution",
 }
 
 __all__ = ["__version__", *sorted(_HOME)]
@@ -52,6 +92,8 @@ __all__ = ["__version__", *sorted(_HOME)]
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
     value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
     globals()[name] = value
     return value

@@ -45,6 +45,10 @@ class NamingError(UserError):
     """A name cannot be made legal for the AWS service that it is meant for."""
 
 
+class EventError(BatcatError):
+    """An event is not of the kind that its reader was asked for."""
+
+
 class JobError(BatcatError):
     """A processing job broke its contract: no input, no result, or an impossible parameter."""
 
@@ -55,6 +59,10 @@ class NoSuchObjectError(BatcatError):
 
 class NoSuchBucketError(NoSuchObjectError):
     """The S3 bucket does not exist."""
+
+
+class ObjectChangedError(BatcatError):
+    """Someone else changed an S3 object while it was being read, copied or saved."""
 
 
 class NoSuchSecretError(BatcatError):

@@ -85,7 +85,7 @@ def translated(place: str, action: str) -> Iterator[None]:
             f"No AWS region is set, so {place} is out of reach.",
             fix="Give `region`, set AWS_DEFAULT_REGION, or run `aws configure`.",
         ) from error
-    except boto.HTTPClientError as error:
+    except (boto.HTTPClientError, boto.ConnectionError) as error:
         raise ConnectError(
             f"AWS could not be reached for {place}: {error}.",
             fix="Check the network, the region and AWS_ENDPOINT_URL.",

@@ -48,7 +48,9 @@ def client(service: str, session: boto3.Session | None = None, region: str | Non
     key = (service, region, session, boto3.DEFAULT_SESSION, settings, os.getpid())
     with _lock:
         if key not in _clients:
-            retries = {"mode": "standard", "max_attempts": MAX_ATTEMPTS}
+            retries: dict[str, Any] = {"mode": "standard"}
+            if "AWS_MAX_ATTEMPTS" not in os.environ:  # a config would overrule it
+                retries["max_attempts"] = MAX_ATTEMPTS
             config = Config(retries=retries, max_pool_connections=MAX_CONNECTIONS)
             maker = session or boto3.DEFAULT_SESSION or boto3.Session()
             _clients[key] = maker.client(service, region_name=region, config=config)

@@ -1,129 +1,328 @@
-"""S3: tables in and out of a bucket, under the tutorial's names, on awswrangler.
+"""S3: tables out of a bucket, under the tutorial's names.
 
-A key is one object, exactly: awswrangler takes a text for a prefix, so it is always given a list.
-What S3 refuses becomes one typed error with a fix, see `batcat_runtime.io.aws_errors`.
+Each function takes one key, a list of keys, a prefix that ends in ``/``, or a pattern
+(`batcat_runtime.io.places`), gives the same column types whichever way the data came
+(`batcat_runtime.io.types`), and turns what S3 refuses into one typed error with a fix.
+
+The bytes come by boto3, so that profiles, single sign-on, endpoints, proxies and certificates are
+those of every other AWS tool, and are parsed by Arrow. awswrangler reads text by one thread into
+one buffer, and asks for each object's head first; that is where its time goes.
 """
 
 from __future__ import annotations
 
-import io
-import warnings
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
-from batcat_runtime.config import bucket_problem
-from batcat_runtime.errors import DataFormatError, UserError
-from batcat_runtime.io.aws_errors import translated
+from batcat_runtime.errors import UserError
+from batcat_runtime.io.clients import client
+from batcat_runtime.io.csv_layout import CsvOptions
+from batcat_runtime.io.options import CsvReading, ParquetReading
+from batcat_runtime.io.places import common_prefix, find_places, is_one_key
+from batcat_runtime.io.types import DtypeBackend, check_backend
 
 if TYPE_CHECKING:
     import boto3
     import pandas as pd
 
+_FORMATS = {".parquet": "parquet", ".pq": "parquet", ".xlsx": "excel", ".xlsm": "excel"}
 
+
+@overload
 def read_csv_from_bucket(
-    bucket: str, key: str, *, boto3_session: boto3.Session | None = None, **read_csv: Any
-) -> pd.DataFrame:
-    """Read one CSV object from S3.
+    bucket: str, key: str | Sequence[str], *, chunksize: None = None, **options: Unpack[CsvReading]
+) -> pd.DataFrame: ...
+@overload
+def read_csv_from_bucket(
+    bucket: str, key: str | Sequence[str], *, chunksize: int, **options: Unpack[CsvReading]
+) -> Iterator[pd.DataFrame]: ...
+def read_csv_from_bucket(
+    bucket: str,
+    key: str | Sequence[str],
+    *,
+    columns: Sequence[str] | None = None,
+    dtype: Any = None,
+    chunksize: int | None = None,
+    dtype_backend: DtypeBackend | None = None,
+    sep: str = ",",
+    quotechar: str | None = '"',
+    header: bool | None = None,
+    names: Sequence[str] | None = None,
+    skiprows: int = 0,
+    encoding: str = "utf-8",
+    decimal: str = ".",
+    null_values: Sequence[str] | None = None,
+    compression: str | None = "infer",
+    boto3_session: boto3.Session | None = None,
+) -> pd.DataFrame | Iterator[pd.DataFrame]:
+    """Read CSV from S3, whatever the key is called.
 
     Parameters
     ----------
     bucket : str
         The bucket's name, without ``s3://``.
-    key : str
-        The object's key. It need not end in ``.csv``; ``.gz``, ``.bz2``, ``.xz``, ``.zip`` and
-        ``.zst`` are decompressed.
+    key : str or sequence of str
+        One key, several, a prefix that ends in ``/``, or a pattern with ``*``, ``**``, ``?`` or
+        ``[ab]``. All objects must have the same columns, in any order; name the common ones with
+        `columns` if they do not. Under a prefix, names that begin with ``_`` or ``.`` are skipped.
+    columns : sequence of str, optional
+        Read these, in this order.
+    dtype : dtype or mapping from column to dtype, optional
+        As in pandas: ``"str"``, ``"category"``, ``"Int64"``, ``"float32"``, ``"datetime64[us]"``;
+        or an Arrow type, such as ``pyarrow.decimal128(10, 2)``. All others are inferred from all
+        values: integers (never rounded: beyond 64 bits they stay text), floats, booleans, ISO 8601
+        dates and timestamps, text.
+    chunksize : int, optional
+        Give an iterator of DataFrames with so many rows, in memory that does not grow with the
+        file. A column's type can only widen from chunk to chunk (integer, float, text); give
+        `dtype` for types that are the same in all.
+    dtype_backend : {"numpy_nullable", "pyarrow"}, optional
+        pandas' other families of types; by default numpy's, nullable where integers or booleans
+        have gaps.
+    sep, quotechar, decimal : str
+        What parts cells, encloses them (None: nothing does), and marks fractions.
+    header : bool, optional
+        Whether the first row has the names; by default if `names` are not given. Without either,
+        columns are numbered from 0.
+    names : sequence of str, optional
+        A name for each column.
+    skiprows : int
+        How many lines to skip before the header.
+    encoding : str
+        Such as ``"gb18030"``, ``"utf-16"`` or ``"latin-1"``. A byte order mark is dropped.
+    null_values : sequence of str, optional
+        Spellings of a missing value, in place of pandas' own: empty, ``NA``, ``null`` and so on.
+    compression : {"infer", "gzip", "zstd", "bz2", "xz"}, optional
+        By default the bytes tell; None: it is not compressed.
     boto3_session : boto3.Session, optional
-        The default session if left out.
-    **read_csv
-        Further arguments for `pandas.read_csv`, such as ``dtype`` or ``usecols``.
+        Whose credentials to use; by default those of the environment.
 
     Returns
     -------
-    pandas.DataFrame
-        Types as `pandas.read_csv` infers them.
+    pandas.DataFrame or iterator of pandas.DataFrame
+        The iterator with `chunksize`.
 
     Raises
     ------
-    NoSuchObjectError
-        The bucket or the key does not exist.
-    AccessDeniedError, CredentialsError, ServiceError
-        AWS refused.
+    UserError
+        An argument is impossible; nothing was read.
+    NoSuchBucketError, NoSuchObjectError
+        The bucket or key does not exist, or nothing lies under the prefix.
     DataFormatError
-        The object is no CSV.
+        It is no CSV, or not as the arguments say: names the object, and the row.
+    ObjectChangedError
+        Somebody replaced the object while it was being read.
+    AccessDeniedError, CredentialsError, ThrottledError, ConnectError, ServiceError
+        AWS refused, or cannot be reached.
 
     Examples
     --------
     >>> read_csv_from_bucket("2022-rnd-battery", "usage")  # doctest: +SKIP
+    >>> for part in read_csv_from_bucket(
+    ...     "2022-rnd-battery", "raw/usage/", columns=["vin", "usage"], chunksize=100_000
+    ... ):  # doctest: +SKIP
+    ...     print(len(part))
     """
-    _check_place(bucket, key)
-    import awswrangler as wr
-    import pandas as pd
+    from batcat_runtime.io.chunks import csv_chunks
+    from batcat_runtime.io.csv_read import read_csv
 
-    with translated(f"s3://{bucket}/{key}", "s3:GetObject"), warnings.catch_warnings():
-        # awswrangler 3.17 passes pandas.concat an argument that pandas 3 no longer wants
-        warnings.filterwarnings("ignore", message="The copy keyword", module="awswrangler")
-        try:
-            found: pd.DataFrame = wr.s3.read_csv(
-                [f"s3://{bucket}/{key}"], boto3_session=boto3_session, **read_csv
-            )
-        except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-            raise DataFormatError(
-                f"s3://{bucket}/{key} cannot be read as CSV: {error}.",
-                fix="Check `sep`, `encoding` and `skiprows`, or that this is the right object.",
-            ) from error
-    return found
+    _check_common(columns, chunksize, dtype_backend)
+    options = CsvOptions(
+        columns=columns,
+        dtype=dtype,
+        sep=sep,
+        quotechar=quotechar,
+        header=header,
+        names=names,
+        skiprows=skiprows,
+        encoding=encoding,
+        decimal=decimal,
+        null_values=null_values,
+        compression=compression,
+    )
+    s3 = client("s3", boto3_session)
+    places = find_places(s3, bucket, key)
+    if chunksize is not None:
+        return csv_chunks(s3, places, options, chunksize, dtype_backend)
+    return read_csv(s3, places, options, dtype_backend)
 
 
-def save_to_bucket(
-    df: pd.DataFrame, bucket: str, key: str, *, boto3_session: boto3.Session | None = None
-) -> str:
-    """Save a table as one CSV object in S3, without its index.
+@overload
+def read_parquet_from_bucket(
+    bucket: str,
+    key: str | Sequence[str],
+    *,
+    chunksize: None = None,
+    **options: Unpack[ParquetReading],
+) -> pd.DataFrame: ...
+@overload
+def read_parquet_from_bucket(
+    bucket: str, key: str | Sequence[str], *, chunksize: int, **options: Unpack[ParquetReading]
+) -> Iterator[pd.DataFrame]: ...
+def read_parquet_from_bucket(
+    bucket: str,
+    key: str | Sequence[str],
+    *,
+    columns: Sequence[str] | None = None,
+    chunksize: int | None = None,
+    dtype_backend: DtypeBackend | None = None,
+    boto3_session: boto3.Session | None = None,
+) -> pd.DataFrame | Iterator[pd.DataFrame]:
+    """Read Parquet from S3, whatever the key is called.
 
     Parameters
     ----------
-    df : pandas.DataFrame
-        The table; it may have no rows.
-    bucket, key : str
-        Where to; an object that is there already is replaced. Readers see the old object or the new
-        one, never a part: S3 makes an upload visible at its end.
-    boto3_session : boto3.Session, optional
-        The default session if left out.
+    bucket, key, boto3_session
+        As for `read_csv_from_bucket`. Below a prefix, or the fixed folders of a pattern, folders
+        such as ``day=2022-01-01`` become columns: integers or dates if all values are, else text.
+        Columns that only some objects have are empty in the rest, and types that differ are
+        brought to one that holds the values of all.
+    columns : sequence of str, optional
+        Read these, in this order; of the others nothing is fetched.
+    chunksize : int, optional
+        Give an iterator of DataFrames with so many rows, in memory that does not grow with the
+        file beyond two of its row groups.
+    dtype_backend : {"numpy_nullable", "pyarrow"}, optional
+        As for `read_csv_from_bucket`.
 
     Returns
     -------
-    str
-        The object's ``s3://`` address.
+    pandas.DataFrame or iterator of pandas.DataFrame
+        Types are the file's; what pandas wrote comes back with its index and dtypes.
 
     Raises
     ------
-    NoSuchObjectError
-        The bucket does not exist.
-    AccessDeniedError, CredentialsError, ServiceError
-        AWS refused.
+    DataFormatError
+        It is no Parquet, a column is missing, or objects do not go together: names both.
+    UserError, NoSuchBucketError, NoSuchObjectError, ObjectChangedError, AccessDeniedError, \
+CredentialsError, ThrottledError, ConnectError, ServiceError
+        As for `read_csv_from_bucket`.
 
     Examples
     --------
-    >>> save_to_bucket(frame, "2022-rnd-battery", "usage")  # doctest: +SKIP
-    's3://2022-rnd-battery/usage'
+    >>> read_parquet_from_bucket("2022-rnd-battery", "usage/")  # doctest: +SKIP
     """
-    _check_place(bucket, key)
-    import boto3
+    from batcat_runtime.io.parquet_read import Source, parquet_chunks, read_parquet
 
-    uri = f"s3://{bucket}/{key}"
-    client = (boto3_session or boto3).client("s3")
-    with translated(uri, "s3:PutObject"):
-        client.upload_fileobj(io.BytesIO(df.to_csv(index=False).encode()), bucket, key)
-    return uri
+    _check_common(columns, chunksize, dtype_backend)
+    s3 = client("s3", boto3_session)
+    places = find_places(s3, bucket, key)
+    root = None if is_one_key(key) or not isinstance(key, str) else common_prefix(key)
+    source = Source(s3, places, root, columns)
+    if chunksize is not None:
+        return parquet_chunks(source, chunksize, dtype_backend)
+    return read_parquet(source, dtype_backend)
 
 
-def _check_place(bucket: str, key: str) -> None:
-    reason = bucket_problem(bucket)
-    if reason:
+def read_excel_from_bucket(
+    bucket: str,
+    key: str,
+    *,
+    sheet_name: str | int | None = 0,
+    columns: Sequence[str] | None = None,
+    dtype: Any = None,
+    skiprows: int = 0,
+    dtype_backend: DtypeBackend | None = None,
+    boto3_session: boto3.Session | None = None,
+) -> pd.DataFrame | dict[str, pd.DataFrame]:
+    """Read a sheet of an Excel file (.xlsx) from S3; needs the extra ``batcat-runtime[excel]``.
+
+    Parameters
+    ----------
+    bucket, key, boto3_session
+        As for `read_csv_from_bucket`, but one key.
+    sheet_name : str, int or None
+        A sheet's name, or its number from 0; None for all sheets.
+    columns : sequence of str, optional
+        Read these.
+    dtype, skiprows, dtype_backend
+        As for `pandas.read_excel`.
+
+    Returns
+    -------
+    pandas.DataFrame or dict of str to pandas.DataFrame
+        The dict, from names to sheets, if `sheet_name` is None.
+
+    Raises
+    ------
+    BatcatError
+        openpyxl is not installed.
+    DataFormatError
+        It is no Excel file, or has no such sheet or column.
+    UserError, NoSuchBucketError, NoSuchObjectError, AccessDeniedError, CredentialsError, \
+ConnectError, ServiceError
+        As for `read_csv_from_bucket`.
+
+    Examples
+    --------
+    >>> read_excel_from_bucket("2022-rnd-battery", "cells.xlsx")  # doctest: +SKIP
+    """
+    from batcat_runtime.io.excel_read import read_excel
+
+    _check_common(columns, None, dtype_backend)
+    if not is_one_key(key):
+        raise UserError(f"{key!r} is not one key.", fix="Read Excel files one by one.")
+    s3 = client("s3", boto3_session)
+    return read_excel(
+        s3,
+        find_places(s3, bucket, key)[0],
+        sheet_name=sheet_name,
+        columns=columns,
+        dtype=dtype,
+        skiprows=skiprows,
+        dtype_backend=dtype_backend,
+    )
+
+
+def read_from_bucket(
+    bucket: str,
+    key: str | Sequence[str],
+    *,
+    format: Literal["csv", "parquet", "excel"] | None = None,  # noqa: A002 - the term everywhere
+    boto3_session: boto3.Session | None = None,
+    **options: Any,
+) -> Any:
+    """Read CSV, Parquet or Excel from S3: what the argument says, else what the key ends in.
+
+    Parameters
+    ----------
+    bucket, key, boto3_session
+        As for `read_csv_from_bucket`.
+    format : {"csv", "parquet", "excel"}, optional
+        By default Parquet for ``.parquet`` and ``.pq``, Excel for ``.xlsx``, else CSV. Of a prefix
+        or pattern the first object counts.
+    **options
+        Those of the reader: `read_csv_from_bucket`, `read_parquet_from_bucket` or
+        `read_excel_from_bucket`, which also say what is returned and raised.
+
+    Examples
+    --------
+    >>> read_from_bucket("2022-rnd-battery", "usage.parquet")  # doctest: +SKIP
+    """
+    if format not in (None, "csv", "parquet", "excel"):
+        raise UserError(f"There is no format {format!r}.", fix="Give 'csv', 'parquet' or 'excel'.")
+    kind: str | None = format
+    if kind is None:
+        first = find_places(client("s3", boto3_session), bucket, key)[0]
+        kind = _FORMATS.get(PurePosixPath(first.key).suffix.lower(), "csv")
+    reader: Any = {
+        "csv": read_csv_from_bucket,
+        "parquet": read_parquet_from_bucket,
+        "excel": read_excel_from_bucket,
+    }[kind]
+    return reader(bucket, key, boto3_session=boto3_session, **options)
+
+
+def _check_common(
+    columns: Sequence[str] | None, chunksize: int | None, dtype_backend: str | None
+) -> None:
+    check_backend(dtype_backend)
+    if columns is not None and (isinstance(columns, str) or not len(columns)):
+        raise UserError(f"`columns` is {columns!r}.", fix="Give a list: columns=['vin'].")
+    if chunksize is not None and (
+        isinstance(chunksize, bool) or not isinstance(chunksize, int) or chunksize < 1
+    ):
         raise UserError(
-            f"{bucket!r} is no S3 bucket name: {reason}.",
-            fix="Give the bucket's name alone, for example '2022-rnd-battery'.",
-        )
-    if not key or len(key.encode()) > 1024 or key.endswith("/"):
-        raise UserError(
-            f"{key!r} is no key of an S3 object: it must have 1 to 1,024 bytes and not end in '/'.",
-            fix="For example 'usage/2022.csv'.",
+            f"chunksize={chunksize!r} is no number of rows.", fix="For example chunksize=100_000."
         )

@@ -12,7 +12,7 @@ from batcat_runtime.errors import (
     BatcatError,
     CredentialsError,
     NoSuchObjectError,
-    ServiceError,
+    ThrottledError,
 )
 from batcat_runtime.io.aws_errors import translated
 
@@ -27,7 +27,7 @@ PLACE = "s3://2022-rnd-battery/usage"
         ("AccessDenied", AccessDeniedError, "needs s3:GetObject"),
         ("ExpiredToken", CredentialsError, "Renew them"),
         ("SignatureDoesNotMatch", CredentialsError, "Renew them"),
-        ("SlowDown", ServiceError, "SlowDown: said AWS"),
+        ("SlowDown", ThrottledError, "SlowDown: said AWS"),
     ],
 )
 def test_each_refusal_has_its_class(code: str, kind: type[BatcatError], said: str) -> None:

@@ -142,15 +142,11 @@ def test_local_up_env_down(own_machine: None, monkeypatch: pytest.MonkeyPatch) -
     assert "No embedded AWS was running" in batcat("local", "down").stdout
 
 
-def test_roles_are_written_for_an_administrator(
-    own_machine: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_roles_are_written_for_an_administrator(tmp_path: Path) -> None:
     from batcat_runtime.project import new_project
-    from batcat_runtime.rehearsal import EmbeddedAWS
 
     project = new_project({}, no_input=True, output_dir=tmp_path)
-    with EmbeddedAWS(region="cn-northwest-1"):
-        done = batcat("roles", str(project))
+    done = batcat("roles", str(project))
     assert done.returncode == 0, done.stderr
-    written = json.loads((project / "deploy" / "iam" / "usage-analysis-job.json").read_text())
-    assert "arn:aws-cn:s3:::project-battery-result" in json.dumps(written)
+    job = project / "deploy" / "iam" / "usage-analysis" / "job.policy.json"
+    assert "arn:aws-cn:s3:::project-battery-result" in json.dumps(json.loads(job.read_text()))

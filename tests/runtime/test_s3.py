@@ -11,9 +11,9 @@ import pytest
 
 import batcat_runtime as bc
 from batcat_runtime.errors import (
+    ConnectError,
     DataFormatError,
     NoSuchObjectError,
-    ServiceError,
     UserError,
 )
 from batcat_runtime.rehearsal import EmbeddedAWS
@@ -111,5 +111,5 @@ def test_a_server_that_is_not_there(monkeypatch: pytest.MonkeyPatch, server: Emb
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     session = boto3.Session()
-    with pytest.raises(ServiceError, match="could not be reached"):
+    with pytest.raises(ConnectError, match="could not be reached"):
         bc.read_csv_from_bucket(BUCKET, "usage", boto3_session=session)

@@ -1,0 +1,82 @@
+"""A query's result, which comes as Arrow tables, as one DataFrame or as chunks of even size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from batcat_runtime.errors import UserError
+from batcat_runtime.io.types import DtypeBackend, check_backend, to_pandas
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+
+def check_result_options(
+    chunksize: int | None, dtype_backend: str | None, timeout: float | None
+) -> None:
+    """Refuse what no result can be like, before a query runs."""
+    check_backend(dtype_backend)
+    if chunksize is not None and (
+        isinstance(chunksize, bool) or not isinstance(chunksize, int) or chunksize < 1
+    ):
+        raise UserError(
+            f"chunksize={chunksize!r} is no number of rows.", fix="For example chunksize=100_000."
+        )
+    if timeout is not None and (isinstance(timeout, bool) or not timeout > 0):
+        raise UserError(
+            f"timeout={timeout!r} is no number of seconds.", fix="For example timeout=600."
+        )
+
+
+def whole(tables: Iterable[pa.Table], dtype_backend: DtypeBackend | None) -> pd.DataFrame:
+    """Return all tables as one DataFrame; none at all is one without columns."""
+    import pandas as pd
+
+    parts = list(tables)
+    if not parts or not parts[0].num_columns:
+        return pd.DataFrame()
+    return to_pandas(_joined(parts), dtype_backend=dtype_backend)
+
+
+def chunks(
+    tables: Iterable[pa.Table], chunksize: int, dtype_backend: DtypeBackend | None
+) -> Iterator[pd.DataFrame]:
+    """Give DataFrames of `chunksize` rows, the last one of fewer; one at least, if it has columns.
+
+    No more than a chunk and one of the tables is held at a time.
+    """
+    kept: list[pa.Table] = []
+    rows, empty, given = 0, None, False
+    for table in tables:
+        if not table.num_rows:
+            empty = table
+            continue
+        kept.append(table)
+        rows += table.num_rows
+        while rows >= chunksize:
+            joined = _joined(kept)
+            # a slice would keep the memory of what it was cut from
+            kept = [joined.slice(chunksize)] if rows > chunksize else []
+            rows -= chunksize
+            given = True
+            yield to_pandas(joined.slice(0, chunksize), dtype_backend=dtype_backend)
+    if kept:
+        yield to_pandas(_joined(kept), dtype_backend=dtype_backend)
+    elif empty is not None and empty.num_columns and not given:
+        yield to_pandas(empty, dtype_backend=dtype_backend)
+
+
+def _joined(parts: list[pa.Table]) -> pa.Table:
+    import pyarrow as pa
+
+    if len(parts) == 1:
+        return parts.pop()
+    names = parts[0].column_names
+    if len(set(names)) < len(names):  # concat_tables joins by name
+        numbers = [str(place) for place in range(len(names))]
+        parts = [part.rename_columns(numbers) for part in parts]
+    # only decimals differ, where the engine does not say how exact they are
+    joined = pa.concat_tables(parts, promote_options="permissive")
+    return joined.rename_columns(names)

@@ -1,0 +1,106 @@
+"""Stands between a client and an S3 server on loopback: records requests, and answers some itself.
+
+For what a sound server does not do on demand: refuse, break off, be slow to recover.
+"""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+from tests.s3server import S3Server
+
+HANG_UP = (0, b"")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a client asked for; header names in lower case."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+
+
+Rule = Callable[[Request], tuple[int, bytes] | None]
+
+
+@dataclass
+class S3Proxy:
+    """Where clients find the proxy, and what they asked so far."""
+
+    endpoint: str
+    requests: list[Request] = field(default_factory=list)
+
+
+def error(code: str, message: str, status: int = 403) -> tuple[int, bytes]:
+    """Return an answer in S3's form."""
+    text = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
+    return status, f'<?xml version="1.0" encoding="UTF-8"?>{text}'.encode()
+
+
+@contextmanager
+def proxy_to(server: S3Server, rule: Rule = lambda request: None) -> Iterator[S3Proxy]:
+    """Pass requests on to a server, but for those that the rule has an answer to."""
+    target = urlsplit(server.endpoint)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _serve(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            url = urlsplit(self.path)
+            query = {name: values[0] for name, values in parse_qs(url.query, True).items()}
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            asked = Request(self.command, url.path, query, headers)
+            seen.requests.append(asked)
+            answer = rule(asked)
+            if answer == HANG_UP:
+                self.close_connection = True
+                return
+            if answer is not None:
+                self._answer(answer[0], {"Content-Type": "application/xml"}, answer[1])
+                return
+            connection = http.client.HTTPConnection(str(target.hostname), target.port, timeout=60)
+            sent = {name: value for name, value in self.headers.items() if name != "Expect"}
+            connection.request(self.command, self.path, body, sent)
+            got = connection.getresponse()
+            kept = {"etag", "content-type", "last-modified", "content-range", "x-amz-version-id"}
+            passed = {name: value for name, value in got.getheaders() if name.lower() in kept}
+            length = got.getheader("Content-Length") if self.command == "HEAD" else None
+            self._answer(got.status, passed, got.read(), length)
+            connection.close()
+
+        def _answer(
+            self, status: int, headers: dict[str, str], body: bytes, length: str | None = None
+        ) -> None:
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", length or str(len(body)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body)
+
+        do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _serve  # noqa: N815
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            """Say nothing."""
+
+    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    httpd.daemon_threads = True
+    seen = S3Proxy(f"http://127.0.0.1:{httpd.server_port}")
+    thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield seen
+    finally:
+        httpd.shutdown()
+        httpd.server_close()
+        thread.join()
