@@ -1,0 +1,1 @@
+"""Athena: its API, its statements, and their execution by DuckDB."""
