@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from batcat_runtime.deploy.image import gather_context
+from batcat_runtime.deploy.context import gather_context
 from batcat_runtime.project import new_project
 
 TOOLS = ("mmdebstrap", "buildah", "podman", "runc")
@@ -37,21 +37,22 @@ class Containers:
 
     store: Path
 
-    def _command(self, tool: str) -> list[str]:
+    def command(self, tool: str) -> list[str]:
+        """Return the start of a command over this store."""
         return [tool, "--root", str(self.store / "root"), "--runroot", str(self.store / "run")]
 
     def build(self, context: Path, name: str) -> None:
         """Build an image as `docker build` would."""
         build = ["bud", "--isolation", "chroot", "--pull-never", "--quiet", "--tag", name]
         passed = [f"--env={key}={os.environ[key]}" for key in _PIP_SETTINGS if key in os.environ]
-        run([*self._command("buildah"), *build, *passed, str(context)])
+        run([*self.command("buildah"), *build, *passed, str(context)])
 
     def run_job(
         self, image: str, folder: Path, *options: str, **environment: str
     ) -> subprocess.CompletedProcess[str]:
         """Run a job's container without network, `folder` mounted as /opt/ml."""
         command = [
-            *self._command("podman"),
+            *self.command("podman"),
             "--cgroup-manager=cgroupfs",
             "--events-backend=file",
             f"--runtime={shutil.which('runc')}",
@@ -61,12 +62,13 @@ class Containers:
             *options,
             f"--volume={folder}:/opt/ml",
             image,
+            "/opt/batcat/script/usage-analysis.py",
         ]
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
 
     def close(self) -> None:
         """Let go of what the store has mounted."""
-        run([*self._command("buildah"), "rm", "--all"])
+        run([*self.command("buildah"), "rm", "--all"])
 
 
 def run(command: list[str]) -> None:

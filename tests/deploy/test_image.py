@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from batcat_runtime.deploy.image import gather_context, write_wheel
+from batcat_runtime.deploy.context import gather_context, write_wheel
 from batcat_runtime.errors import ImageError
 
 

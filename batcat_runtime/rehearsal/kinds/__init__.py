@@ -3,6 +3,6 @@
 Importing this package makes them known; `resources.KINDS` holds them by type.
 """
 
-from . import buckets, functions, iam, logs, registry, schedules, states
+from . import buckets, builds, functions, iam, logs, registry, schedules, states
 
-__all__ = ["buckets", "functions", "iam", "logs", "registry", "schedules", "states"]
+__all__ = ["buckets", "builds", "functions", "iam", "logs", "registry", "schedules", "states"]

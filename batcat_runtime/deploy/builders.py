@@ -1,0 +1,113 @@
+"""Who builds the image: docker, podman or buildah on this machine, or CodeBuild in the account.
+
+The first tool that is there is taken; with none, AWS CodeBuild builds. The environment variable
+``BATCAT_IMAGE_BUILDER`` chooses another one.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from batcat_runtime.config import Config
+from batcat_runtime.errors import ImageError, UserError
+
+TOOLS = ("docker", "podman", "buildah")
+VARIABLE = "BATCAT_IMAGE_BUILDER"
+CODEBUILD = "codebuild"
+
+
+class Builder(Protocol):
+    """Builds an image from a context and pushes it."""
+
+    @property
+    def name(self) -> str:
+        """What the reader calls it."""
+
+    def build_and_push(self, context: Path, repository: str, tag: str) -> None:
+        """Build `context` for linux/amd64 and push it to `repository`:`tag`."""
+
+
+def choose_builder(config: Config, session: Any, progress: Callable[[str], None]) -> Builder:
+    """Return the builder that is there, or that ``BATCAT_IMAGE_BUILDER`` names.
+
+    Raises
+    ------
+    UserError
+        The variable names none of them, or one that is not on the PATH.
+    """
+    from batcat_runtime.deploy.codebuild import CodeBuild
+
+    wanted = os.environ.get(VARIABLE, "")
+    if wanted and wanted not in (*TOOLS, CODEBUILD):
+        raise UserError(
+            f"{VARIABLE} is {wanted!r}, and there is no such builder.",
+            fix=f"Set it to one of {', '.join((*TOOLS, CODEBUILD))}, or unset it.",
+        )
+    tools = [] if wanted == CODEBUILD else [wanted] if wanted else TOOLS
+    for name in tools:
+        path = shutil.which(name)
+        if path:
+            return ContainerTool(name, path, session.client("ecr"), progress)
+    if wanted and wanted != CODEBUILD:
+        raise UserError(
+            f"{VARIABLE} is {wanted!r}, but that is not on the PATH.", fix="Install or unset it."
+        )
+    return CodeBuild(config, session, progress)
+
+
+@dataclass(frozen=True)
+class ContainerTool:
+    """A container tool on this machine.
+
+    Attributes
+    ----------
+    name : {"docker", "podman", "buildah"}
+        Which one.
+    path : str
+        Its executable.
+    ecr : botocore client
+        For ECR.
+    progress : callable
+        Called with one line at each stage.
+    """
+
+    name: str
+    path: str
+    ecr: Any
+    progress: Callable[[str], None]
+
+    def build_and_push(self, context: Path, repository: str, tag: str) -> None:
+        """Build for linux/amd64, also on Apple silicon, log in, and push."""
+        address = f"{repository}:{tag}"
+        # Podman and buildah write OCI manifests by default; Docker's are what all of AWS takes.
+        form = [] if self.name == "docker" else ["--format", "docker"]
+        self._run("build", "--platform", "linux/amd64", *form, "--tag", address, str(context))
+        self._login(repository.split("/")[0])
+        self.progress(f"image {tag}: pushing to {repository}")
+        self._run("push", *([] if self.name == "docker" else ["--format", "v2s2"]), address)
+
+    def _login(self, registry: str) -> None:
+        answer = self.ecr.get_authorization_token()
+        token = answer["authorizationData"][0]["authorizationToken"]
+        user, _, password = base64.b64decode(token).decode().partition(":")
+        self._run("login", "--username", user, "--password-stdin", registry, text=password)
+
+    def _run(self, *words: str, text: str | None = None) -> None:
+        # An attestation would make a list of manifests, which SageMaker does not take. The flag
+        # --provenance=false says the same, but Docker without buildx does not know it.
+        environment = {**os.environ, "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
+        done = subprocess.run(
+            [self.path, *words], input=text, text=True, env=environment, check=False
+        )
+        if done.returncode != 0:
+            raise ImageError(
+                f"`{self.name} {words[0]}` failed with exit code {done.returncode}.",
+                fix="Its own message stands above.",
+            )
