@@ -86,6 +86,30 @@ def new(
 
 
 @app.command()
+def add(
+    name: Annotated[str, typer.Argument(help="The new pipeline's name, such as forecast.")],
+    folder: Folder = Path(),
+) -> None:
+    """Add a pipeline to a project.
+
+    A script, its test and an entry in script/config.json, made like those of the first one, and the
+    policies of its roles.
+    """
+    from batcat_runtime.addition import add_purpose
+    from batcat_runtime.config import find_project, get_config
+    from batcat_runtime.deploy.policy_files import write_policies
+
+    project = find_project(folder)
+    for path in add_purpose(project, name):
+        typer.echo(path.as_posix())
+    write_policies(get_config(project), project / "deploy" / "iam")
+    typer.echo(f"deploy/iam/{name}/")
+    typer.echo(
+        f"\nRun it here:  make run PURPOSE={name}   Rehearse it:  batcat rehearse --purpose {name}"
+    )
+
+
+@app.command()
 def rehearse(
     folder: Folder = Path(),
     purpose: Annotated[
@@ -130,19 +154,79 @@ def rehearse(
 
 
 @app.command()
-def roles(folder: Folder = Path()) -> None:
+def deploy(folder: Folder = Path()) -> None:
+    """Deploy a project to AWS, with the credentials in use.
+
+    Runs deploy/deploy.sh: image, workflow, trigger. Safe to run again: what has not changed stays
+    as it is, and it says so. Exit code 1: it failed, and nothing is left half-made.
+    """
+    from batcat_runtime.deploy.project import deploy_project
+
+    typer.echo(deploy_project(folder, progress=lambda line: _err.print(escape(line))))
+
+
+@app.command()
+def lock(
+    folder: Folder = Path(),
+    upgrade: Annotated[
+        bool, typer.Option("--upgrade", help="Take the newest versions of everything.")
+    ] = False,
+) -> None:
+    """Pin the packages of the image, with hashes.
+
+    Needed after a change of deploy/docker/requirements.txt; asks a package index.
+    """
+    from batcat_runtime.config import find_project
+    from batcat_runtime.deploy.lock import write_lock
+
+    typer.echo(write_lock(find_project(folder) / "deploy" / "docker", upgrade=upgrade))
+
+
+@app.command()
+def roles(
+    folder: Folder = Path(),
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Write nothing; exit code 1 if a file is out of step."),
+    ] = False,
+    show: Annotated[
+        bool, typer.Option("--print", help="Print all for an administrator; write nothing.")
+    ] = False,
+    account: Annotated[
+        str | None,
+        typer.Option(help="The 12-digit account id to fill in.  [default: ${AccountId} stays]"),
+    ] = None,
+) -> None:
     """Write the roles' policies as JSON.
 
-    They go to deploy/iam/, one file a role, for an administrator to read.
+    They go to deploy/iam/, two files a role and one or two for who deploys, and follow from
+    script/config.json alone: no AWS account is asked.
     """
     from batcat_runtime.config import find_project, get_config
-    from batcat_runtime.deploy.roles import write_policies
-    from batcat_runtime.deploy.session import account_of
+    from batcat_runtime.deploy.policy_files import (
+        PLACEHOLDER,
+        checked_account,
+        differences,
+        printed,
+        write_policies,
+    )
 
     project = find_project(folder)
     config = get_config(project)
-    for path in write_policies(config, project / "deploy" / "iam", account_of(config)):
-        typer.echo(path.relative_to(project))
+    place = project / "deploy" / "iam"
+    filled = checked_account(account) if account else PLACEHOLDER
+    if show:
+        typer.echo(printed(config, filled))
+    elif check:
+        found = differences(config, place)
+        for line in found:
+            typer.echo(f"deploy/iam/{line}")
+        if found:
+            typer.echo("Run `batcat roles` to mend them.", err=True)
+            raise typer.Exit(1)
+    else:
+        for path in write_policies(config, place, filled):
+            typer.echo(path.relative_to(project))
 
 
 @local.command()

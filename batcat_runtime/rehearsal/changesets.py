@@ -188,7 +188,7 @@ class ChangeSets:
                     if other.stack is not one.stack or other is one
                 ]
 
-        self._store.start(one.stack, work)
+        self._store.start(call, one.stack, work)
         return {}
 
     def _stack_for(self, call: Call, kind: str) -> Stack:

@@ -1,7 +1,9 @@
 """boto3 clients of the server itself, one per service and region.
 
 What runs inside the server (CloudFormation's resources, jobs, state machine tasks) reaches the
-other services over HTTP like any client, so that every request passes the same examination.
+other services over HTTP like any client, so that every request passes the same examination, and as
+the role that it would have on AWS: `as_role` for a role that a service was given, `acting_for` for
+a service that calls on with its caller's rights.
 """
 
 from __future__ import annotations
@@ -14,6 +16,12 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from .access.sessions import token_via
+
+Keys = tuple[str, str, str]
+# The server's own: it is nobody's role, and may do everything.
+_OWN: Keys = ("embedded", "embedded", "")
+
 
 class Clients:
     """A cache of boto3 clients for one endpoint.
@@ -22,13 +30,19 @@ class Clients:
     ----------
     endpoint_url : str
         The server's own address.
+    keys : tuple of str, optional
+        Access key id, secret and session token of whom the clients call for.
     """
 
-    def __init__(self, endpoint_url: str) -> None:
+    def __init__(self, endpoint_url: str, keys: Keys = _OWN) -> None:
         self.endpoint_url = endpoint_url
-        self._lock = threading.Lock()
+        self.keys = keys
+        # Shared with the clients of other keys: it keeps the service models that it has read.
         self._session: Any = boto3.Session()
+        self._lock = threading.RLock()
         self._clients: dict[tuple[str, str], Any] = {}
+        self._others: dict[Keys, Clients] = {}
+        self._roles: dict[tuple[str, str], Keys] = {}
 
     def get(self, service: str, region: str) -> Any:
         """Return the client of a service in a region.
@@ -48,8 +62,9 @@ class Clients:
                     service,
                     region_name=region,
                     endpoint_url=self.endpoint_url,
-                    aws_access_key_id="embedded",
-                    aws_secret_access_key="embedded",
+                    aws_access_key_id=self.keys[0],
+                    aws_secret_access_key=self.keys[1],
+                    aws_session_token=self.keys[2] or None,
                     config=Config(
                         # The server examines what arrives, and answers in the service's words.
                         parameter_validation=False,
@@ -61,6 +76,52 @@ class Clients:
                     ),
                 )
             return self._clients[key]
+
+    def as_role(self, role_arn: str, region: str, service: str = "states") -> Clients:
+        """Return clients that call with a role that a service was given.
+
+        Parameters
+        ----------
+        role_arn : str
+            The role.
+        region : str
+            Any region of its partition.
+        service : str
+            Who uses it: ``states``, ``sagemaker``, ``lambda``, ``scheduler`` or another.
+        """
+        return self._other(self.keys_of(role_arn, service, region))
+
+    def acting_for(self, access_key: str, service: str) -> Clients:
+        """Return clients of a service that calls on with the rights of whoever called it."""
+        return self._other((access_key, "forwarded", token_via(f"{service}.amazonaws.com")))
+
+    def keys_of(self, role_arn: str, service: str, region: str) -> Keys:
+        """Take on a role for a service; the same session again and again.
+
+        Returns
+        -------
+        tuple of str
+            Access key id, secret and session token.
+        """
+        name = _SESSIONS.get(service, service)
+        with self._lock:
+            key = (role_arn, name)
+            if key not in self._roles:
+                sts = self.get("sts", region)
+                given = sts.assume_role(RoleArn=role_arn, RoleSessionName=name)["Credentials"]
+                self._roles[key] = (
+                    str(given["AccessKeyId"]),
+                    str(given["SecretAccessKey"]),
+                    str(given["SessionToken"]),
+                )
+            return self._roles[key]
+
+    def _other(self, keys: Keys) -> Clients:
+        with self._lock:
+            if keys not in self._others:
+                other = self._others[keys] = Clients(self.endpoint_url, keys)
+                other._session, other._lock = self._session, self._lock
+            return self._others[keys]
 
     def warm_up(self, region: str, services: tuple[str, ...]) -> None:
         """Make clients and have them ask once, in the background, so that first calls are quick.
@@ -84,6 +145,8 @@ class Clients:
         threading.Thread(target=work, daemon=True, name="warm-up").start()
 
 
+# Session names as the services choose them; Step Functions' own is a random one.
+_SESSIONS = {"sagemaker": "SageMaker", "states": "StepFunctions"}
 _HARMLESS: dict[str, tuple[str, dict[str, Any]]] = {
     "ecr": ("describe_repositories", {}),
     "iam": ("list_roles", {"MaxItems": 1}),

@@ -74,7 +74,7 @@ class CloudFormation:
         stack.protected = bool(asked.get("EnableTerminationProtection"))
         on_failure = str(asked.get("OnFailure") or "ROLLBACK")
         stack.status = "CREATE_IN_PROGRESS"
-        self._store.start(stack, lambda work: work.create(template, parameters, on_failure))
+        self._store.start(call, stack, lambda work: work.create(template, parameters, on_failure))
         return {"StackId": stack.stack_id}
 
     def update_stack(self, call: Call) -> dict[str, Any]:
@@ -88,7 +88,7 @@ class CloudFormation:
         if not self._store.differs(stack, template, parameters, tags):
             raise invalid("No updates are to be performed.")
         stack.status = "UPDATE_IN_PROGRESS"
-        self._store.start(stack, lambda work: work.update(template, parameters, tags))
+        self._store.start(call, stack, lambda work: work.update(template, parameters, tags))
         return {"StackId": stack.stack_id}
 
     def delete_stack(self, call: Call) -> dict[str, Any]:
@@ -103,7 +103,7 @@ class CloudFormation:
         refuse_busy(stack, but="REVIEW_IN_PROGRESS")
         self._change_sets.forget(stack)
         stack.status = "DELETE_IN_PROGRESS"
-        self._store.start(stack, lambda work: work.delete())
+        self._store.start(call, stack, lambda work: work.delete())
         return {}
 
     def describe_stacks(self, call: Call) -> dict[str, Any]:

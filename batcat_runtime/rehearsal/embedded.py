@@ -43,6 +43,10 @@ class EmbeddedAWS:
         Work directory. By default a temporary one, removed at the end.
     set_environment : bool
         Whether this process's own environment is pointed at it, and restored at the end.
+    enforce_policies : bool
+        Whether roles and users are refused what their policies do not allow. What they would have
+        been refused is recorded in any case (`access.trail`). Who calls with a key that IAM did not
+        give out is the account's administrator.
 
     Attributes
     ----------
@@ -75,6 +79,7 @@ class EmbeddedAWS:
         home: Path | None = None,
         *,
         set_environment: bool = True,
+        enforce_policies: bool = False,
     ) -> None:
         check_region(region)
         self.region = region
@@ -83,6 +88,7 @@ class EmbeddedAWS:
         self._port = port
         self._own_home = home is None
         self._set_environment = set_environment
+        self._enforce_policies = enforce_policies
         self._home: Path | None = home
         self._process: subprocess.Popen[bytes] | None = None
         self._environment = contextlib.ExitStack()
@@ -142,6 +148,7 @@ class EmbeddedAWS:
                 port=self._port,
                 detached=False,
                 remove_home=self._own_home,
+                enforce_policies=self._enforce_policies,
             )
         except EmbeddedAWSError:
             self._remove_home()
@@ -192,6 +199,7 @@ def launch(
     detached: bool,
     token: str = "",
     remove_home: bool = False,
+    enforce_policies: bool = False,
     timeout: float = START_TIMEOUT,
 ) -> tuple[subprocess.Popen[bytes], dict[str, Any]]:
     """Start the server process and wait for its handshake.
@@ -210,6 +218,8 @@ def launch(
         The secret that `local_down` proves itself with; nobody can when it is empty.
     remove_home : bool
         Whether the server removes its work directory when it ends.
+    enforce_policies : bool
+        Whether roles and users are refused what their policies do not allow.
     timeout : float
         Seconds to wait.
 
@@ -227,6 +237,8 @@ def launch(
     command += ["--home", str(home), "--port", str(port), "--region", region]
     if remove_home:
         command.append("--remove-home")
+    if enforce_policies:
+        command.append("--enforce")
     if not detached:
         command.append("--watch-stdin")
         # The kernel's signal comes at the death of the thread that started us, so only the main

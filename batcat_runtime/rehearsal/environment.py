@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-# How moto is set up in the server process.
+# How moto is set up in the server process. MOTO_ACCOUNT_ID is not among it: moto's default is our
+# account, and with it set no Glue catalogue of another account could be reached (sql/accounts.py).
 MOTO_SETTINGS = {
-    "MOTO_ACCOUNT_ID": "123456789012",
     "MOTO_DISABLE_GLOBAL_CORS": "1",
     "MOTO_IAM_LOAD_MANAGED_POLICIES": "true",
     # Buckets are in the path: a client that is given an IP address never puts them into the host.

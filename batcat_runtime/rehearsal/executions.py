@@ -8,6 +8,7 @@ error nor cause, and a timed-out one no end. These operations keep the books as 
 from __future__ import annotations
 
 import json
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -19,6 +20,8 @@ from moto.core.exceptions import ServiceException
 from moto.utilities.utils import get_partition
 from werkzeug.exceptions import HTTPException
 
+from .access import services
+from .access.gate import Access
 from .asl import definition_errors
 from .operations import PASS, Operation
 from .wire import Call, ServiceError
@@ -34,16 +37,21 @@ class Executions:
     ----------
     backend : callable
         From a region to moto's Step Functions backend.
+    access : Access
+        To see whether a state machine's role allows what Step Functions does with it.
     """
 
-    def __init__(self, backend: Callable[[str], Any]) -> None:
+    def __init__(self, backend: Callable[[str], Any], access: Access) -> None:
         self._backend = backend
+        self._access = access
         self._stopped: dict[str, tuple[str | None, str | None]] = {}
+        self._starting = threading.Lock()
 
     def operations(self) -> dict[tuple[str, str], Operation]:
         """Return the operations that this room performs."""
         mine: dict[str, Operation] = {
             "CreateStateMachine": self.create,
+            "UpdateStateMachine": self.update,
             "ValidateStateMachineDefinition": self.validate,
             "StartExecution": self.start,
             "StopExecution": self.stop,
@@ -68,7 +76,35 @@ class Executions:
                         "StateMachineAlreadyExists",
                         f"State Machine Already Exists: '{machine.arn}'",
                     )
+        self._check_role(call, str(call.params["roleArn"]))
         return PASS
+
+    def update(self, call: Call) -> Any:
+        """Change a state machine, if its role is sufficient for what it is to do."""
+        arn = str(call.params["stateMachineArn"])
+        machines = self._backend(call.region).state_machines
+        role = next((one.roleArn for one in machines if one.arn == arn), "")
+        role = call.params.get("roleArn") or role
+        if role:
+            self._check_role(call, str(role))
+        return PASS
+
+    def _check_role(self, call: Call, role: str) -> None:
+        """Refuse a role with which Step Functions cannot wait for jobs, or write its log."""
+        for what, wanted, refusal in (
+            (
+                "create a managed rule",
+                services.managed_rules(str(call.params.get("definition") or ""), call.region),
+                f"'{role}' is not authorized to create managed-rule.",
+            ),
+            (
+                "deliver its log",
+                services.log_delivery(call.params.get("loggingConfiguration") or {}),
+                "The state machine IAM Role is not authorized to access the Log Destination",
+            ),
+        ):
+            if self._access.require(role, call.region, "states", wanted, what=what):
+                raise ServiceError("AccessDeniedException", refusal)
 
     def validate(self, call: Call) -> dict[str, Any]:
         """Report what is wrong with a definition."""
@@ -111,7 +147,8 @@ class Executions:
             raise ServiceError(
                 "InvalidExecutionInput", f"Invalid State Machine Execution Input: '{error}'"
             ) from None
-        with _moto_errors():
+        # One at a time: moto looks for the name first, and adds the execution afterwards.
+        with self._starting, _moto_errors():
             execution = self._backend(call.region).start_execution(
                 call.params["stateMachineArn"],
                 name=name,

@@ -8,12 +8,15 @@ functions below and through moto's protocol code in `wire.py`, which `verify` ch
 What is replaced, and until when:
 
 - the factory of Step Functions tasks, until moto knows ``sagemaker:createProcessingJob.sync``;
+- the clients of its tasks, until moto makes them with the role of the state machine;
 - the context object of an execution, until moto gives ``RedriveCount`` and an ISO start time;
 - the end of a stopped execution, until moto's interpreter no longer reports it as FAILED;
-- the error name of a Fail state, until moto lets ``States.TaskFailed`` through;
+- the error name of a Fail state, and of a branch that ends in one, until moto lets
+  ``States.TaskFailed`` through;
 - the wait before a retry, for good: a rehearsal does not sit through a back-off of minutes;
 - the host of a repository in China, until moto writes ``amazonaws.com.cn``;
-- the Docker run of a Lambda function, for good: there is no Docker here.
+- the Docker run of a Lambda function, for good: there is no Docker here;
+- the targets of a rule, until moto's rules invoke Lambda functions.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -130,9 +134,26 @@ TARGETS: tuple[Target, ...] = (
         ),
     ),
     Target(
+        "moto.events.models",
+        "Rule.send_to_targets",
+        ("self", "original_event", "transform_input"),
+    ),
+    Target(
         "moto.awslambda.models",
         "LambdaBackend.get_function",
         ("self", "function_name_or_arn", "qualifier"),
+    ),
+    Target(
+        "moto.sts.models",
+        "STSBackend.get_assumed_role_from_access_key",
+        ("self", "access_key_id"),
+    ),
+    Target("moto.iam.models", "IAMBackend.get_role_by_arn", ("self", "arn")),
+    Target("moto.iam.models", "IAMBackend.get_user_from_access_key_id", ("self", "access_key_id")),
+    Target(
+        f"{_SFN}.asl.utils.boto_client",
+        "boto_client_for",
+        ("region", "service", "state_credentials"),
     ),
 )
 
@@ -182,6 +203,7 @@ def install(clients: Clients, run_function: Callable[[Any, Any], tuple[str, bool
 
     default_user_config["stepfunctions"] = {"execute_state_machine": True}
     hook_sagemaker_task(clients)
+    hook_task_credentials(clients)
     hook_context_object()
     hook_stopped_executions()
     hook_fail_state()
@@ -202,6 +224,22 @@ def hook_sagemaker_task(clients: Clients) -> None:
     replacement = statetask.factory(original, clients)
     replacement.original = original  # type: ignore[attr-defined]
     module.state_task_service_for = replacement  # type: ignore[attr-defined]
+
+
+def hook_task_credentials(clients: Clients) -> None:
+    """Let a Task state call other services with the role of its state machine, not as nobody.
+
+    moto's tasks imported the name, each into its own module.
+    """
+
+    def boto_client_for(region: str, service: str, state_credentials: Any = None) -> Any:
+        if state_credentials is None:
+            return clients.get(service, region)
+        return clients.as_role(str(state_credentials.role_arn), region).get(service, region)
+
+    for name, module in list(sys.modules.items()):
+        if name.startswith(f"{_SFN}.") and hasattr(module, "boto_client_for"):
+            module.boto_client_for = boto_client_for  # type: ignore[attr-defined]
 
 
 def hook_context_object() -> None:
@@ -244,17 +282,24 @@ def hook_fail_state() -> None:
     """Let a Fail state pass on an error name of Step Functions' own, such as States.TaskFailed.
 
     That is what a Catch with ``ErrorPath: $.error.Error`` leads to; moto takes the name for a
-    custom one and refuses the prefix while the execution runs.
+    custom one and refuses the prefix while the execution runs. A branch of a Parallel state and an
+    iteration of a Map that end so hand the name up, through modules that imported the class.
     """
     from moto.stepfunctions.parser.asl.component.common.error_name.error_name import ErrorName
 
-    state_fail = importlib.import_module(f"{_SFN}.asl.component.state.fail.state_fail")
+    states = f"{_SFN}.asl.component.state"
 
     class PassedOnErrorName(ErrorName):  # type: ignore[misc,unused-ignore]
         def __init__(self, error_name: str | None) -> None:
             super().__init__(error_name=error_name)
 
-    state_fail.CustomErrorName = PassedOnErrorName  # type: ignore[attr-defined]
+    for name in (
+        "fail.state_fail",
+        "exec.state_parallel.branches_decl",
+        "exec.state_map.iteration.iteration_worker",
+    ):
+        module = importlib.import_module(f"{states}.{name}")
+        module.CustomErrorName = PassedOnErrorName  # type: ignore[attr-defined]
 
 
 def hook_retry_wait(longest: float = 1.0) -> None:
@@ -277,6 +322,48 @@ def hook_lambda_run(run_function: Callable[[Any, Any], tuple[str, bool, str]]) -
     function._invoke_lambda = _invoke_lambda
 
 
+def _for_moto(event: dict[str, Any]) -> dict[str, Any]:
+    """Return an event whose time is in seconds, as moto's own targets want it."""
+    moment = event.get("time")
+    if not isinstance(moment, str):
+        return event
+    return {**event, "time": datetime.fromisoformat(moment).timestamp()}
+
+
+def hook_rule_targets(
+    complete: Callable[[dict[str, Any]], dict[str, Any]],
+    deliver: Callable[[str, str, str, dict[str, Any]], None],
+) -> None:
+    """Let a rule of EventBridge invoke Lambda functions, a target that moto does not have.
+
+    Parameters
+    ----------
+    complete : callable
+        Words an event as EventBridge does.
+    deliver : callable
+        From the rule's ARN, the region, the function's ARN and the event.
+    """
+    rule = importlib.import_module("moto.events.models").Rule
+    original = getattr(rule.send_to_targets, "original", rule.send_to_targets)
+
+    def send_to_targets(self: Any, original_event: Any, transform_input: bool = True) -> None:
+        event = complete(original_event)
+        mine = [one for one in self.targets if ":lambda:" in one["Arn"]]
+        if mine and self.state == "ENABLED" and self.event_pattern.matches_event(event):
+            for target in mine:
+                deliver(self.arn, self.region_name, target["Arn"], event)
+        others = [one for one in self.targets if one not in mine]
+        if others:
+            kept, self.targets = self.targets, others
+            try:
+                original(self, _for_moto(event), transform_input)
+            finally:
+                self.targets = kept
+
+    send_to_targets.original = original  # type: ignore[attr-defined]
+    rule.send_to_targets = send_to_targets
+
+
 def hook_registry_host() -> None:
     """Give repositories in China the host that they have there, ``...amazonaws.com.cn``."""
     repository = importlib.import_module("moto.ecr.models").Repository
@@ -292,6 +379,18 @@ def hook_registry_host() -> None:
 
     __init__.original = original  # type: ignore[attr-defined]
     repository.__init__ = __init__
+
+
+def bucket_notifications(account: str, bucket: str) -> Any:
+    """Return what a bucket reports to whom, as moto keeps it; None when it was never set."""
+    from moto.s3.models import s3_backends
+    from moto.utilities.utils import PARTITION_NAMES
+
+    for partition in PARTITION_NAMES:
+        found = s3_backends[account][partition].buckets.get(bucket)
+        if found is not None:
+            return found.notification_configuration
+    return None
 
 
 def state_machines(account: str, region: str) -> Any:
@@ -311,6 +410,75 @@ def lambda_function(account: str, region: str, name: str, qualifier: str | None)
         return lambda_backends[account][region].get_function(name, qualifier)
     except (ServiceException, HTTPException, ValueError, KeyError):
         return None
+
+
+def redshift_cluster(account: str, region: str, identifier: str) -> Any:
+    """Return moto's Redshift cluster, or None; only it knows the administrator's password."""
+    from moto.redshift.models import redshift_backends
+
+    return redshift_backends[account][region].clusters.get(identifier)
+
+
+def redshift_clusters(account: str, region: str, host: str) -> list[Any]:
+    """Return moto's Redshift clusters of a region, which from now on say that `host` is theirs.
+
+    Their host is checked and replaced here, and not at start-up: importing them takes a second.
+    """
+    from moto.redshift.models import Cluster, redshift_backends
+
+    if not isinstance(vars(Cluster).get("address"), property):
+        raise EmbeddedAWSError("moto's Redshift clusters have no property `address` any more.")
+    Cluster.address = property(lambda cluster: host)
+    return list(redshift_backends[account][region].clusters.values())
+
+
+def holder_of_key(account: str, access_key: str) -> tuple[str, Any] | None:
+    """Return who holds an access key: the session's or user's ARN, and moto's role or user.
+
+    None for a key that IAM did not give out. The role is None when it has been deleted since.
+    """
+    from moto.core.exceptions import ServiceException
+    from moto.iam.models import iam_backends
+    from moto.sts.models import sts_backends
+    from moto.utilities.utils import PARTITION_NAMES
+    from werkzeug.exceptions import HTTPException
+
+    for partition in PARTITION_NAMES:
+        session = sts_backends[account][partition].get_assumed_role_from_access_key(access_key)
+        iam = iam_backends[account][partition]
+        if session is None:
+            user = iam.get_user_from_access_key_id(access_key)
+            if user is not None:
+                return str(user.arn), user
+            continue
+        try:
+            return str(session.arn), iam.get_role_by_arn(session.role_arn)
+        except (ServiceException, HTTPException):
+            return str(session.arn), None
+    return None
+
+
+def policies_of(identity: Any) -> tuple[list[str], str | None]:
+    """Return the policy documents of moto's role or user, and its permissions boundary, as text."""
+    from moto.iam.models import iam_backends
+
+    arn = str(identity.arn).split(":")
+    iam = iam_backends[arn[4]][arn[1]]
+    is_user = arn[5].startswith("user/")
+    holders = [identity, *(iam.get_groups_for_user(identity.name) if is_user else [])]
+    texts = [text for one in holders for text in one.policies.values()]
+    texts += [_document(one) for holder in holders for one in holder.managed_policies.values()]
+    boundary = getattr(identity, "permissions_boundary_arn", None)
+    if not boundary:
+        return texts, None
+    policy = iam.managed_policies.get(boundary)
+    # A boundary that does not exist allows nothing, as on AWS.
+    return texts, _document(policy) if policy else '{"Version": "2012-10-17", "Statement": []}'
+
+
+def _document(policy: Any) -> str:
+    default = policy.default_version_id
+    return next(str(one.document) for one in policy.versions if one.version_id == default)
 
 
 @contextmanager

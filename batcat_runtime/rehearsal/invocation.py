@@ -101,7 +101,10 @@ class Invocations:
         now = datetime.now(UTC)
         stream = f"{now:%Y/%m/%d}/[$LATEST]{uuid.uuid4().hex}"
         group = f"/aws/lambda/{function.function_name}"
-        with LogWriter(self._clients.get("logs", function.region), group) as lines:
+        role = str(function.role)
+        key, secret, token = self._clients.keys_of(role, function.function_name, function.region)
+        logs = self._clients.as_role(role, function.region, function.function_name)
+        with LogWriter(logs.get("logs", function.region), group) as lines:
             return run_function(
                 function.code_bytes,
                 handler=function.handler,
@@ -114,7 +117,8 @@ class Invocations:
                 log=lambda text: lines.write(stream, text),
                 log_stream=stream,
                 base_environment=self._environment
-                | {"AWS_REGION": function.region}
+                | {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret}
+                | {"AWS_SESSION_TOKEN": token, "AWS_REGION": function.region}
                 | {"AWS_DEFAULT_REGION": function.region},
             )
 

@@ -89,18 +89,23 @@ class LogWriter:
             log.exception("Could not write %d lines to %s", len(events), stream)
 
     def _ensure(self, stream: str) -> None:
+        """Make the stream, and first the group if it is missing: not every role may do that."""
         if stream in self._known:
             return
-        for create, names in (
-            (self._client.create_log_group, {"logGroupName": self._group}),
-            (
-                self._client.create_log_stream,
-                {"logGroupName": self._group, "logStreamName": stream},
-            ),
-        ):
-            try:
-                create(**names)
-            except ClientError as error:
-                if error.response["Error"]["Code"] != "ResourceAlreadyExistsException":
-                    raise
+        names = {"logGroupName": self._group, "logStreamName": stream}
+        if self._made(self._client.create_log_stream, **names) == "ResourceNotFoundException":
+            self._made(self._client.create_log_group, logGroupName=self._group)
+            self._made(self._client.create_log_stream, **names)
         self._known.add(stream)
+
+    @staticmethod
+    def _made(create: Any, **names: str) -> str:
+        """Create something; return the error's code when it is there, or what it is in is not."""
+        try:
+            create(**names)
+        except ClientError as error:
+            code = str(error.response["Error"]["Code"])
+            if code not in ("ResourceAlreadyExistsException", "ResourceNotFoundException"):
+                raise
+            return code
+        return ""

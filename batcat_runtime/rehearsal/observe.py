@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
@@ -17,115 +17,78 @@ from typing import Any
 
 from batcat_runtime.config import Config
 from batcat_runtime.deploy.naming import Names
+from batcat_runtime.rehearsal.history import StateRun
 from batcat_runtime.rehearsal.record import LogLine, ResultTable, Step, StepStatus
 
+JOB_LOG_GROUP = "/aws/sagemaker/ProcessingJobs"
 _HEAD_ROWS = 8
 _PICTURES = {".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg"}
 _LAST_LINES = 20
 
 
-@dataclass
-class StateRun:
-    """One visit to a state of the workflow."""
-
-    name: str
-    kind: str
-    entered: datetime
-    left: datetime | None = None
-    status: str = "running"
-    reason: str = ""
-
-
 @dataclass(frozen=True)
 class Result:
-    """What a run left in the result bucket."""
+    """What a run left in the result bucket.
+
+    `manifest` is the manifest, or all of them by name when several steps or instances wrote one;
+    `missing` says which is not there.
+    """
 
     table: ResultTable | None = None
     manifest: dict[str, Any] | None = None
     images: tuple[tuple[str, bytes], ...] = ()
+    missing: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
 
 
-def read_states(states: Any, execution: str) -> list[StateRun]:
-    """Return the states that an execution visited so far, in order of entering."""
-    runs: list[StateRun] = []
-    pages = states.get_paginator("get_execution_history").paginate(executionArn=execution)
-    for event in (event for page in pages for event in page["events"]):
-        kind = event["type"]
-        current = next((run for run in reversed(runs) if run.left is None), None)
-        if kind.endswith("StateEntered"):
-            detail = event["stateEnteredEventDetails"]
-            runs.append(
-                StateRun(detail["name"], kind.removesuffix("StateEntered"), event["timestamp"])
-            )
-        elif kind.endswith("StateExited"):
-            name = event["stateExitedEventDetails"]["name"]
-            run = next(run for run in reversed(runs) if run.name == name)
-            run.left = event["timestamp"]
-            if run.status == "running":
-                run.status = "succeeded"
-        elif kind.startswith("Task") and kind.endswith(("Failed", "TimedOut")) and current:
-            detail = next(value for key, value in event.items() if key.startswith("task"))
-            current.status = "failed"
-            current.reason = detail.get("error", "")
-        elif kind.startswith("Execution") and kind != "ExecutionStarted":
-            for run in runs:
-                if run.left is None:
-                    run.left = event["timestamp"]
-                    run.status = "failed" if kind != "ExecutionSucceeded" else "succeeded"
-    return runs
-
-
-def read_jobs(sagemaker: Any, config: Config, purpose: str) -> list[dict[str, Any]]:
-    """Return the descriptions of the purpose's processing jobs, oldest first."""
-    names = Names.of(config, purpose)
-    prefixes = tuple(f"{names.job_prefix(step.name)}-" for step in config.purposes[purpose].steps)
-    found = [
-        summary["ProcessingJobName"]
-        for page in sagemaker.get_paginator("list_processing_jobs").paginate()
-        for summary in page["ProcessingJobSummaries"]
-        if summary["ProcessingJobName"].startswith(prefixes)
-    ]
-    jobs = [sagemaker.describe_processing_job(ProcessingJobName=name) for name in found]
+def read_jobs(sagemaker: Any, runs: list[StateRun]) -> list[dict[str, Any]]:
+    """Return the descriptions of an execution's processing jobs, oldest first."""
+    jobs = []
+    for name in [name for run in runs for name in run.jobs]:
+        try:
+            jobs.append(sagemaker.describe_processing_job(ProcessingJobName=name))
+        except sagemaker.exceptions.ClientError:
+            continue  # SageMaker refused it: there never was such a job
     return sorted(jobs, key=lambda job: job["CreationTime"])
 
 
 def steps_of(runs: list[StateRun], jobs: list[dict[str, Any]]) -> list[Step]:
     """Return states, and the jobs within them, as steps of the record."""
-    waiting = {job["ProcessingJobName"]: job for job in jobs}
-    steps = []
+    described = {job["ProcessingJobName"]: job for job in jobs}
+    return list(_steps_inside(None, runs, described))
+
+
+def _steps_inside(
+    whole: StateRun | None, runs: list[StateRun], jobs: dict[str, dict[str, Any]]
+) -> Iterator[Step]:
+    """Yield the steps of one level, each followed by what is inside it."""
     for run in runs:
-        if run.kind in {"Pass", "Choice", "Succeed"}:
+        if run.inside is not whole or run.kind in {"Pass", "Choice", "Succeed"}:
             continue
         left = run.left or datetime.now(UTC)
-        status: StepStatus = "failed" if run.status == "failed" else "succeeded"
+        status: StepStatus = "succeeded" if run.status == "running" else run.status
         if run.kind != "Fail":
-            steps.append(
-                Step(
-                    run.name, "state", status, run.entered, _seconds(run.entered, left), run.reason
-                )
-            )
-        for name, job in list(waiting.items()):
-            if run.entered <= job["CreationTime"] <= left:
-                del waiting[name]
-                steps.append(_job_step(job))
-    return steps
+            took, deep = _seconds(run.entered, left), run.depth
+            yield Step(run.name, "state", status, run.entered, took, run.reason, deep)
+        for name in run.jobs:
+            if name in jobs:
+                yield _job_step(jobs[name], run.depth)
+        yield from _steps_inside(run, runs, jobs)
 
 
-def _job_step(job: dict[str, Any]) -> Step:
+def _job_step(job: dict[str, Any], depth: int) -> Step:
     started = job.get("ProcessingStartTime", job["CreationTime"])
-    ended = job.get("ProcessingEndTime", started)
-    ends: dict[str, StepStatus] = {"Completed": "succeeded", "Stopped": "stopped"}
-    status = ends.get(job["ProcessingJobStatus"], "failed")
+    ended = job.get("ProcessingEndTime") or datetime.now(UTC)
+    # What still runs when its execution has ended is about to be stopped.
+    status: StepStatus = "stopped"
+    if job["ProcessingJobStatus"] in ("Completed", "Failed"):
+        status = "succeeded" if job["ProcessingJobStatus"] == "Completed" else "failed"
+    cluster = job["ProcessingResources"]["ClusterConfig"]
     detail = job.get("FailureReason") or f"{job['ProcessingJobStatus']}"
-    return Step(
-        job["ProcessingJobName"],
-        "job",
-        status,
-        started,
-        _seconds(started, ended),
-        detail,
-    )
+    if cluster["InstanceCount"] > 1:
+        detail = f"{cluster['InstanceCount']} x {cluster['InstanceType']}: {detail}"
+    took = _seconds(started, ended)
+    return Step(job["ProcessingJobName"], "job", status, started, took, detail, depth)
 
 
 def read_logs(logs: Any, groups: Mapping[str, str]) -> list[LogLine]:
@@ -142,16 +105,52 @@ def read_logs(logs: Any, groups: Mapping[str, str]) -> list[LogLine]:
     return lines
 
 
+def read_job_logs(logs: Any, jobs: list[dict[str, Any]]) -> list[LogLine]:
+    """Return every line that the jobs wrote; each job, and each instance, is a source of its own.
+
+    Lines of what is no job of these, from another execution, are left out.
+    """
+    lines = []
+    names = {job["ProcessingJobName"]: job for job in jobs}
+    try:
+        pages = logs.get_paginator("filter_log_events").paginate(logGroupName=JOB_LOG_GROUP)
+        for event in (event for page in pages for event in page["events"]):
+            name, _, host = event["logStreamName"].partition("/")
+            if name in names:
+                moment = datetime.fromtimestamp(event["timestamp"] / 1000, UTC)
+                text = event["message"].rstrip("\n")
+                lines.append(LogLine(moment, _source(names, names[name], host), text))
+    except logs.exceptions.ResourceNotFoundException:
+        pass  # no job has written a line
+    return lines
+
+
+def _source(jobs: Mapping[str, dict[str, Any]], job: dict[str, Any], host: str = "") -> str:
+    """Return what to call a job's log: "job" when there is one only, else with its step."""
+    count = job["ProcessingResources"]["ClusterConfig"]["InstanceCount"]
+    if len(jobs) == 1 and count == 1:
+        return "job"
+    step = job.get("Environment", {}).get("BATCAT_STEP") or job["ProcessingJobName"]
+    attempts = [
+        name for name, one in jobs.items() if one.get("Environment", {}).get("BATCAT_STEP") == step
+    ]
+    text = f"job {step}"
+    if len(attempts) > 1 and job["ProcessingJobName"] in attempts:
+        text += f", attempt {attempts.index(job['ProcessingJobName']) + 1}"
+    number = host.removeprefix("algo-").partition("-")[0]
+    return f"{text}, instance {number} of {count}" if count > 1 and number.isdigit() else text
+
+
 def reason_of(execution: dict[str, Any], jobs: list[dict[str, Any]], lines: list[LogLine]) -> str:
     """Return why an execution did not succeed, with the script's own last lines."""
     error, cause = execution.get("error") or execution["status"], execution.get("cause") or ""
-    failed = next(
-        (job for job in reversed(jobs) if job["ProcessingJobStatus"] != "Completed"), None
-    )
+    failed = _culprit(jobs)
     if failed is None:
         return f"The execution ended as {execution['status']}: {error}: {_plain(cause)}"
     reason = failed.get("FailureReason") or _plain(cause) or error
-    written = [line.text for line in lines if line.source == "job"][-_LAST_LINES:]
+    source = _source({job["ProcessingJobName"]: job for job in jobs}, failed)
+    mine = [line for line in lines if line.source == source or line.source.startswith(f"{source},")]
+    written = _last_lines(mine)
     written = written or (failed.get("ExitMessage") or "").splitlines()
     step = failed.get("Environment", {}).get("BATCAT_STEP") or failed["ProcessingJobName"]
     if failed["ProcessingJobStatus"] == "Stopped":
@@ -161,6 +160,27 @@ def reason_of(execution: dict[str, Any], jobs: list[dict[str, Any]], lines: list
         code = reason.rpartition(", ")[2]
         return "\n".join([f"The script of {step} failed ({code}): {written[-1]}", *written])
     return "\n".join([f"The step {step} failed: {reason}", *written])
+
+
+def _culprit(jobs: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the job to blame: the last that failed; one that was stopped only if none did.
+
+    A job that fails takes along those that run beside it.
+    """
+    for status in ("Failed", "Stopped"):
+        found = [job for job in jobs if job["ProcessingJobStatus"] == status]
+        if found:
+            return max(found, key=lambda job: job.get("ProcessingEndTime", job["CreationTime"]))
+    return next((job for job in reversed(jobs) if job["ProcessingJobStatus"] != "Completed"), None)
+
+
+def _last_lines(lines: list[LogLine]) -> list[str]:
+    """Return the last lines; of several instances, those of the one that wrote an error last."""
+    sources = list(dict.fromkeys(line.source for line in lines))
+    if len(sources) > 1:
+        loud = [line.source for line in lines if "Error" in line.text or "Traceback" in line.text]
+        lines = [line for line in lines if line.source == (loud[-1] if loud else sources[-1])]
+    return [line.text for line in lines][-_LAST_LINES:]
 
 
 def _plain(cause: str) -> str:
@@ -186,13 +206,18 @@ def read_result(s3: Any, config: Config, purpose: str, run_id: str) -> Result:
         ].read()
         for key in mine
     }
-    manifests = [name for name in files if PurePosixPath(name).name.startswith("_manifest")]
+    manifests = {
+        name: json.loads(data)
+        for name, data in files.items()
+        if PurePosixPath(name).name.startswith("_manifest")
+    }
     if not manifests:
         return Result(files=files)
     tables = [name for name in files if name.endswith((".csv", ".csv.gz", ".parquet"))]
     return Result(
         table=_read_table(config, prefix, tables, files),
-        manifest=json.loads(files[manifests[0]]),
+        manifest=next(iter(manifests.values())) if len(manifests) == 1 else manifests,
+        missing=_missing(config, purpose, manifests),
         images=tuple(
             (PurePosixPath(name).name, data)
             for name, data in files.items()
@@ -200,6 +225,16 @@ def read_result(s3: Any, config: Config, purpose: str, run_id: str) -> Result:
         ),
         files=files,
     )
+
+
+def _missing(config: Config, purpose: str, manifests: Mapping[str, dict[str, Any]]) -> str:
+    """Return what is missing of a whole result: a last step, or an instance of one."""
+    for step in config.purposes[purpose].last_steps:
+        mine = [one for one in manifests.values() if one.get("step") in (step, "")]
+        count = max((one["shard"]["count"] for one in mine), default=1)
+        if len(mine) < count:
+            return f"the step {step} left {len(mine)} of {count} manifests"
+    return ""
 
 
 def _read_table(

@@ -19,6 +19,8 @@ from typing import Any
 from botocore.exceptions import ClientError
 from moto.utilities.utils import get_partition
 
+from .access import services
+from .access.gate import Access
 from .clients import Clients
 from .logstream import LogWriter
 from .operations import PASS, Operation
@@ -85,10 +87,15 @@ class ProcessingJobs:
         The embedded AWS's work directory, for the runner.
     environment : mapping of str to str
         What every job's process gets on top of its request.
+    access : Access
+        To see whether a job's role allows what SageMaker does with it.
     """
 
-    def __init__(self, clients: Clients, home: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, clients: Clients, home: Path, environment: Mapping[str, str], access: Access
+    ) -> None:
         self._clients = clients
+        self._access = access
         self._home = home
         self._environment = dict(environment)
         self._jobs: dict[tuple[str, str], Job] = {}
@@ -239,13 +246,18 @@ class ProcessingJobs:
             from .jobs import ProcessingJobRunner
 
             job.started = datetime.now(UTC)
+            key, secret, token = self._clients.keys_of(
+                job.request["RoleArn"], "sagemaker", job.region
+            )
             runner = ProcessingJobRunner(
                 endpoint_url=self._clients.endpoint_url,
                 region=job.region,
                 home=self._home,
-                environment=self._environment,
+                environment=self._environment
+                | {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret}
+                | {"AWS_SESSION_TOKEN": token},
             )
-            with LogWriter(self._clients.get("logs", job.region), LOG_GROUP) as lines:
+            with LogWriter(self._client(job, "logs"), LOG_GROUP) as lines:
 
                 def write(where: str, text: str) -> None:
                     full = where if where.startswith(f"{name}/") else f"{name}/{where}"
@@ -278,8 +290,35 @@ class ProcessingJobs:
             job.status = status
 
     def _missing(self, job: Job) -> str | None:
-        """Return why the job cannot start: an image or an input that is not there."""
-        return self._missing_image(job) or self._missing_input(job)
+        """Return why the job cannot start: a permission, an image or an input that is not there."""
+        return self._missing_permission(job) or self._missing_image(job) or self._missing_input(job)
+
+    def _client(self, job: Job, service: str) -> Any:
+        role = str(job.request["RoleArn"])
+        return self._clients.as_role(role, job.region, "sagemaker").get(service, job.region)
+
+    def _missing_permission(self, job: Job) -> str | None:
+        request, role = job.request, str(job.request["RoleArn"])
+        for what, wanted in (
+            (
+                "pull the image",
+                services.image_pull(request["AppSpecification"]["ImageUri"], job.region),
+            ),
+            ("make network interfaces", services.job_network(request, job.region)),
+            ("use the keys", services.job_keys(request, job.region)),
+        ):
+            denied = self._access.require(role, job.region, "sagemaker", wanted, what=what)
+            if denied:
+                actions = ", ".join(sorted({need.action for need in denied}))
+                return (
+                    f"ClientError: SageMaker could not {what}: the role {role} does not allow "
+                    f"{actions} on {denied[0].resource}"
+                )
+        # Without it a job has no metrics, and runs all the same.
+        self._access.require(
+            role, job.region, "sagemaker", services.job_metrics(), what="write metrics"
+        )
+        return None
 
     def _missing_image(self, job: Job) -> str | None:
         uri = job.request["AppSpecification"]["ImageUri"]
@@ -309,7 +348,7 @@ class ProcessingJobs:
         return None if found.get("images") else f"{unknown}Requested image not found"
 
     def _missing_input(self, job: Job) -> str | None:
-        s3 = self._clients.get("s3", job.region)
+        s3 = self._client(job, "s3")
         for entry in job.request.get("ProcessingInputs", []):
             source = entry.get("S3Input")
             if not source:

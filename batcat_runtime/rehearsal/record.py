@@ -33,6 +33,8 @@ class Step:
         How long it took; None when it never began.
     detail : str
         One line more: an ARN, a number of rows, a reason.
+    inside : int
+        How many Parallel or Map states are around it.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Step:
     started: datetime | None
     seconds: float | None
     detail: str = ""
+    inside: int = 0
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from zoneinfo import ZoneInfo
 from batcat_runtime.config import Config, get_config
 from batcat_runtime.errors import UserError
 from batcat_runtime.rehearsal import EmbeddedAWS, prepare
-from batcat_runtime.rehearsal.record import Rehearsal
+from batcat_runtime.rehearsal.denials import denied_calls
+from batcat_runtime.rehearsal.record import LogLine, Rehearsal, Step
 from batcat_runtime.rehearsal.stages import EndedError, Notes, Rehearser
 
 DEFAULT_TIMEOUT = 900.0
@@ -64,20 +65,24 @@ def rehearse(
     purpose = config.purpose_name(purpose)
     moment = _firing_time(config, purpose, fire_at)
     samples = prepare.find_samples(config, purpose, folder)
+    upload = prepare.find_upload(config, purpose, samples)
+    if upload:
+        moment = datetime.now(UTC)  # an object arrives when it does
     started = datetime.now(UTC)
     notes = Notes()
     progress(f"starting an embedded AWS for {config.region} ({config.partition})")
-    with EmbeddedAWS(region=config.region) as aws:
+    with EmbeddedAWS(region=config.region, enforce_policies=True) as aws:
         rehearsal = Rehearser(config, purpose, folder, aws, notes, progress)
         try:
             rehearsal.prepare(samples)
             rehearsal.deploy()
-            execution = rehearsal.fire(moment)
+            execution = rehearsal.upload(*upload) if upload else rehearsal.fire(moment)
             rehearsal.follow(execution, timeout)
         except EndedError:
             pass
         finally:
             rehearsal.read_back()
+        _tell_denials(notes, denied_calls(aws.home))
         account = aws.account_id
     return Rehearsal(
         title=config.title,
@@ -102,6 +107,16 @@ def rehearse(
         resources=tuple(notes.resources),
         versions=_versions(),
     )
+
+
+def _tell_denials(notes: Notes, denied: list[str]) -> None:
+    """Name what roles were refused: in the log, and behind the reason of a failure."""
+    now = datetime.now(UTC)
+    notes.logs += [LogLine(now, "permissions", line) for line in denied]
+    if denied and notes.error:
+        notes.error = "\n".join([notes.error, "Refused for want of a permission:", *denied])
+    elif denied:
+        notes.steps.append(Step("permissions", "result", "failed", now, 0.0, denied[0]))
 
 
 def _firing_time(config: Config, purpose: str, fire_at: str | None) -> datetime:

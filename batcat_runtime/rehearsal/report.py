@@ -24,7 +24,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from batcat_runtime.rehearsal import graph, states, timeline
+from batcat_runtime.rehearsal import folding, graph, states, timeline
 from batcat_runtime.rehearsal.chart import Chart, NoChart, choose_chart
 from batcat_runtime.rehearsal.excerpts import as_json, logs, pictures
 from batcat_runtime.rehearsal.record import Rehearsal, ResultTable
@@ -158,7 +158,7 @@ def _sentence(record: Rehearsal) -> str:
     depth = ("result", "job", "state", "workflow", "trigger", "deploy", "data", "image")
     failed = sorted(
         (step for step in record.steps if step.status in ("failed", "stopped")),
-        key=lambda step: depth.index(step.kind),
+        key=lambda step: (step.status == "stopped", depth.index(step.kind)),
     )
     where = f" at the {failed[0].kind} “{one_line(failed[0].name, 80)}”" if failed else ""
     return (
@@ -193,6 +193,8 @@ def _window(start: str, end: str) -> tuple[str, str]:
 
 
 def _workflow(definition: Mapping[str, Any], status: Mapping[str, str]) -> dict[str, Any]:
+    whole = len(list(states.state_names(definition)))
+    definition = folding.folded(definition, status)
     every = list(states.state_names(definition))
     rows = [
         SimpleNamespace(
@@ -207,6 +209,7 @@ def _workflow(definition: Mapping[str, Any], status: Mapping[str, str]) -> dict[
     return {
         "states": rows,
         "states_left_out": max(len(every) - graph.MOST_STATES, 0),
+        "states_folded": whole - len(every),
         "graph": _markup(svg),
         "graph_is_wide": width is not None and int(width[1]) > 640,
         "has_catch": 'class="line catch' in svg,

@@ -220,6 +220,7 @@ _STATES = (
 _SCHEDULER = (
     "The execution role you provide must allow AWS EventBridge Scheduler to assume the role."
 )
+_CODEBUILD = "CodeBuild is not authorized to perform: sts:AssumeRole on {arn}"
 _LAMBDA = "The role defined for the function cannot be assumed by Lambda."
 _ROLES: dict[tuple[str, str], tuple[tuple[str, ...], str, str, str]] = {
     ("sagemaker", "CreateProcessingJob"): (
@@ -227,6 +228,18 @@ _ROLES: dict[tuple[str, str], tuple[tuple[str, ...], str, str, str]] = {
         "sagemaker.amazonaws.com",
         "ValidationException",
         _SAGEMAKER,
+    ),
+    ("codebuild", "CreateProject"): (
+        ("serviceRole",),
+        "codebuild.amazonaws.com",
+        "InvalidInputException",
+        _CODEBUILD,
+    ),
+    ("codebuild", "UpdateProject"): (
+        ("serviceRole",),
+        "codebuild.amazonaws.com",
+        "InvalidInputException",
+        _CODEBUILD,
     ),
     ("lambda", "CreateFunction"): (
         ("Role",),

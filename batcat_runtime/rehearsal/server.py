@@ -7,6 +7,7 @@ A request passes these layers, outermost first:
 
     Guard     no browsers, no strangers            (guard.py)
     Strict    is it legal, as AWS sees it?         (strict.py, rules.py)
+    Gate      may the caller do that?              (access/)
     Failsafe  a crash becomes an error             (operations.py)
     Perform   jobs, Lambda, CloudFormation, ...    (processing.py, invocation.py, ...)
     moto      everything else
@@ -139,13 +140,21 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
     from werkzeug.serving import make_server
 
     from . import hooks, registry_login, rules
+    from .access.gate import Access, Gate
+    from .access.sessions import Sessions
+    from .access.trail import Trail
     from .clients import Clients
     from .cloudformation import CloudFormation
+    from .codebuild import CodeBuild
+    from .eventrules import EventRules
     from .executions import Executions
     from .guard import Guard
     from .invocation import Invocations
     from .operations import Failsafe, Perform
     from .processing import ProcessingJobs
+    from .sql.athena.room import Athena
+    from .sql.catalogue import Catalogue
+    from .sql.redshift_room import Redshift
     from .strict import Strict
 
     hooks.verify()
@@ -174,22 +183,54 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
             return None
         return dict(role["AssumeRolePolicyDocument"]) if role["Arn"] == arn else None
 
-    executions = Executions(lambda region: hooks.state_machines(ACCOUNT_ID, region))
-    jobs = ProcessingJobs(clients, home, base)
+    def locate(kind: str, name: str, region: str) -> str | None:
+        from botocore.exceptions import ClientError
+
+        try:
+            if kind in ("role", "boundary"):
+                role = clients.get("iam", region).get_role(RoleName=name)["Role"]
+                limit = role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn")
+                return limit if kind == "boundary" else str(role["Arn"])
+            return str(clients.get("secretsmanager", region).describe_secret(SecretId=name)["ARN"])
+        except ClientError:
+            return None
+
+    sessions = Sessions(
+        lambda key: hooks.holder_of_key(ACCOUNT_ID, key),
+        hooks.policies_of,
+    )
+    access = Access(sessions, clients.keys_of, Trail(home), enforced=options.enforce, locate=locate)
+    executions = Executions(lambda region: hooks.state_machines(ACCOUNT_ID, region), access)
+    jobs = ProcessingJobs(clients, home, base, access)
     invocations = Invocations(
         clients,
         lambda region, name, qualifier: hooks.lambda_function(ACCOUNT_ID, region, name, qualifier),
         base,
     )
     formation = CloudFormation(clients)
-    rooms: list[Any] = [executions, jobs, invocations, formation]
+    builds = CodeBuild(clients, home, base)
+    redshift = Redshift(
+        clients,
+        home,
+        Catalogue(clients, home),
+        trust_policy,
+        lambda region, name: hooks.redshift_cluster(ACCOUNT_ID, region, name),
+        lambda key: (hooks.holder_of_key(ACCOUNT_ID, key) or (None,))[0],
+        lambda region, host: hooks.redshift_clusters(ACCOUNT_ID, region, host),
+    )
+    athena = Athena(clients, home)
+    rooms: list[Any] = [executions, jobs, invocations, formation, builds, redshift, athena]
     hooks.install(clients, invocations.run_for_moto)
+    events = EventRules(clients, lambda bucket: hooks.bucket_notifications(ACCOUNT_ID, bucket))
+    hooks.hook_rule_targets(events.complete, events.deliver)
+    rooms.append(events)
 
     operations: dict[Any, Any] = registry_login.operations()
     for room in rooms:
         operations |= room.operations()
     app: WsgiApp = DomainDispatcherApplication(create_backend_app)
     app = Failsafe(Perform(app, operations))
+    app = Gate(app, access)
     app = Strict(app, (*rules.ALL, rules.role_rule(trust_policy)))
     app = _identity(app, token)
     server.app = Guard(app, port)
@@ -271,6 +312,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--region", required=True)
     parser.add_argument("--remove-home", action="store_true")
+    parser.add_argument("--enforce", action="store_true")
     parser.add_argument("--watch-stdin", action="store_true")
     parser.add_argument("--die-with-parent", action="store_true")
     return parser.parse_args(argv)

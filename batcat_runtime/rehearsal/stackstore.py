@@ -42,9 +42,18 @@ class StackStore:
         for thread in self._threads:
             thread.join(timeout / 10)
 
-    def start(self, stack: Stack, work: Any) -> None:
-        """Do something to a stack in the background."""
-        deployment = Deployment(stack, self._clients, lambda: self.exports(stack.region))
+    def start(self, call: Call, stack: Stack, work: Any) -> None:
+        """Do something to a stack in the background.
+
+        CloudFormation calls the services with the rights of whoever called it, or with those of the
+        stack's own role.
+        """
+        clients = (
+            self._clients.as_role(stack.role_arn, stack.region, "cloudformation")
+            if stack.role_arn
+            else self._clients.acting_for(call.access_key, "cloudformation")
+        )
+        deployment = Deployment(stack, clients, lambda: self.exports(stack.region))
 
         def run() -> None:
             try:

@@ -21,14 +21,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from batcat_runtime.config import Config
 from batcat_runtime.deploy.naming import Names
 from batcat_runtime.errors import UserError
-from batcat_runtime.rehearsal import EmbeddedAWS, container_tool, observe, prepare
+from batcat_runtime.rehearsal import EmbeddedAWS, container_tool, observe, prepare, principals
+from batcat_runtime.rehearsal.history import StateRun, read_states
+from batcat_runtime.rehearsal.prepare import Sample
 from batcat_runtime.rehearsal.record import LogLine, Step, StepKind, StepStatus
 
+_UPLOAD_WAIT_SECONDS = 30.0
 _SERVICES = (
     "s3",
+    "events",
     "iam",
     "ecr",
     "lambda",
@@ -37,6 +43,7 @@ _SERVICES = (
     "sagemaker",
     "logs",
     "cloudformation",
+    "sts",
 )
 _SCHEDULED_TIME = "<aws.scheduler.scheduled-time>"
 _STACK_LINE = re.compile(r"stack (\S+): (created|updated|unchanged)")
@@ -82,12 +89,18 @@ class Rehearser:
         self.aws = aws
         self.notes = notes
         self.progress = progress
+        self.runs: list[StateRun] = []
+        self.deployer = ""
         session = boto3.Session(region_name=config.region)
         self.clients = {name: session.client(name) for name in _SERVICES}
 
     def prepare(self, samples: tuple[prepare.Sample, ...]) -> None:
-        """Put buckets, sample data and existing roles in place."""
+        """Put buckets, sample data, existing roles and the deployer in place."""
         with self._step("sample data in S3", "data") as done:
+            iam, account = self.clients["iam"], self.aws.account_id
+            principals.create_boundary(iam, self.config)
+            principals.create_given_roles(iam, self.config, account)
+            self.deployer = principals.create_deployer(iam, self.config, account)
             done(prepare.put_in_place(self.clients, self.config, samples))
 
     def deploy(self) -> None:
@@ -101,6 +114,7 @@ class Rehearser:
         environment = {
             **os.environ,
             **self.aws.environment(),
+            **principals.credentials_of(self.clients["sts"], self.deployer, "deploy.sh"),
             "PATH": f"{tools}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}"
             + os.environ.get("PATH", ""),
             "PYTHON": sys.executable,
@@ -152,13 +166,18 @@ class Rehearser:
         with self._step("schedule fires", "trigger") as done:
             text = moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
             function, payload = self.names.function, json.dumps({"scheduled_time": text})
+            client = self.clients["lambda"]
             if self.config.purposes[self.purpose].schedule is not None:
                 schedule = self.clients["scheduler"].get_schedule(Name=self.names.schedule)
                 function = schedule["Target"]["Arn"]
+                client = self._lambda_as(schedule["Target"]["RoleArn"])
                 payload = schedule["Target"]["Input"].replace(
                     "<aws.scheduler.scheduled-time>", text
                 )
-            answer = self.clients["lambda"].invoke(FunctionName=function, Payload=payload.encode())
+            try:
+                answer = client.invoke(FunctionName=function, Payload=payload.encode())
+            except ClientError as error:
+                self._end(f"The schedule could not invoke the Lambda function: {error}")
             reply = json.loads(answer["Payload"].read() or b"null")
             if answer.get("FunctionError"):
                 self._end(
@@ -172,13 +191,53 @@ class Rehearser:
             done(f"at {moment.isoformat(timespec='minutes')}")
         return str(reply["executionArn"])
 
+    def _lambda_as(self, role: str) -> Any:
+        """Return a Lambda client with the rights of the schedule's role, as Scheduler has them."""
+        import boto3
+
+        keys = principals.credentials_of(self.clients["sts"], role, "schedule")
+        return boto3.Session(region_name=self.config.region).client(
+            "lambda",
+            aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
+            aws_session_token=keys["AWS_SESSION_TOKEN"],
+        )
+
+    def upload(self, sample: Sample, path: Path) -> str:
+        """Put a sample's file into S3 once more, with the rule on; return the execution's ARN."""
+        with self._step("object arrives in S3", "trigger") as done:
+            self.clients["events"].enable_rule(Name=self.names.rule)
+            bucket, key = sample.address(path)
+            self.clients["s3"].upload_file(str(path), bucket, key)
+            execution = self._started_execution(_UPLOAD_WAIT_SECONDS)
+            if execution is None:
+                lines = observe.read_logs(self.clients["logs"], self._log_groups())
+                self._end(
+                    f"s3://{bucket}/{key} arrived, but no execution was started.",
+                    *[line.text for line in lines][-20:],
+                )
+            done(f"s3://{bucket}/{key}")
+        return str(execution)
+
+    def _started_execution(self, seconds: float) -> str | None:
+        states = self.clients["stepfunctions"]
+        machines = states.list_state_machines()["stateMachines"]
+        mine = [one for one in machines if one["name"] == self.names.state_machine]
+        deadline = time.monotonic() + seconds
+        while mine and time.monotonic() < deadline:
+            found = states.list_executions(stateMachineArn=mine[0]["stateMachineArn"])["executions"]
+            if found:
+                return str(found[0]["executionArn"])
+            time.sleep(0.1)
+        return None
+
     def follow(self, execution: str, timeout: float) -> None:
         """Wait until the execution ends; say which state it is in; stop it when time is up."""
         states = self.clients["stepfunctions"]
         deadline, told, stopped = time.monotonic() + timeout, 0, False
         while True:
             answer = states.describe_execution(executionArn=execution)
-            runs = observe.read_states(states, execution)
+            runs = read_states(states, execution)
             for run in runs[told:]:
                 if run.kind == "Task":
                     self.progress(f"state {run.name} entered")
@@ -198,13 +257,16 @@ class Rehearser:
         self,
         execution: str,
         answer: dict[str, Any],
-        runs: list[observe.StateRun],
+        runs: list[StateRun],
         stopped: bool,
         timeout: float,
     ) -> None:
+        self.runs = runs
         jobs = self._jobs()
         succeeded = answer["status"] == "SUCCEEDED"
-        self.notes.state_status = {run.name: run.status for run in runs}
+        self.notes.state_status = {
+            run.name: "succeeded" if run.status == "running" else run.status for run in runs
+        }
         self._note(
             self.names.state_machine,
             "workflow",
@@ -215,7 +277,7 @@ class Rehearser:
         )
         self.notes.steps.extend(observe.steps_of(runs, jobs))
         if not succeeded:
-            lines = observe.read_logs(self.clients["logs"], self._log_groups())
+            lines = observe.read_job_logs(self.clients["logs"], jobs)
             reason = observe.reason_of(answer, jobs, lines)
             late = f"It was stopped after {timeout:.0f} s (--timeout). " if stopped else ""
             self._end(late + reason)
@@ -226,6 +288,8 @@ class Rehearser:
             self.notes.result = found
             if found.manifest is None:
                 self._end("The execution succeeded, but its result has no manifest in the bucket.")
+            if found.missing:
+                self._end(f"The execution succeeded, but its result is not whole: {found.missing}.")
             rows = found.table.rows if found.table else 0
             done(f"{rows} rows" if found.table else f"{len(found.files)} files")
             self._keep(found)
@@ -251,15 +315,15 @@ class Rehearser:
                 )
                 self.notes.definition = json.loads(described["definition"])
         self.notes.logs += observe.read_logs(self.clients["logs"], self._log_groups())
+        self.notes.logs += observe.read_job_logs(self.clients["logs"], self._jobs())
 
     def _jobs(self) -> list[dict[str, Any]]:
-        return observe.read_jobs(self.clients["sagemaker"], self.config, self.purpose)
+        return observe.read_jobs(self.clients["sagemaker"], self.runs)
 
     def _log_groups(self) -> dict[str, str]:
         return {
             self.names.function_log_group: "trigger",
             self.names.workflow_log_group: "workflow",
-            "/aws/sagemaker/ProcessingJobs": "job",
         }
 
     def _keep(self, found: observe.Result) -> None:

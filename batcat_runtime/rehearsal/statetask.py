@@ -69,7 +69,7 @@ class ProcessingJobTask(
     Parameters
     ----------
     clients : Clients
-        Gives the SageMaker client of the execution's region.
+        Gives the SageMaker client of the execution's region and role.
     """
 
     def __init__(self, clients: Clients) -> None:
@@ -88,7 +88,7 @@ class ProcessingJobTask(
         normalised_parameters: dict[str, Any],
         state_credentials: Any,
     ) -> None:
-        client = self._clients.get("sagemaker", resource_runtime_part.region)
+        client = self._client(resource_runtime_part.region, state_credentials)
         response = client.create_processing_job(**normalised_parameters)
         meta = response.pop("ResponseMetadata", {})
         response["SdkResponseMetadata"] = {"RequestId": meta.get("RequestId", "")}
@@ -107,12 +107,16 @@ class ProcessingJobTask(
         # nothing else crashes there. This one polls instead.
         if self.resource.condition is not None:
             self._note_submitted(env)
-            client = self._clients.get("sagemaker", resource_runtime_part.region)
+            client = self._client(resource_runtime_part.region, state_credentials)
             if not self._wait(env, client, str(normalised_parameters["ProcessingJobName"])):
                 return
         plain_module.StateTaskService._after_eval_execution(
             self, env, resource_runtime_part, normalised_parameters, state_credentials
         )
+
+    def _client(self, region: str, state_credentials: Any) -> Any:
+        role = str(state_credentials.role_arn)
+        return self._clients.as_role(role, region).get("sagemaker", region)
 
     def _note_submitted(self, env: Any) -> None:
         details = TaskSubmittedEventDetails(

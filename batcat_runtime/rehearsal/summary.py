@@ -88,7 +88,10 @@ def _steps(record: Rehearsal, width: int, unicode: bool) -> Table:
     table.add_column("Step", no_wrap=True)
     table.add_column("Status", no_wrap=True)
     table.add_column("Seconds", justify="right", no_wrap=True)
-    names = ["  " * DEPTH.get(step.kind, 0) + one_line(step.name, 40) for step in record.steps]
+    names = [
+        "  " * (DEPTH.get(step.kind, 0) + step.inside) + one_line(step.name, 40)
+        for step in record.steps
+    ]
     room = width - max(map(display_width, names), default=0) - 11 - 7 - 3 * GAP
     details = [one_line(step.detail) for step in record.steps]
     if room >= 20 and any(details):

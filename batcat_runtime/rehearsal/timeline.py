@@ -15,6 +15,7 @@ from batcat_runtime.rehearsal.text import format_seconds, one_line, seconds_betw
 
 MOST_STEPS = 300
 DEPTH = {"state": 1, "job": 2}
+DEEPEST = 5
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def timeline(steps: Sequence[Step], started: datetime, seconds: float) -> Timeli
                 kind="" if step.kind in name.lower().split() else step.kind,
                 detail=one_line(step.detail, 400),
                 status=step.status,
-                depth=DEPTH.get(step.kind, 0),
+                depth=min(DEPTH.get(step.kind, 0) + step.inside, DEEPEST),
                 start=None if offset is None else (offset - zero) / length,
                 share=0.0 if offset is None else (step.seconds or 0.0) / length,
                 offset=None if offset is None else offset - zero,

@@ -105,6 +105,8 @@ class Call:
         The decoded JSON body, or None where the body is no JSON.
     error : ServiceError or None
         Why the request could not be parsed.
+    access_key, session_token : str
+        The access key id and the session token that the request was signed with.
     """
 
     service: str
@@ -117,6 +119,8 @@ class Call:
     error: ServiceError | None = None
     head: bool = False
     signed: bool = True
+    access_key: str = ""
+    session_token: str = ""
 
 
 @dataclass(frozen=True)
@@ -177,13 +181,19 @@ _REASONS = {400: "Bad Request", 403: "Forbidden", 404: "Not Found", 409: "Confli
 
 def _credential_scope(environ: Environ) -> tuple[str, str] | None:
     """Return (signing name, region) from the Authorization header or a presigned URL."""
+    parts = _credential(environ)[0].split("/")
+    return (parts[-2].lower(), parts[-3]) if len(parts) >= 5 else None
+
+
+def _credential(environ: Environ) -> tuple[str, str]:
+    """Return a request's credential (key id, date, region, service) and its session token."""
     authorization = str(environ.get("HTTP_AUTHORIZATION", ""))
     credential = authorization.partition("Credential=")[2].split(",")[0].strip()
-    if not credential:
-        query = parse_qs(str(environ.get("QUERY_STRING", "")))
-        credential = query.get("X-Amz-Credential", [""])[0]
-    parts = credential.split("/")
-    return (parts[-2].lower(), parts[-3]) if len(parts) >= 5 else None
+    if credential:
+        return credential, str(environ.get("HTTP_X_AMZ_SECURITY_TOKEN", ""))
+    query = parse_qs(str(environ.get("QUERY_STRING", "")))
+    token = query.get("X-Amz-Security-Token", [""])[0]
+    return query.get("X-Amz-Credential", [""])[0], token
 
 
 def _match(environ: Environ, service: str, region: str, *, signed: bool) -> Call | None:
@@ -202,6 +212,7 @@ def _match(environ: Environ, service: str, region: str, *, signed: bool) -> Call
     if service == "s3" and _has_document(operation, environ) and signed:
         body = _buffer_body(environ)
         request = Request(_without_body(environ, body))
+    credential, token = _credential(environ)
     params: dict[str, Any] = {}
     error = None
     try:
@@ -223,6 +234,8 @@ def _match(environ: Environ, service: str, region: str, *, signed: bool) -> Call
         error=error,
         head=request.method == "HEAD",
         signed=signed,
+        access_key=credential.split("/")[0],
+        session_token=token,
     )
 
 

@@ -9,6 +9,7 @@ import re
 import time
 import uuid
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -264,6 +265,41 @@ def test_choice_and_parallel(cloud: Cloud) -> None:
     assert json.loads(machine.run({"go": True})["output"]) == [1, 2]
     refused = machine.run({"go": False})
     assert (refused["error"], refused["cause"]) == ("Refused", "no go")
+
+
+def test_a_branch_that_fails_stops_the_others_and_hands_up_its_error(cloud: Cloud) -> None:
+    failed = {"Type": "Fail", "ErrorPath": "$.error.Error", "CausePath": "$.error.Cause"}
+    caught = [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": "Lost"}]
+    branches = [
+        {
+            "StartAt": "Bad",
+            "States": {"Bad": {**job_state(cloud), "Catch": caught}, "Lost": failed},
+        },
+        {"StartAt": "Slow", "States": {"Slow": {"Type": "Wait", "Seconds": 60, "End": True}}},
+    ]
+    up = [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": "Failed"}]
+    both = {"Type": "Parallel", "Branches": branches, "Catch": up, "End": True}
+    started = time.monotonic()
+    answer = Machine(cloud, {"Both": both, "Failed": failed}).run({"do": "fail", "seconds": "0"})
+    assert time.monotonic() - started < 45
+    assert (answer["status"], answer["error"]) == ("FAILED", "States.TaskFailed")
+    assert json.loads(answer["cause"])["ExitMessage"] == "the script's own last words"
+
+
+def test_one_name_starts_one_execution_whoever_comes_first(cloud: Cloud) -> None:
+    machine = Machine(cloud, {"A": {"Type": "Succeed"}})
+
+    def start(number: int) -> str:
+        try:
+            return machine.start({"number": number}, name="the-one")
+        except machine.states.exceptions.ExecutionAlreadyExists:
+            return ""
+
+    with ThreadPoolExecutor(8) as pool:
+        arns = [arn for arn in pool.map(start, range(16)) if arn]
+    assert len(arns) == 1
+    found = machine.states.list_executions(stateMachineArn=machine.arn)["executions"]
+    assert [one["executionArn"] for one in found] == arns
 
 
 def test_unnamed_executions_get_names_of_their_own(cloud: Cloud) -> None:

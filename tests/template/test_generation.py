@@ -98,7 +98,8 @@ def test_every_variant_is_clean(bake: Bake, variant: str) -> None:
     assert list(config.purposes) == [purpose]
     assert config.region == answers.get("region", "cn-northwest-1")
     [step] = config.purposes[purpose].steps
-    assert step.inputs == {"usage": f"s3://{config.result_s3_bucket}/raw/usage/"}
+    assert list(step.inputs) == ["usage"]
+    assert step.places == [f"s3://{config.result_s3_bucket}/raw/usage/"]
     assert (project / "script" / step.script).is_file()
     assert (project / "test" / f"test_{purpose.replace('-', '_')}.py").is_file()
     check_python(project)

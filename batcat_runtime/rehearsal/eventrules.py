@@ -1,0 +1,151 @@
+"""Rules of EventBridge that invoke Lambda functions.
+
+moto matches events against rules, but has other targets only. A function is invoked here as
+EventBridge invokes it: asynchronously, with the event as it is, and only if the function's own
+policy lets the rule do so. AWS says nothing when it does not; the server's log does.
+
+And moto, which keeps that a bucket reports to EventBridge, does not tell it to whoever asks.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import itertools
+import json
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from .clients import Clients
+from .operations import PASS, Operation
+from .wire import Call
+
+log = logging.getLogger(__name__)
+
+
+class EventRules:
+    """Delivers what matches a rule to the rule's Lambda functions.
+
+    Parameters
+    ----------
+    clients : Clients
+        To invoke functions.
+    notifications : callable
+        From a bucket's name to moto's notification configuration, or None.
+    """
+
+    def __init__(self, clients: Clients, notifications: Callable[[str], Any]) -> None:
+        self._clients = clients
+        self._notifications = notifications
+        self._numbers = itertools.count(1)
+
+    def operations(self) -> dict[tuple[str, str], Operation]:
+        """Return the operations that this room performs."""
+        return {("s3", "GetBucketNotificationConfiguration"): self.get_notifications}
+
+    def get_notifications(self, call: Call) -> Any:
+        """Tell all of a bucket's notifications; without EventBridge among them, moto does."""
+        kept = self._notifications(str(call.params["Bucket"]))
+        if kept is None or kept.event_bridge is None:
+            return PASS
+        told: dict[str, Any] = {"EventBridgeConfiguration": {}}
+        for name, arn, notices in (
+            ("TopicConfigurations", "TopicArn", kept.topic),
+            ("QueueConfigurations", "QueueArn", kept.queue),
+            ("LambdaFunctionConfigurations", "LambdaFunctionArn", kept.cloud_function),
+        ):
+            if notices:
+                told[name] = [_notice(one, arn) for one in notices]
+        return told
+
+    def complete(self, event: dict[str, Any]) -> dict[str, Any]:
+        """Return an event as EventBridge words it; moto leaves S3's half said.
+
+        moto gives every object the same sequencer, an `eTag` that S3 spells `etag`, a time in
+        seconds, and tells an upload in parts and a copy twice. The event is changed in place, since
+        every rule is to see the same one; one that tells what was told before matches no rule.
+        """
+        if isinstance(event.get("time"), int | float):
+            event["time"] = f"{datetime.fromtimestamp(event['time'], UTC):%Y-%m-%dT%H:%M:%SZ}"
+        thing = (event.get("detail") or {}).get("object")
+        if event.get("source") == "aws.s3" and isinstance(thing, dict) and "eTag" in thing:
+            thing["etag"] = thing.pop("eTag")
+            thing["sequencer"] = f"{next(self._numbers):016X}"
+            if thing.get("version-id") in (None, "null"):
+                thing.pop("version-id", None)
+            if event.get("detail-type") == "Object Created":
+                event["detail"]["reason"] = _reason()
+                if not _is_first(event["detail"]["bucket"]["name"], str(thing["key"])):
+                    event["source"] = "batcat.told-before"
+        return event
+
+    def deliver(self, rule: str, region: str, function: str, event: dict[str, Any]) -> None:
+        """Invoke a function for a rule; both are ARNs."""
+        client = self._clients.get("lambda", region)
+        if not self._allowed(client, rule, function):
+            log.warning("%s may not invoke %s: its policy does not allow it", rule, function)
+            return
+        try:
+            client.invoke(
+                FunctionName=function, InvocationType="Event", Payload=json.dumps(event).encode()
+            )
+        except ClientError as error:
+            log.warning("%s could not invoke %s: %s", rule, function, error)
+
+    def _allowed(self, client: Any, rule: str, function: str) -> bool:
+        try:
+            policy = json.loads(client.get_policy(FunctionName=function)["Policy"])
+        except ClientError:
+            return False
+        return any(_allows(statement, rule) for statement in policy.get("Statement", []))
+
+
+def _reason() -> str:
+    """Return which operation made the object, as S3 words it; moto does not say."""
+    from flask import has_request_context, request
+
+    if has_request_context() and "uploadId" in request.args:
+        return "CompleteMultipartUpload"
+    if has_request_context() and "x-amz-copy-source" in request.headers:
+        return "CopyObject"
+    return "PutObject"
+
+
+def _is_first(bucket: str, key: str) -> bool:
+    """Tell whether this request has made this object for the first time."""
+    from flask import g, has_request_context
+
+    if not has_request_context():
+        return True
+    told: set[tuple[str, str]] = g.setdefault("batcat_objects_told", set())
+    first = (bucket, key) not in told
+    told.add((bucket, key))
+    return first
+
+
+def _notice(notice: Any, arn: str) -> dict[str, Any]:
+    told = {"Id": notice.id, arn: notice.arn, "Events": list(notice.events)}
+    rules = (notice.filters.get("S3Key") or {}).get("FilterRule")
+    if rules:
+        told["Filter"] = {"Key": {"FilterRules": list(rules)}}
+    return told
+
+
+def _allows(statement: dict[str, Any], rule: str) -> bool:
+    principal = statement.get("Principal")
+    service = principal.get("Service") if isinstance(principal, dict) else principal
+    sources = [
+        source
+        for condition in (statement.get("Condition") or {}).values()
+        for key, source in condition.items()
+        if key.lower() == "aws:sourcearn"
+    ]
+    return (
+        statement.get("Effect") == "Allow"
+        and service == "events.amazonaws.com"
+        and statement.get("Action") in ("lambda:InvokeFunction", "lambda:*")
+        and all(fnmatch.fnmatchcase(rule, source) for source in sources)
+    )
