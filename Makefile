@@ -6,11 +6,12 @@ BIN := .venv/bin
 DEMO := demo/project_battery
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint clean
+.PHONY: help demo test bench lint clean
 
 help:
 	@echo "make demo    generate a project and rehearse its whole pipeline on this machine"
 	@echo "make test    run every check: ruff, mypy, pytest"
+	@echo "make bench   measure speed and memory beside other libraries, in ten minutes"
 	@echo "make lint    run ruff and mypy only"
 	@echo "make clean   remove what these made, .venv included"
 
@@ -21,7 +22,10 @@ demo: .venv/.runtime
 	@$(BIN)/batcat rehearse $(DEMO)
 
 test: lint
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+bench: .venv/.bench
+	$(BIN)/python -m benchmarks $(BENCH)
 
 lint: .venv/.dev
 	$(BIN)/ruff check
@@ -29,10 +33,14 @@ lint: .venv/.dev
 	$(BIN)/mypy
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv demo .bench
 
 .venv/.runtime: pyproject.toml
 	$(call setup,deploy,rehearse)
+
+.venv/.bench: pyproject.toml
+	$(call setup,bench)
+	@touch .venv/.runtime
 
 .venv/.dev: pyproject.toml
 	$(call setup,dev)

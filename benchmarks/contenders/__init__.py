@@ -1,0 +1,1 @@
+"""Ways to do the same work: BatCat's, the floor's, and what else a data scientist would write."""
