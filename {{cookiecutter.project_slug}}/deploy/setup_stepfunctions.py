@@ -1,9 +1,9 @@
 """The workflow: authored with the stepfunctions SDK, deployed by CloudFormation. Meant to be
 edited.
 
-Every step of a purpose in script/config.json is one SageMaker processing job. Add states of your
-own in `author`, in plain SDK code; what fails without a Catch of yours ends the execution as
-failed.
+Every step of a purpose in script/config.json is one SageMaker processing job; steps that run side
+by side are one Parallel state. Add states of your own in `author`, in plain SDK code; what fails
+without a Catch of yours ends the execution as failed.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from batcat_runtime.deploy.command import run_as_script
 
 
 def author(config: bc.Config, purpose: str):
-    """Return the states of a purpose: its processing jobs, one after the other."""
+    """Return the states of a purpose: its processing jobs, in their order."""
     from stepfunctions.steps import Chain
 
-    steps = config.purposes[purpose].steps
-    return Chain([bc.processing_step(config, purpose, step) for step in steps])
+    return Chain(bc.processing_steps(config, purpose))
 
 
 def main() -> None:

@@ -1,17 +1,20 @@
-"""Starts the workflow for the window of whole days that ends on the day of the event.
+"""Starts the workflow, once for each event.
 
-Three kinds of events: the schedule's `{"scheduled_time": "2022-01-08T18:00:00Z"}`; a window by
-hand, `{"date_start": "2022-01-01", "date_end": "2022-01-08"}` (the end is exclusive); and `{}`,
-which means now. `params` may be added: an object of texts and numbers that the script receives.
+What an event may be: the schedule's `{"scheduled_time": "2022-01-08T18:00:00Z"}`, for the window of
+whole days that ends on that day; a window by hand, `{"date_start": "2022-01-01", "date_end":
+"2022-01-08"}` (the end is exclusive); `{}`, which means now; an object that arrived in S3, as
+EventBridge or S3 itself reports it, without a window. `params` may be added by hand: an object of
+texts and numbers that the script receives; for an upload they hold `s3_bucket` and `s3_key`.
 
-Events can arrive more than once. The execution's name comes from the event, so that the second one
-finds the execution there already, and that is success.
+Events can arrive more than once and in any order. The execution's name comes from the event, so
+that the second one finds the execution there already, and that is success.
 """
 
 import hashlib
 import json
 import os
 from datetime import UTC, date, datetime, timedelta
+from urllib.parse import unquote_plus
 from zoneinfo import ZoneInfo
 
 import boto3
@@ -21,9 +24,20 @@ MAX_PARAMS = 256  # SageMaker's limit for an environment variable
 
 
 def lambda_handler(event, context):
-    """Start the execution that the event asks for, once."""
+    """Start the executions that the event asks for, each once."""
+    if "Records" in event:
+        return {"executions": [start(*read_upload(one)) for one in uploads_of_records(event)]}
+    if event.get("source") == "aws.s3":
+        return start(*read_upload(upload_of_eventbridge(event)))
     run = read_event(event, datetime.now(UTC))
-    name = execution_name(run)
+    return start(run, execution_name(run))
+
+
+def start(run, name):
+    """Start one execution, unless it was started before."""
+    if run is None:
+        print(json.dumps({"message": "nothing to do", "reason": name}))
+        return {"started": False, "reason": name}
     states = boto3.client("stepfunctions")
     try:
         answer = states.start_execution(
@@ -61,7 +75,7 @@ def read_event(event, now):
 def local_day(scheduled_time, now):
     """Return the day of a moment in the schedule's own time zone."""
     if scheduled_time:
-        now = datetime.fromisoformat(scheduled_time.replace("Z", "+00:00"))
+        now = datetime.fromisoformat(scheduled_time)
     return now.astimezone(ZoneInfo(os.environ.get("TIMEZONE", "UTC"))).date()
 
 
@@ -69,3 +83,33 @@ def execution_name(run):
     """Return the same name for the same run: at most 80 characters, legal for Step Functions."""
     digest = hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()[:8]
     return f"{run['date_start']}_{run['date_end']}_{digest}"
+
+
+def uploads_of_records(event):
+    """Return bucket, key and object of every record of an S3 notification; keys are encoded."""
+    return [
+        (one["s3"]["bucket"]["name"], unquote_plus(one["s3"]["object"]["key"]), one["s3"]["object"])
+        for one in event["Records"]
+    ]
+
+
+def upload_of_eventbridge(event):
+    """Return bucket, key and object of S3's event from EventBridge; the key is as it is."""
+    detail = event["detail"]
+    return detail["bucket"]["name"], detail["object"]["key"], detail["object"]
+
+
+def read_upload(upload):
+    """Return the run for an object that has arrived and the execution's name, or None and why."""
+    bucket, key, thing = upload
+    below = key.removeprefix(os.environ.get("UPLOAD_PREFIX", ""))
+    if any(part.startswith((".", "_")) for part in below.split("/")) or key.endswith("/"):
+        return None, f"{key} is no data: a folder, or a name that begins with a dot or underscore"
+    params = {"s3_bucket": bucket, "s3_key": key}
+    if len(json.dumps(params, ensure_ascii=False)) > MAX_PARAMS:
+        raise ValueError(f"the key is too long: {MAX_PARAMS} characters is all that a job takes")
+    # The sequencer is the same in every report of one upload, and another for each upload.
+    words = ("sequencer", "versionId", "version-id", "eTag", "etag")
+    version = next((thing[word] for word in words if thing.get(word)), "")
+    digest = hashlib.sha256(json.dumps([bucket, key, version]).encode()).hexdigest()[:32]
+    return {"date_start": "", "date_end": "", "params": params}, f"upload_{digest}"
