@@ -7,6 +7,7 @@ network both leave Python's lock alone. Then their columns are brought to common
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from collections.abc import Mapping
@@ -288,12 +289,16 @@ class _Object:
 def _read_many(s3: Any, places: list[Place], options: CsvOptions) -> tuple[Columns, list[pa.Table]]:
     total = sum(place.size or 0 for place in places) or None
     one_large = threading.Lock()
+    # waiting for the network takes many threads; parsing by more than there are processors would
+    # only have them wait for each other
+    parsing = threading.BoundedSemaphore(os.cpu_count() or 1)
 
     def read(place: Place) -> tuple[Columns, Piece, _Object]:
         reader = ObjectReader(s3, place, progress=progress)
         one = _Object(reader, options)
         if reader.size <= PART_BYTES:
-            columns, piece = one.piece(threads=False)
+            with parsing:
+                columns, piece = one.piece(threads=False)
         else:
             with one_large:
                 columns, piece = one.piece(threads=True)

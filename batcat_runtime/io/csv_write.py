@@ -111,10 +111,13 @@ def _formatted(columns: list[pa.ChunkedArray]) -> pa.Buffer:
     # alone on its line, a text of blanks would be skipped too
     if len(columns) == 1 or any(_has_empty_text(column) for column in columns):
         styles = ["needed"]
+    # Arrow's own allocators keep what was freed, a lot for each thread; the system's gives it back
+    memory = pa.system_memory_pool()
     for style in styles:
-        sink = pa.BufferOutputStream()
+        sink = pa.BufferOutputStream(memory)
+        options = csv.WriteOptions(include_header=False, quoting_style=style)
         try:
-            csv.write_csv(table, sink, csv.WriteOptions(include_header=False, quoting_style=style))
+            csv.write_csv(table, sink, options, memory)
             break
         except pa.ArrowInvalid as error:
             if style == "needed" or "structural characters" not in str(error):
