@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -64,7 +65,8 @@ def content() -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the developer's own AWS and BatCat settings out of the tests."""
+    """Keep the developer's own AWS and BatCat settings out of the tests, and each test's too."""
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     for name in list(os.environ):
         if name.startswith("BATCAT_") or (
             name.startswith("AWS_") and name not in {"AWS_CA_BUNDLE"}

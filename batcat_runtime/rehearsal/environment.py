@@ -73,14 +73,20 @@ def client_environment(endpoint_url: str, region: str, home: Path) -> dict[str, 
 def applied(environment: Mapping[str, str]) -> Iterator[None]:
     """Set variables of this process, drop those that would lead astray, and restore all at the end.
 
+    So is boto3's default session, which would go on with the credentials that it has seen first.
+
     Parameters
     ----------
     environment : mapping of str to str
         What `client_environment` returned.
     """
+    import boto3
+
     names = [name for name in os.environ if name.startswith("AWS_ENDPOINT_URL_")]
     touched = {*environment, *REMOVED, *names}
     before = {name: os.environ[name] for name in touched if name in os.environ}
+    # boto3's default session keeps credentials: neither the user's in here, nor ours afterwards
+    session, boto3.DEFAULT_SESSION = boto3.DEFAULT_SESSION, None
     for name in touched:
         os.environ.pop(name, None)
     os.environ.update(environment)
@@ -90,3 +96,4 @@ def applied(environment: Mapping[str, str]) -> Iterator[None]:
         for name in touched:
             os.environ.pop(name, None)
         os.environ.update(before)
+        boto3.DEFAULT_SESSION = session

@@ -311,3 +311,15 @@ def test_a_stale_note_is_cleared_and_a_stranger_is_never_ended(runtime: Path, cl
     finally:
         stranger.kill()
         stranger.wait()
+
+
+def test_boto3_forgets_the_embedded_credentials_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "mine")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "mine too")
+    boto3.setup_default_session()
+    mine = boto3.DEFAULT_SESSION
+    assert mine.get_credentials().access_key == "mine"
+    with EmbeddedAWS(region="us-east-1"):
+        boto3.client("s3").list_buckets()
+        assert boto3.DEFAULT_SESSION.get_credentials().access_key != "mine"
+    assert boto3.DEFAULT_SESSION is mine
