@@ -138,7 +138,7 @@ def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     hosts = [f"algo-{number}" for number in range(1, 5)]
     resources = {"current_host": "algo-3", "hosts": hosts}
     (root / "config" / "resourceconfig.json").write_text(json.dumps(resources))
-    place = {"S3Uri": "s3://a-bucket/work/clean/run=r/", "S3DataDistributionType": "ShardedByS3Key"}
+    place = {"S3Uri": "s3://a-bucket/steps/clean/run=r/", "S3DataDistributionType": "ShardedByS3Key"}
     job = {"ProcessingInputs": [{"InputName": "usage", "S3Input": place}]}
     (root / "config" / "processingjobconfig.json").write_text(json.dumps(job))
     monkeypatch.setenv("BATCAT_ML_ROOT", str(root))
@@ -165,7 +165,7 @@ def test_instances_write_disjoint_files_their_own_ones_too(instance: Path) -> No
     assert manifest["shard"] == {"index": 2, "count": 4}
     assert (manifest["run_id"], manifest["step"], manifest["rows"]) == ("r", "features", 2)
     assert manifest["inputs"] == [
-        {"name": "usage", "source": "s3://a-bucket/work/clean/run=r/", "files": 1, "bytes": 4}
+        {"name": "usage", "source": "s3://a-bucket/steps/clean/run=r/", "files": 1, "bytes": 4}
     ]
     assert [one["name"] for one in manifest["files"]] == ["features-00002.csv", "plot-00002.svg"]
 
