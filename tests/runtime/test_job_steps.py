@@ -138,7 +138,8 @@ def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     hosts = [f"algo-{number}" for number in range(1, 5)]
     resources = {"current_host": "algo-3", "hosts": hosts}
     (root / "config" / "resourceconfig.json").write_text(json.dumps(resources))
-    place = {"S3Uri": "s3://a-bucket/steps/clean/run=r/", "S3DataDistributionType": "ShardedByS3Key"}
+    uri = "s3://a-bucket/steps/clean/run=r/"
+    place = {"S3Uri": uri, "S3DataDistributionType": "ShardedByS3Key"}
     job = {"ProcessingInputs": [{"InputName": "usage", "S3Input": place}]}
     (root / "config" / "processingjobconfig.json").write_text(json.dumps(job))
     monkeypatch.setenv("BATCAT_ML_ROOT", str(root))
