@@ -7,11 +7,9 @@ terminal, plain lines elsewhere.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +17,9 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from batcat_runtime import __version__
+from batcat_runtime import __version__, commands
+from batcat_runtime.commands.terminal import err as _err
+from batcat_runtime.commands.terminal import progress as _progress
 from batcat_runtime.errors import BatcatError, ConfigError, UserError
 
 app = typer.Typer(
@@ -36,9 +36,6 @@ local = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(local, name="local")
-
-_out = Console(highlight=False, soft_wrap=True)
-_err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 # typer brings a click of its own along, under a private name; this is its base of usage errors.
 _UsageError: Any = typer.BadParameter.__bases__[0]
@@ -246,7 +243,7 @@ def up(
             f"An embedded AWS for {there.region} runs already, at {there.endpoint_url}.",
             fix='Use it with `eval "$(batcat local env)"`, or stop it with `batcat local down`.',
         )
-    with _progress(verbose=False) as progress:
+    with _progress() as progress:
         progress(f"starting an embedded AWS for {region}")
         running = local_up(region=region, port=port)
     typer.echo(f"An embedded AWS for {running.region} listens on {running.endpoint_url}")
@@ -275,6 +272,9 @@ def down() -> None:
     typer.echo("Stopped." if local_down() else "No embedded AWS was running.")
 
 
+commands.register(app)
+
+
 def _pairs(answers: list[str]) -> dict[str, str]:
     pairs = {}
     for answer in answers:
@@ -296,16 +296,6 @@ def _need(module: str, extra: str) -> None:
             fix=f"Install batcat-runtime with its [{extra}] extra; a project's requirements.txt "
             "names it.",
         )
-
-
-@contextlib.contextmanager
-def _progress(verbose: bool) -> Iterator[Callable[[str], None]]:
-    """Yield a function that shows a line: as a spinner on a terminal, as itself elsewhere."""
-    if verbose or not _err.is_terminal:
-        yield lambda line: _err.print(escape(line))
-        return
-    with _err.status("") as status:
-        yield lambda line: status.update(escape(line[: _err.width - 4]))
 
 
 def main(arguments: list[str] | None = None) -> None:

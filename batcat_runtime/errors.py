@@ -130,5 +130,22 @@ class WorkflowError(BatcatError):
     """The workflow's definition is wrong, or an execution of it failed."""
 
 
+class NotDeployedError(WorkflowError):
+    """What was asked for is not deployed, or not in this account and region."""
+
+
+class NoSuchExecutionError(WorkflowError):
+    """There is no such execution: it never was, or Step Functions keeps it no longer."""
+
+
+class WaitInterruptedError(BatcatError):
+    """Ctrl-C, or lost credentials, ended the waiting for something that goes on without us.
+
+    The message says what goes on; `fix` says how to come back to it.
+    """
+
+    exit_code = 130
+
+
 class EmbeddedAWSError(BatcatError):
     """The embedded AWS did not start, died, or was asked for something that it does not have."""

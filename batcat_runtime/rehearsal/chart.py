@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from batcat_runtime.rehearsal.text import one_line
+from batcat_runtime.text import one_line
 
 if TYPE_CHECKING:
     import pandas as pd

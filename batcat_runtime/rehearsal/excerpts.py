@@ -16,7 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from batcat_runtime.rehearsal.record import LogLine
-from batcat_runtime.rehearsal.text import clean, one_line
+from batcat_runtime.text import clean, one_line
 
 LOG_BYTES = 1_200_000
 LOG_HEAD, LOG_TAIL = 150, 350

@@ -25,7 +25,7 @@ from batcat_runtime.rehearsal.states import (
     state_outcome,
     states_of,
 )
-from batcat_runtime.rehearsal.text import display_width, one_line, shorten
+from batcat_runtime.text import display_width, one_line, shorten
 
 MOST_STATES = 200
 BOX_HEIGHT = 50.0

@@ -17,7 +17,8 @@ from typing import Any
 
 from batcat_runtime.config import Config
 from batcat_runtime.deploy.naming import Names
-from batcat_runtime.rehearsal.history import StateRun
+from batcat_runtime.operate.history import StateRun
+from batcat_runtime.operate.manifests import missing_of
 from batcat_runtime.rehearsal.record import LogLine, ResultTable, Step, StepStatus
 
 JOB_LOG_GROUP = "/aws/sagemaker/ProcessingJobs"
@@ -217,7 +218,7 @@ def read_result(s3: Any, config: Config, purpose: str, run_id: str) -> Result:
     return Result(
         table=_read_table(config, prefix, tables, files),
         manifest=next(iter(manifests.values())) if len(manifests) == 1 else manifests,
-        missing=_missing(config, purpose, manifests),
+        missing=missing_of(config.purposes[purpose].last_steps, list(manifests.values())),
         images=tuple(
             (PurePosixPath(name).name, data)
             for name, data in files.items()
@@ -225,16 +226,6 @@ def read_result(s3: Any, config: Config, purpose: str, run_id: str) -> Result:
         ),
         files=files,
     )
-
-
-def _missing(config: Config, purpose: str, manifests: Mapping[str, dict[str, Any]]) -> str:
-    """Return what is missing of a whole result: a last step, or an instance of one."""
-    for step in config.purposes[purpose].last_steps:
-        mine = [one for one in manifests.values() if one.get("step") in (step, "")]
-        count = max((one["shard"]["count"] for one in mine), default=1)
-        if len(mine) < count:
-            return f"the step {step} left {len(mine)} of {count} manifests"
-    return ""
 
 
 def _read_table(

@@ -21,7 +21,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 from batcat_runtime.rehearsal.chart import Chart, Panel
-from batcat_runtime.rehearsal.text import display_width, shorten
+from batcat_runtime.text import display_width, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -28,7 +28,7 @@ from batcat_runtime.rehearsal import folding, graph, states, timeline
 from batcat_runtime.rehearsal.chart import Chart, NoChart, choose_chart
 from batcat_runtime.rehearsal.excerpts import as_json, logs, pictures
 from batcat_runtime.rehearsal.record import Rehearsal, ResultTable
-from batcat_runtime.rehearsal.text import clean, format_column, format_seconds, one_line, shorten
+from batcat_runtime.text import clean, format_column, format_seconds, one_line, shorten
 
 MOST_ROWS, MOST_COLUMNS, CELL_WIDTH = 10, 60, 80
 MOST_RESOURCES = 300

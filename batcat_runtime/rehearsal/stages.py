@@ -26,8 +26,8 @@ from botocore.exceptions import ClientError
 from batcat_runtime.config import Config
 from batcat_runtime.deploy.naming import Names
 from batcat_runtime.errors import UserError
+from batcat_runtime.operate.history import StateRun, read_states
 from batcat_runtime.rehearsal import EmbeddedAWS, container_tool, observe, prepare, principals
-from batcat_runtime.rehearsal.history import StateRun, read_states
 from batcat_runtime.rehearsal.prepare import Sample
 from batcat_runtime.rehearsal.record import LogLine, Step, StepKind, StepStatus
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from batcat_runtime.rehearsal.text import one_line
+from batcat_runtime.text import one_line
 
 NOT_REACHED = "not reached"
 REACHED = "reached"

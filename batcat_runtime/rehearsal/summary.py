@@ -18,7 +18,9 @@ from rich.text import Text
 
 from batcat_runtime.rehearsal.chart import NoChart, choose_chart
 from batcat_runtime.rehearsal.record import Rehearsal, ResultTable
-from batcat_runtime.rehearsal.text import (
+from batcat_runtime.rehearsal.textchart import chart_text
+from batcat_runtime.rehearsal.timeline import DEPTH
+from batcat_runtime.text import (
     NOTHING,
     clean,
     display_width,
@@ -27,8 +29,6 @@ from batcat_runtime.rehearsal.text import (
     one_line,
     shorten,
 )
-from batcat_runtime.rehearsal.textchart import chart_text
-from batcat_runtime.rehearsal.timeline import DEPTH
 
 MOST_ROWS = 6
 MOST_LAST_LINES = 25

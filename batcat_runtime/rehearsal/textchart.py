@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from batcat_runtime.rehearsal.chart import Chart, Series
 from batcat_runtime.rehearsal.plot import short_number
-from batcat_runtime.rehearsal.text import display_width, shorten
+from batcat_runtime.text import display_width, shorten
 
 
 def chart_text(chart: Chart, width: int, *, unicode: bool = True) -> list[str]:

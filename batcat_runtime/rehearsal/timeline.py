@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from batcat_runtime.rehearsal.record import Step
-from batcat_runtime.rehearsal.text import format_seconds, one_line, seconds_between
+from batcat_runtime.text import format_seconds, one_line, seconds_between
 
 MOST_STEPS = 300
 DEPTH = {"state": 1, "job": 2}

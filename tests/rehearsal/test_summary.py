@@ -10,7 +10,7 @@ from rich.console import Console
 
 from batcat_runtime.rehearsal.record import Rehearsal
 from batcat_runtime.rehearsal.summary import print_summary
-from batcat_runtime.rehearsal.text import clean, display_width, format_column, format_seconds
+from batcat_runtime.text import clean, display_width, format_column, format_seconds
 
 REPORT = Path("/home/me/project_battery/report/rehearsal-usage-analysis-with-a-long-name.html")
 

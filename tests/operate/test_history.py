@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from batcat_runtime.rehearsal.history import StateRun, read_states
+from batcat_runtime.operate.history import StateRun, read_states
 
 START = datetime(2022, 1, 8, tzinfo=UTC)
 

@@ -1,0 +1,64 @@
+"""One embedded AWS a region and session, and a deployed project in each that tests only read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from batcat_runtime.rehearsal import EmbeddedAWS
+from tests.operate.world import REGIONS, DeployedProject, World
+
+
+@pytest.fixture(scope="session")
+def worlds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], World]]:
+    """Return the world of a region, made on first use."""
+    made: dict[str, World] = {}
+    with ExitStack() as stack:
+
+        def world(region: str) -> World:
+            if region not in made:
+                aws = EmbeddedAWS(region=region, set_environment=False, enforce_policies=True)
+                stack.enter_context(aws)
+                made[region] = World(aws, tmp_path_factory.mktemp(f"projects-{region}"))
+            return made[region]
+
+        yield world
+
+
+@pytest.fixture(scope="session")
+def _deployed(worlds: Callable[[str], World]) -> Callable[[str], DeployedProject]:
+    made: dict[str, DeployedProject] = {}
+
+    def project(region: str) -> DeployedProject:
+        if region not in made:
+            made[region] = worlds(region).project()
+        return made[region]
+
+    return project
+
+
+@pytest.fixture(params=REGIONS)
+def project(
+    request: pytest.FixtureRequest,
+    _deployed: Callable[[str], DeployedProject],
+    monkeypatch: pytest.MonkeyPatch,
+) -> DeployedProject:
+    """Return a deployed project, in each region in turn, shared: leave its deployment as it is.
+
+    This process's environment points to its AWS too, for the functions of `operate`.
+    """
+    return _pointed(_deployed(request.param), monkeypatch)
+
+
+@pytest.fixture
+def chinese(worlds: Callable[[str], World]) -> World:
+    """Return the world in China, for projects of a test's own."""
+    return worlds(REGIONS[0])
+
+
+def _pointed(project: DeployedProject, monkeypatch: pytest.MonkeyPatch) -> DeployedProject:
+    for name, value in project.world.aws.environment().items():
+        monkeypatch.setenv(name, value)
+    return project
