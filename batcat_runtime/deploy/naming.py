@@ -133,6 +133,16 @@ class Names:
         return shorten(f"batcat-{self._stem}-trigger", 128)
 
     @property
+    def backfill_stack(self) -> str:
+        """The stack of the state machine that runs the workflow for many windows."""
+        return shorten(f"batcat-{self._stem}-backfill", 128)
+
+    @property
+    def backfill_machine(self) -> str:
+        """The state machine that runs the workflow for many windows: at most 80 characters."""
+        return shorten(f"{self._stem}-backfill", 80)
+
+    @property
     def workflow_log_group(self) -> str:
         """The log group of the state machine.
 
