@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import json
 import logging
 import os
@@ -48,6 +49,7 @@ from .wire import (
 
 if TYPE_CHECKING:
     from .clients import Clients
+    from .operations import Operation
 
 log = logging.getLogger("batcat.rehearsal")
 
@@ -152,7 +154,6 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
     from .invocation import Invocations
     from .operations import Failsafe, Perform
     from .processing import ProcessingJobs
-    from .sql.athena.room import Athena
     from .sql.catalogue import Catalogue
     from .sql.redshift_room import Redshift
     from .strict import Strict
@@ -218,18 +219,26 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
         lambda key: (hooks.holder_of_key(ACCOUNT_ID, key) or (None,))[0],
         lambda region, host: hooks.redshift_clusters(ACCOUNT_ID, region, host),
     )
-    athena = Athena(clients, home)
-    rooms: list[Any] = [executions, jobs, invocations, formation, builds, redshift, athena]
+    rooms: list[Any] = [executions, jobs, invocations, formation, builds, redshift]
     hooks.install(clients, invocations.run_for_moto)
     events = EventRules(clients, lambda bucket: hooks.bucket_notifications(ACCOUNT_ID, bucket))
     hooks.hook_rule_targets(events.complete, events.deliver)
     rooms.append(events)
 
+    @functools.cache
+    def athena() -> dict[tuple[str, str], Operation]:
+        from .sql.athena.room import Athena
+
+        room = Athena(clients, home)
+        rooms.append(room)
+        return room.operations()
+
     operations: dict[Any, Any] = registry_login.operations()
     for room in rooms:
         operations |= room.operations()
     app: WsgiApp = DomainDispatcherApplication(create_backend_app)
-    app = Failsafe(Perform(app, operations))
+    # sqlglot takes more than half a second to import, and few pipelines ask Athena.
+    app = Failsafe(Perform(app, operations, {"athena": athena, "glue": athena}))
     app = Gate(app, access)
     app = Strict(app, (*rules.ALL, rules.role_rule(trust_policy)))
     app = _identity(app, token)
