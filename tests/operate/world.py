@@ -67,12 +67,19 @@ class World:
         )
 
     def project(
-        self, *, deploy: bool = True, script: str = SCRIPT, change: dict[str, Any] | None = None
+        self,
+        *,
+        name: str = "",
+        deploy: bool = True,
+        script: str = SCRIPT,
+        change: dict[str, Any] | None = None,
     ) -> DeployedProject:
         """Make a project of its own name, with its bucket; deploy it.
 
         Parameters
         ----------
+        name : str
+            What it is called; by default something that no other is.
         deploy : bool
             Whether to run its deploy.sh.
         script : str
@@ -81,7 +88,7 @@ class World:
             Laid over the purpose in script/config.json.
         """
         self.made += 1
-        name = f"cells {os.getpid()} {self.made}"
+        name = name or f"cells {os.getpid()} {self.made}"
         folder = new_project(
             {"project_name": name, "region": self.aws.region},
             no_input=True,
