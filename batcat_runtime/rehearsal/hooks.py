@@ -16,7 +16,8 @@ What is replaced, and until when:
 - the wait before a retry, for good: a rehearsal does not sit through a back-off of minutes;
 - the host of a repository in China, until moto writes ``amazonaws.com.cn``;
 - the Docker run of a Lambda function, for good: there is no Docker here;
-- the targets of a rule, until moto's rules invoke Lambda functions.
+- the targets of a rule, until moto's rules invoke Lambda functions;
+- the parts of an upload that is no more, until moto refuses them instead of crashing.
 """
 
 from __future__ import annotations
@@ -139,6 +140,11 @@ TARGETS: tuple[Target, ...] = (
         ("self", "original_event", "transform_input"),
     ),
     Target(
+        "moto.s3.models",
+        "S3Backend.upload_part",
+        ("self", "bucket_name", "multipart_id", "part_id", "value"),
+    ),
+    Target(
         "moto.awslambda.models",
         "LambdaBackend.get_function",
         ("self", "function_name_or_arn", "qualifier"),
@@ -210,6 +216,7 @@ def install(clients: Clients, run_function: Callable[[Any, Any], tuple[str, bool
     hook_retry_wait()
     hook_lambda_run(run_function)
     hook_registry_host()
+    hook_upload_part()
 
 
 def hook_sagemaker_task(clients: Clients) -> None:
@@ -379,6 +386,25 @@ def hook_registry_host() -> None:
 
     __init__.original = original  # type: ignore[attr-defined]
     repository.__init__ = __init__
+
+
+def hook_upload_part() -> None:
+    """Refuse a part of an upload that was aborted, or never was, as S3 does."""
+    from moto.s3.exceptions import NoSuchUpload
+    from moto.s3.models import S3Backend
+
+    original = S3Backend.upload_part
+    if hasattr(original, "original"):
+        return
+
+    @functools.wraps(original)
+    def upload_part(self: Any, bucket_name: str, multipart_id: str, *rest: Any) -> Any:
+        if multipart_id not in self.get_bucket(bucket_name).multiparts:
+            raise NoSuchUpload(upload_id=multipart_id)
+        return original(self, bucket_name, multipart_id, *rest)
+
+    upload_part.original = original  # type: ignore[attr-defined]
+    S3Backend.upload_part = upload_part
 
 
 def bucket_notifications(account: str, bucket: str) -> Any:

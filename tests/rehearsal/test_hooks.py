@@ -478,3 +478,14 @@ def test_a_retry_does_not_wait_out_its_interval(cloud: Cloud) -> None:
     assert machine.ended(arn)["status"] == "FAILED"
     assert 1.0 < time.monotonic() - started < 20
     assert machine.history(arn).count("TaskFailed") == 3
+
+
+def test_a_part_of_an_upload_that_was_aborted_is_refused(cloud: Cloud) -> None:
+    s3, bucket = cloud.client("s3"), cloud.bucket()
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="a")["UploadId"]
+    given = {"Bucket": bucket, "Key": "a", "UploadId": upload, "PartNumber": 1}
+    s3.upload_part(**given, Body=b"1")
+    s3.abort_multipart_upload(Bucket=bucket, Key="a", UploadId=upload)
+    code, message = error_of(s3.upload_part, **given, Body=b"2")
+    assert code == "NoSuchUpload"
+    assert "may have been aborted" in message
