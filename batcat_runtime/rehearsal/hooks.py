@@ -40,6 +40,7 @@ from batcat_runtime.errors import EmbeddedAWSError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from .bucket_places import BucketPlace
     from .clients import Clients
 
 _SFN = "moto.stepfunctions.parser"
@@ -147,6 +148,12 @@ TARGETS: tuple[Target, ...] = (
         "moto.sts.models",
         "STSBackend.get_assumed_role_from_access_key",
         ("self", "access_key_id"),
+    ),
+    Target("moto.iam.models", "get_account_id_from", ("access_key",)),
+    Target(
+        "moto.s3.models",
+        "S3BackendDict.__init__",
+        ("self", "backend", "service_name", "use_boto3_regions", "additional_regions"),
     ),
     Target("moto.iam.models", "IAMBackend.get_role_by_arn", ("self", "arn")),
     Target("moto.iam.models", "IAMBackend.get_user_from_access_key_id", ("self", "access_key_id")),
@@ -393,6 +400,29 @@ def bucket_notifications(account: str, bucket: str) -> Any:
     return None
 
 
+def bucket_place(bucket: str) -> BucketPlace | None:
+    """Return where a bucket lies and whose it is, as moto keeps it; None when there is none."""
+    from moto.s3.models import s3_backends
+
+    from .bucket_places import BucketPlace
+
+    owner = s3_backends.bucket_accounts.get(bucket)
+    if owner is None:
+        return None
+    partition, account = owner
+    found = s3_backends[account][partition].buckets.get(bucket)
+    if found is None:
+        return None
+    return BucketPlace(partition, str(found.region_name), account, _text(found.policy))
+
+
+def account_of_key(access_key: str) -> str:
+    """Return the account that an access key belongs to; ours for one that nobody gave out."""
+    from moto.iam.models import get_account_id_from
+
+    return str(get_account_id_from(access_key))
+
+
 def state_machines(account: str, region: str) -> Any:
     """Return the Step Functions backend of a region, the one that executes."""
     from moto.stepfunctions.parser.models import stepfunctions_parser_backends
@@ -474,6 +504,10 @@ def policies_of(identity: Any) -> tuple[list[str], str | None]:
     policy = iam.managed_policies.get(boundary)
     # A boundary that does not exist allows nothing, as on AWS.
     return texts, _document(policy) if policy else '{"Version": "2012-10-17", "Statement": []}'
+
+
+def _text(policy: Any) -> str:
+    return policy.decode() if isinstance(policy, bytes) else str(policy or "")
 
 
 def _document(policy: Any) -> str:

@@ -143,6 +143,7 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
     from .access.gate import Access, Gate
     from .access.sessions import Sessions
     from .access.trail import Trail
+    from .bucket_places import bucket_rule
     from .clients import Clients
     from .cloudformation import CloudFormation
     from .codebuild import CodeBuild
@@ -231,7 +232,8 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
     app: WsgiApp = DomainDispatcherApplication(create_backend_app)
     app = Failsafe(Perform(app, operations))
     app = Gate(app, access)
-    app = Strict(app, (*rules.ALL, rules.role_rule(trust_policy)))
+    places = bucket_rule(hooks.bucket_place, hooks.account_of_key)
+    app = Strict(app, (*rules.ALL, rules.role_rule(trust_policy), places))
     app = _identity(app, token)
     server.app = Guard(app, port)
     return server, rooms, clients
