@@ -14,6 +14,7 @@ What is replaced, and until when:
 - the error name of a Fail state, and of a branch that ends in one, until moto lets
   ``States.TaskFailed`` through;
 - the wait before a retry, for good: a rehearsal does not sit through a back-off of minutes;
+- a new bucket's encryption and public access, until moto has what S3 does since 2023;
 - the host of a repository in China, until moto writes ``amazonaws.com.cn``;
 - the Docker run of a Lambda function, for good: there is no Docker here;
 - the targets of a rule, until moto's rules invoke Lambda functions.
@@ -149,6 +150,19 @@ TARGETS: tuple[Target, ...] = (
         "STSBackend.get_assumed_role_from_access_key",
         ("self", "access_key_id"),
     ),
+    Target(
+        "moto.s3.models",
+        "FakeBucket.__init__",
+        ("self", "name", "account_id", "region_name", "bucket_namespace"),
+    ),
+    Target(
+        "moto.s3.models",
+        "PublicAccessBlock.__init__",
+        (
+            *("self", "block_public_acls", "ignore_public_acls", "block_public_policy"),
+            "restrict_public_buckets",
+        ),
+    ),
     Target("moto.iam.models", "get_account_id_from", ("access_key",)),
     Target(
         "moto.s3.models",
@@ -217,6 +231,7 @@ def install(clients: Clients, run_function: Callable[[Any, Any], tuple[str, bool
     hook_retry_wait()
     hook_lambda_run(run_function)
     hook_registry_host()
+    hook_new_buckets()
 
 
 def hook_sagemaker_task(clients: Clients) -> None:
@@ -386,6 +401,26 @@ def hook_registry_host() -> None:
 
     __init__.original = original  # type: ignore[attr-defined]
     repository.__init__ = __init__
+
+
+def hook_new_buckets() -> None:
+    """Encrypt new buckets by default and close them to the public, as S3 does since April 2023."""
+    models = importlib.import_module("moto.s3.models")
+    original = models.FakeBucket.__init__
+    if hasattr(original, "original"):
+        return
+
+    @functools.wraps(original)
+    def __init__(self: Any, *arguments: Any, **named: Any) -> None:  # noqa: N807
+        original(self, *arguments, **named)
+        by_default = {"SSEAlgorithm": "AES256"}
+        self.encryption = {
+            "Rule": {"ApplyServerSideEncryptionByDefault": by_default, "BucketKeyEnabled": False}
+        }
+        self.public_access_block = models.PublicAccessBlock(True, True, True, True)
+
+    __init__.original = original  # type: ignore[attr-defined]
+    models.FakeBucket.__init__ = __init__
 
 
 def bucket_notifications(account: str, bucket: str) -> Any:

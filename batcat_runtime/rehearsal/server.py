@@ -139,7 +139,7 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
     )
     from werkzeug.serving import make_server
 
-    from . import hooks, registry_login, rules
+    from . import hooks, quotas, registry_login, rules
     from .access.gate import Access, Gate
     from .access.sessions import Sessions
     from .access.trail import Trail
@@ -226,7 +226,7 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
     hooks.hook_rule_targets(events.complete, events.deliver)
     rooms.append(events)
 
-    operations: dict[Any, Any] = registry_login.operations()
+    operations: dict[Any, Any] = registry_login.operations() | quotas.operations()
     for room in rooms:
         operations |= room.operations()
     app: WsgiApp = DomainDispatcherApplication(create_backend_app)

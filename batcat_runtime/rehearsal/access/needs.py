@@ -164,6 +164,7 @@ _SERVICES: dict[str, _Service] = {
             "ListStateMachines": _ANY,
         },
     ),
+    "service-quotas": _Service("servicequotas", _ANY),
     "sts": _Service("sts", ("{RoleArn}",)),
 }
 _FREE = {("sts", "GetCallerIdentity"), ("sts", "GetSessionToken")}
