@@ -1,0 +1,121 @@
+"""The roles: those that the configuration names, and those that the deployment has made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from batcat_runtime.deploy.naming import Names
+from batcat_runtime.deploy.roles import existing_role, policy, role_arn, roles_of, trust
+from batcat_runtime.deploy.stack import stack_status
+from batcat_runtime.operate.checks.finding import Finding, failed, ok, skipped, warning
+from batcat_runtime.operate.checks.patient import Patient
+
+
+def roles_trust_their_services(patient: Patient) -> list[Finding]:
+    """Every role exists, trusts its service, and may do what it needs."""
+    findings, sound = [], 0
+    for purpose in patient.purposes:
+        stack = patient.names(purpose).workflow_stack
+        with patient.asked(f"the stack {stack}", "cloudformation:DescribeStacks"):
+            deployed = stack_status(patient.client("cloudformation"), stack) is not None
+        for role in roles_of(patient.settings, purpose):
+            found = _role(patient, purpose, role, deployed)
+            findings += [found] if found else []
+            sound += not found
+    if not findings:
+        return [ok(f"{sound} roles of {', '.join(patient.purposes)}")]
+    return list(dict.fromkeys(findings))
+
+
+def _role(patient: Patient, purpose: str, role: str, deployed: bool) -> Finding | None:
+    """Return what is wrong with a role; None when nothing is."""
+    config, names = patient.settings, patient.names(purpose)
+    given = existing_role(config, role)
+    arn = role_arn(role, config, names, patient.account)
+    name = arn.rpartition("/")[2]
+    present = _described(patient, name)
+    if present is None or present["Arn"] != arn:
+        if given:
+            return failed(
+                f"{role} of {purpose}: script/config.json names {arn}, which does not exist",
+                _create(patient, names, role, name),
+            )
+        if not deployed:
+            return skipped(f"the deployment makes the roles of {purpose}")
+        return failed(
+            f"{role} of {purpose}: the role {name} has been deleted since the deployment",
+            _create(patient, names, role, name),
+        )
+    wanted = trust(role, names, patient.account)
+    service = str(wanted["Statement"][0]["Principal"]["Service"])
+    if not _trusts(present["AssumeRolePolicyDocument"], service):
+        return failed(
+            f"{role} of {purpose}: the role {name} does not trust {service}, which has to take it "
+            "on",
+            f"batcat roles --account {patient.account} && aws iam update-assume-role-policy "
+            f"--role-name {name} --policy-document file://deploy/iam/{purpose}/{role}.trust.json",
+        )
+    if given:
+        return None
+    inline = _inline_policy(patient, name, role)
+    if inline != policy(role, config, names, patient.account):
+        return warning(
+            f"{role} of {purpose}: the permissions of {name} are not those of script/config.json",
+            "batcat plan && batcat deploy",
+        )
+    return None
+
+
+def _described(patient: Patient, name: str) -> dict[str, Any] | None:
+    from botocore.exceptions import ClientError
+
+    with patient.asked(f"the role {name}", "iam:GetRole"):
+        try:
+            return dict(patient.client("iam").get_role(RoleName=name)["Role"])
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "NoSuchEntity":
+                return None
+            raise
+
+
+def _inline_policy(patient: Patient, name: str, role: str) -> Any:
+    from botocore.exceptions import ClientError
+
+    with patient.asked(f"the role {name}", "iam:GetRolePolicy"):
+        try:
+            answer = patient.client("iam").get_role_policy(RoleName=name, PolicyName=role)
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "NoSuchEntity":
+                return None
+            raise
+    return answer["PolicyDocument"]
+
+
+def _trusts(document: dict[str, Any], service: str) -> bool:
+    """Tell whether a trust policy lets a service take the role on; conditions are not weighed."""
+    for statement in _listed(document.get("Statement")):
+        principal = statement.get("Principal")
+        named = principal.get("Service") if isinstance(principal, dict) else principal
+        actions = {str(one).lower() for one in _listed(statement.get("Action"))}
+        if (
+            statement.get("Effect") == "Allow"
+            and {service, "*"} & set(_listed(named))
+            and actions & {"sts:assumerole", "sts:*", "*"}
+        ):
+            return True
+    return False
+
+
+def _create(patient: Patient, names: Names, role: str, name: str) -> str:
+    files = f"file://deploy/iam/{names.purpose}/{role}"
+    return (
+        f"batcat roles --account {patient.account} && aws iam create-role --role-name {name} "
+        f"--assume-role-policy-document {files}.trust.json && aws iam put-role-policy "
+        f"--role-name {name} --policy-name {role} --policy-document {files}.policy.json"
+    )
+
+
+def _listed(value: Any) -> Iterator[Any]:
+    if value is not None:
+        yield from value if isinstance(value, list) else [value]
