@@ -119,8 +119,9 @@ def _examined(
     deadline = time.monotonic() + time_limit
     progress(f"looking at {len(checks)} things")
     while len(results) < len(checks) and time.monotonic() < deadline:
+        left = max(0.0, deadline - time.monotonic())
         try:
-            number, findings = found.get(timeout=min(_PATIENCE, time_limit))
+            number, findings = found.get(timeout=min(_PATIENCE, left))
         except queue.Empty:
             waiting = [_name(one) for each, one in enumerate(checks) if each not in results]
             progress(f"still looking: {waiting[0]}")

@@ -523,6 +523,25 @@ def holder_of_key(account: str, access_key: str) -> tuple[str, Any] | None:
     return None
 
 
+def partition_of_key(account: str, access_key: str) -> str | None:
+    """Return the partition whose IAM or STS gave an access key out; None if none did."""
+    held = holder_of_key(account, access_key)
+    return held[0].split(":")[1] if held else None
+
+
+def policies_of_arn(arn: str) -> tuple[list[str], str | None] | None:
+    """Return what `policies_of` does, by the ARN of a user or role; None when there is none."""
+    from moto.iam.models import iam_backends
+
+    parts = arn.split(":")
+    if len(parts) < 6:
+        return None
+    iam = iam_backends[parts[4]][parts[1]]
+    held = [*iam.roles.values(), *iam.users.values()]
+    found = next((one for one in held if one.arn == arn), None)
+    return policies_of(found) if found is not None else None
+
+
 def policies_of(identity: Any) -> tuple[list[str], str | None]:
     """Return the policy documents of moto's role or user, and its permissions boundary, as text."""
     from moto.iam.models import iam_backends

@@ -139,7 +139,7 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
     )
     from werkzeug.serving import make_server
 
-    from . import hooks, quotas, registry_login, rules
+    from . import hooks, quotas, registry_login, rules, simulation
     from .access.gate import Access, Gate
     from .access.sessions import Sessions
     from .access.trail import Trail
@@ -152,6 +152,7 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
     from .guard import Guard
     from .invocation import Invocations
     from .operations import Failsafe, Perform
+    from .partitions import key_rule
     from .processing import ProcessingJobs
     from .sql.athena.room import Athena
     from .sql.catalogue import Catalogue
@@ -227,13 +228,15 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
     rooms.append(events)
 
     operations: dict[Any, Any] = registry_login.operations() | quotas.operations()
+    operations |= simulation.operations(hooks.policies_of_arn)
     for room in rooms:
         operations |= room.operations()
     app: WsgiApp = DomainDispatcherApplication(create_backend_app)
     app = Failsafe(Perform(app, operations))
     app = Gate(app, access)
     places = bucket_rule(hooks.bucket_place, hooks.account_of_key)
-    app = Strict(app, (*rules.ALL, rules.role_rule(trust_policy), places))
+    keys = key_rule(lambda key: hooks.partition_of_key(ACCOUNT_ID, key))
+    app = Strict(app, (*rules.ALL, rules.role_rule(trust_policy), keys, places))
     app = _identity(app, token)
     server.app = Guard(app, port)
     return server, rooms, clients

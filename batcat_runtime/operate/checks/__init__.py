@@ -33,7 +33,10 @@ from batcat_runtime.operate.checks.local import (
 )
 from batcat_runtime.operate.checks.patient import Patient
 from batcat_runtime.operate.checks.quotas import quota_is_large_enough
-from batcat_runtime.operate.checks.roles import roles_trust_their_services
+from batcat_runtime.operate.checks.roles import (
+    roles_may_be_handed_on,
+    roles_trust_their_services,
+)
 
 CheckFunction = Callable[[Patient], Finding | list[Finding]]
 
@@ -56,6 +59,7 @@ ON_AWS: tuple[CheckFunction, ...] = (
     bucket_is_encrypted,
     bucket_is_closed,
     roles_trust_their_services,
+    roles_may_be_handed_on,
     image_is_in_ecr,
     quota_is_large_enough,
     stacks_stand,

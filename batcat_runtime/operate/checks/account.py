@@ -167,7 +167,12 @@ def _not_accepted(patient: Patient, error: BatcatError, profile: str) -> Finding
                 "export AWS_PROFILE=NAME   (aws configure list-profiles)",
             )
     expired = "xpired" in error.message
-    if "There are no" in error.message or "could not be found" in error.message:
+    if profile and "could not be found" in error.message:
+        return failed(
+            f"there is no profile {profile}, which AWS_PROFILE names",
+            "export AWS_PROFILE=NAME   (aws configure list-profiles)",
+        )
+    if "There are no" in error.message:
         return failed(error.message.rpartition(": ")[2] or error.message, _first_sign_in())
     return failed(error.message, _sign_in(profile) if expired else error.fix or _sign_in(profile))
 

@@ -16,16 +16,41 @@ def roles_trust_their_services(patient: Patient) -> list[Finding]:
     """Every role exists, trusts its service, and may do what it needs."""
     findings, sound = [], 0
     for purpose in patient.purposes:
-        stack = patient.names(purpose).workflow_stack
-        with patient.asked(f"the stack {stack}", "cloudformation:DescribeStacks"):
-            deployed = stack_status(patient.client("cloudformation"), stack) is not None
+        names = patient.names(purpose)
+        stacks = {
+            one: _is_deployed(patient, one) for one in (names.workflow_stack, names.trigger_stack)
+        }
         for role in roles_of(patient.settings, purpose):
-            found = _role(patient, purpose, role, deployed)
+            stack = names.workflow_stack if role in ("workflow", "job") else names.trigger_stack
+            found = _role(patient, purpose, role, stacks[stack])
             findings += [found] if found else []
             sound += not found
     if not findings:
         return [ok(f"{sound} roles of {', '.join(patient.purposes)}")]
     return list(dict.fromkeys(findings))
+
+
+def roles_may_be_handed_on(patient: Patient) -> Finding:
+    """You may hand the roles on to AWS's services (iam:PassRole), as a deployment does."""
+    me = _entity(patient)
+    if not me:
+        return skipped(f"{patient.identity['Arn']} is neither a user nor a role")
+    refused = []
+    for purpose in patient.purposes:
+        names = patient.names(purpose)
+        for role in roles_of(patient.settings, purpose):
+            arn = role_arn(role, patient.settings, names, patient.account)
+            service = str(trust(role, names)["Statement"][0]["Principal"]["Service"])
+            # A job's role is handed on by the workflow's, not by who deploys.
+            if role != "job" and not _may_pass(patient, me, arn, service):
+                refused.append(f"{arn.rpartition('/')[2]} to {service}")
+    if refused:
+        return warning(
+            f"you may not hand {refused[0]}{_and_more(refused)}: so you cannot deploy",
+            "ask your administrator for deploy/iam/deployer.policy.json and "
+            f"deploy/iam/{patient.purposes[0]}/deployer.policy.json",
+        )
+    return ok(f"as {me.rpartition('/')[2]}")
 
 
 def _role(patient: Patient, purpose: str, role: str, deployed: bool) -> Finding | None:
@@ -67,6 +92,11 @@ def _role(patient: Patient, purpose: str, role: str, deployed: bool) -> Finding 
     return None
 
 
+def _is_deployed(patient: Patient, stack: str) -> bool:
+    with patient.asked(f"the stack {stack}", "cloudformation:DescribeStacks"):
+        return stack_status(patient.client("cloudformation"), stack) is not None
+
+
 def _described(patient: Patient, name: str) -> dict[str, Any] | None:
     from botocore.exceptions import ClientError
 
@@ -77,6 +107,35 @@ def _described(patient: Patient, name: str) -> dict[str, Any] | None:
             if error.response["Error"]["Code"] == "NoSuchEntity":
                 return None
             raise
+
+
+def _entity(patient: Patient) -> str:
+    """Return the ARN of the user or role that the credentials are of; "" for none of both."""
+    arn = str(patient.identity["Arn"])
+    if ":assumed-role/" not in arn:
+        return arn if ":iam::" in arn and ":user/" in arn else ""
+    role = _described(patient, arn.split("/")[1])  # a session's ARN lacks the role's path
+    return str(role["Arn"]) if role else ""
+
+
+def _may_pass(patient: Patient, source: str, role: str, service: str) -> bool:
+    passed = {
+        "ContextKeyName": "iam:PassedToService",
+        "ContextKeyValues": [service],
+        "ContextKeyType": "string",
+    }
+    with patient.asked(source, "iam:SimulatePrincipalPolicy"):
+        answer = patient.client("iam").simulate_principal_policy(
+            PolicySourceArn=source,
+            ActionNames=["iam:PassRole"],
+            ResourceArns=[role],
+            ContextEntries=[passed],
+        )
+    return all(one["EvalDecision"] == "allowed" for one in answer["EvaluationResults"])
+
+
+def _and_more(found: list[str]) -> str:
+    return f", and {len(found) - 1} more" if found[1:] else ""
 
 
 def _inline_policy(patient: Patient, name: str, role: str) -> Any:

@@ -102,6 +102,7 @@ _SERVICES: dict[str, _Service] = {
             "AttachRolePolicy": ("role/{RoleName}",),
             "DetachRolePolicy": ("role/{RoleName}",),
             "ListRoles": ("role/",),
+            "SimulatePrincipalPolicy": ("{PolicySourceArn}",),
             "ListPolicies": ("policy/",),
         },
         regional=False,
