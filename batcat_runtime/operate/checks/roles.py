@@ -42,7 +42,10 @@ def roles_may_be_handed_on(patient: Patient) -> Finding:
             arn = role_arn(role, patient.settings, names, patient.account)
             service = str(trust(role, names)["Statement"][0]["Principal"]["Service"])
             # A job's role is handed on by the workflow's, not by who deploys.
-            if role != "job" and not _may_pass(patient, me, arn, service):
+            may = role == "job" or _may_pass(patient, me, arn, service)
+            if may is None:
+                return skipped(f"IAM does not find {me}")
+            if not may:
                 refused.append(f"{arn.rpartition('/')[2]} to {service}")
     if refused:
         return warning(
@@ -114,23 +117,31 @@ def _entity(patient: Patient) -> str:
     arn = str(patient.identity["Arn"])
     if ":assumed-role/" not in arn:
         return arn if ":iam::" in arn and ":user/" in arn else ""
-    role = _described(patient, arn.split("/")[1])  # a session's ARN lacks the role's path
-    return str(role["Arn"]) if role else ""
+    # A session does not tell the path of its role; most have none.
+    return patient.names().arn("iam", f"role/{arn.split('/')[1]}", patient.account, region="")
 
 
-def _may_pass(patient: Patient, source: str, role: str, service: str) -> bool:
+def _may_pass(patient: Patient, source: str, role: str, service: str) -> bool | None:
+    """Tell whether a user or role may hand a role on; None when IAM does not find who it is."""
+    from botocore.exceptions import ClientError
+
     passed = {
         "ContextKeyName": "iam:PassedToService",
         "ContextKeyValues": [service],
         "ContextKeyType": "string",
     }
     with patient.asked(source, "iam:SimulatePrincipalPolicy"):
-        answer = patient.client("iam").simulate_principal_policy(
-            PolicySourceArn=source,
-            ActionNames=["iam:PassRole"],
-            ResourceArns=[role],
-            ContextEntries=[passed],
-        )
+        try:
+            answer = patient.client("iam").simulate_principal_policy(
+                PolicySourceArn=source,
+                ActionNames=["iam:PassRole"],
+                ResourceArns=[role],
+                ContextEntries=[passed],
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "NoSuchEntity":
+                return None
+            raise
     return all(one["EvalDecision"] == "allowed" for one in answer["EvaluationResults"])
 
 
