@@ -70,6 +70,7 @@ def _with_answers(text: str, config: Config) -> str:
             ("/", "/"),
             ("/", ":"),
             (":", ":"),
+            (":", "/"),
         ):
             text = text.replace(f"{before}{name}{after}", f"{before}{mark}{after}")
     text = text.replace(f"processing-job/{PURPOSE}-*", f"processing-job/<<24:{PURPOSE}>>-*")

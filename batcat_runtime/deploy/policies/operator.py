@@ -64,8 +64,18 @@ def _machine(scope: Scope) -> list[str]:
     return [scope.arn("states", f"stateMachine:{scope.names.state_machine}")]
 
 
+def _lists(scope: Scope) -> list[str]:
+    # A list is of a state machine's executions, or of a Map Run's.
+    return [*_machine(scope), scope.arn("states", f"mapRun:{scope.names.state_machine}/*:*")]
+
+
 def _executions(scope: Scope) -> list[str]:
     return [scope.arn("states", f"execution:{scope.names.state_machine}:*")]
+
+
+def _described(scope: Scope) -> list[str]:
+    # The other form is that of Express workflows; without it, linters miss a resource.
+    return [*_executions(scope), scope.arn("states", f"express:{scope.names.state_machine}:*:*")]
 
 
 def _jobs(scope: Scope) -> list[str]:
@@ -120,14 +130,14 @@ def _everything(scope: Scope) -> list[str]:
 
 _ALL = ("run", "status", "logs", "results")
 PARTS: tuple[Part, ...] = (
-    Part("ListRuns", ("status", "logs", "results"), ("states:ListExecutions",), _machine),
+    Part("ListRuns", ("status", "logs", "results"), ("states:ListExecutions",), _lists),
     Part("StartRuns", ("run",), ("states:StartExecution",), _machine),
     Part("SeeTheWorkflow", ("doctor",), ("states:DescribeStateMachine",), _machine),
     Part(
         "SeeRuns",
         ("run", "status", "logs"),
         ("states:DescribeExecution", "states:GetExecutionHistory"),
-        _executions,
+        _described,
     ),
     # By hand: `aws stepfunctions stop-execution`, when a run turns out to be a mistake.
     Part("StopRuns", (), ("states:StopExecution",), _executions),
