@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from batcat_runtime.job import processing_job as processing_job
     from batcat_runtime.job import processing_output_path as processing_output_path
     from batcat_runtime.log import get_logger as get_logger
+    from batcat_runtime.operate.doctor import doctor as doctor
 
 __version__ = "0.1.0"
 
@@ -55,6 +56,7 @@ _HOME = {
     "Names": "deploy.naming",
     "Purpose": "config",
     "Step": "config",
+    "doctor": "operate.doctor",
     "get_bucket_key": "events",
     "copy_objects": "io.copy",
     "get_config": "config",

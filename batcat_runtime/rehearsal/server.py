@@ -141,10 +141,11 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
     )
     from werkzeug.serving import make_server
 
-    from . import hooks, registry_login, rules
+    from . import hooks, quotas, registry_login, rules, simulation
     from .access.gate import Access, Gate
     from .access.sessions import Sessions
     from .access.trail import Trail
+    from .bucket_places import bucket_rule
     from .clients import Clients
     from .cloudformation import CloudFormation
     from .codebuild import CodeBuild
@@ -153,6 +154,7 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
     from .guard import Guard
     from .invocation import Invocations
     from .operations import Failsafe, Perform
+    from .partitions import key_rule
     from .processing import ProcessingJobs
     from .sql.catalogue import Catalogue
     from .sql.redshift_room import Redshift
@@ -233,14 +235,17 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
         rooms.append(room)
         return room.operations()
 
-    operations: dict[Any, Any] = registry_login.operations()
+    operations: dict[Any, Any] = registry_login.operations() | quotas.operations()
+    operations |= simulation.operations(hooks.policies_of_arn)
     for room in rooms:
         operations |= room.operations()
     app: WsgiApp = DomainDispatcherApplication(create_backend_app)
     # sqlglot takes more than half a second to import, and few pipelines ask Athena.
     app = Failsafe(Perform(app, operations, {"athena": athena, "glue": athena}))
     app = Gate(app, access)
-    app = Strict(app, (*rules.ALL, rules.role_rule(trust_policy)))
+    places = bucket_rule(hooks.bucket_place, hooks.account_of_key)
+    keys = key_rule(lambda key: hooks.partition_of_key(ACCOUNT_ID, key))
+    app = Strict(app, (*rules.ALL, rules.role_rule(trust_policy), keys, places))
     app = _identity(app, token)
     server.app = Guard(app, port)
     return server, rooms, clients

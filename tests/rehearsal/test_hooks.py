@@ -489,3 +489,27 @@ def test_a_part_of_an_upload_that_was_aborted_is_refused(cloud: Cloud) -> None:
     code, message = error_of(s3.upload_part, **given, Body=b"2")
     assert code == "NoSuchUpload"
     assert "may have been aborted" in message
+
+
+@pytest.mark.parametrize("region", REGIONS)
+def test_new_buckets_are_encrypted_and_closed(cloud: Cloud, region: str) -> None:
+    s3, bucket = cloud.client("s3", region), cloud.bucket(region, key="content")
+    rule = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"][0]
+    assert rule["ApplyServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
+    assert all(s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"].values())
+    assert s3.head_object(Bucket=bucket, Key="key")["ServerSideEncryption"] == "AES256"
+    s3.delete_public_access_block(Bucket=bucket)
+    code, _ = error_of(s3.get_public_access_block, Bucket=bucket)
+    assert code == "NoSuchPublicAccessBlockConfiguration"
+
+
+@pytest.mark.parametrize("region", REGIONS)
+def test_sagemakers_quotas_come_in_pages(cloud: Cloud, region: str) -> None:
+    quotas = cloud.client("service-quotas", region)
+    pages = list(quotas.get_paginator("list_service_quotas").paginate(ServiceCode="sagemaker"))
+    assert len(pages) > 1
+    values = {one["QuotaName"]: one["Value"] for page in pages for one in page["Quotas"]}
+    assert values["ml.m5.xlarge for processing job usage"] == 20
+    assert error_of(quotas.list_service_quotas, ServiceCode="nothing")[0] == (
+        "NoSuchResourceException"
+    )

@@ -40,8 +40,18 @@ _ROLE = [
 ]
 
 
-def project_statements(names: Names, account: str) -> list[Document]:
-    """Return what deploying what all purposes share takes: the repository and the image."""
+def project_statements(names: Names, account: str, bucket: str) -> list[Document]:
+    """Return what deploying what all purposes share takes: repository, image, a look at the bucket.
+
+    Parameters
+    ----------
+    names : Names
+        Of any purpose.
+    account : str
+        The account.
+    bucket : str
+        The result bucket.
+    """
     repository = names.arn("ecr", f"repository/{names.repository}", account)
     return [
         _stacks("TheProjectsStack", [names.project_stack], names, account),
@@ -75,6 +85,7 @@ def project_statements(names: Names, account: str) -> list[Document]:
             ],
             repository,
         ),
+        allow("SeeTheResultBucket", "s3:ListBucket", names.arn("s3", bucket, "", region="")),
         allow(f"RegistryLogins{NO_RESOURCES}", "ecr:GetAuthorizationToken", "*"),
         allow(f"DefinitionChecks{NO_RESOURCES}", "states:ValidateStateMachineDefinition", "*"),
         allow(f"LogGroupLists{NO_RESOURCES}", "logs:DescribeLogGroups", "*"),
