@@ -30,7 +30,7 @@ import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -455,6 +455,19 @@ def holder_of_key(account: str, access_key: str) -> tuple[str, Any] | None:
             return str(session.arn), iam.get_role_by_arn(session.role_arn)
         except (ServiceException, HTTPException):
             return str(session.arn), None
+    return None
+
+
+def expiry_of_key(account: str, access_key: str) -> datetime | None:
+    """Return when the session ends that STS gave a key out with; None for every other key."""
+    from moto.sts.models import sts_backends
+    from moto.utilities.utils import PARTITION_NAMES
+
+    for partition in PARTITION_NAMES:
+        session = sts_backends[account][partition].get_assumed_role_from_access_key(access_key)
+        if session is not None:
+            # moto's times have no zone, and are in UTC.
+            return datetime.combine(session.expiration.date(), session.expiration.time(), UTC)
     return None
 
 
