@@ -6,7 +6,9 @@ AWS or the script wrote and gives a meaning in plain words with a fix as command
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +25,8 @@ class About:
     ----------
     region, purpose, step, execution, status : str
         Where and what.
+    script : str
+        The step's script.
     instance_type : str
         Of the step's instances.
     max_runtime : int
@@ -37,6 +41,8 @@ class About:
         Whether roles are an administrator's, not the project's.
     again : str
         The command that runs the same again.
+    rehearse : str
+        The command that rehearses the pipeline.
     """
 
     region: str
@@ -44,6 +50,7 @@ class About:
     step: str
     execution: str
     status: str
+    script: str = ""
     instance_type: str = ""
     max_runtime: int = 0
     seconds: float = 0.0
@@ -51,6 +58,7 @@ class About:
     job_role: str = ""
     given_roles: bool = False
     again: str = "batcat run"
+    rehearse: str = "batcat rehearse"
 
     @classmethod
     def of(
@@ -63,18 +71,21 @@ class About:
         started, ended = ((job or {}).get(f"Processing{one}Time") for one in ("Start", "End"))
         cluster = (job or {}).get("ProcessingResources", {}).get("ClusterConfig", {})
         limit = (job or {}).get("StoppingCondition", {}).get("MaxRuntimeInSeconds")
-        again = "batcat run"
-        if len(config.purposes) > 1:
-            again += f" --purpose {purpose}"
+        which = f" --purpose {purpose}" if len(config.purposes) > 1 else ""
+        again = f"batcat run{which}"
         if execution.window:
             start, end = execution.window.start, execution.window.end
             again += f" --date-start {start} --date-end {end}"
+        for name, value in execution.params.items():
+            text = value if isinstance(value, str) else json.dumps(value)
+            again += f" --param {shlex.quote(f'{name}={text}')}"
         return cls(
             region=config.region,
             purpose=purpose,
             step=step,
             execution=execution.name,
             status=execution.status,
+            script=f"script/{known[0].script}" if known else "script/",
             instance_type=cluster.get("InstanceType") or (known[0].instance_type if known else ""),
             max_runtime=int(limit or (known[0].max_runtime_seconds if known else 0)),
             seconds=(ended - started).total_seconds() if started and ended else 0.0,
@@ -82,6 +93,7 @@ class About:
             job_role=role.rpartition("/")[2],
             given_roles=config.workflow_execution_role is not None,
             again=again,
+            rehearse=f"batcat rehearse{which}",
         )
 
 
@@ -269,7 +281,7 @@ def _script(text: str, about: About) -> Advice | None:
         return None
     return Advice(
         "",
-        f"Correct script/ and try it here: `batcat rehearse --purpose {about.purpose}`; then "
+        f"Correct {about.script} and try it here with `{about.rehearse}`; then "
         f"`batcat deploy` and `{about.again}`. All that it wrote: `batcat logs {about.execution}`.",
     )
 
