@@ -98,7 +98,7 @@ def _shown(terminal: bool) -> Iterator[Callable[[Any], None] | None]:
     # Between two looks the durations go on.
     live = Live(
         console=err,
-        get_renderable=lambda: states_table(visits_of(seen[-1].states)),
+        get_renderable=lambda: states_table(visits_of(seen[-1].states) if seen else ()),
         refresh_per_second=4,
     )
 
