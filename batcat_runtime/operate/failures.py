@@ -103,7 +103,9 @@ def failure_of(
     job = None if refused else culprit(jobs)
     if job is None:
         return _without_job(status, error, reason_in(cause), step)
-    reason = job.get("FailureReason") or reason_in(cause)
+    # A job that was stopped says so in its exit message; why, only AWS knows.
+    told = "" if job_in(cause) and job["ProcessingJobStatus"] != "Failed" else reason_in(cause)
+    reason = job.get("FailureReason") or told
     lines = last_lines(log_of(job))
     written = [text for _, text in lines] or (job.get("ExitMessage") or "").splitlines()
     name = step_of(job)
