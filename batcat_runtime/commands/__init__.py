@@ -12,7 +12,11 @@ from importlib import import_module
 import typer
 
 # In the order in which `batcat --help` lists them.
-COMMANDS: tuple[str, ...] = ("doctor",)
+COMMANDS: tuple[str, ...] = (
+    "doctor",
+    "run",
+    "status",
+)
 
 
 def register(app: typer.Typer) -> None:

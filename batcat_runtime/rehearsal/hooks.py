@@ -32,7 +32,7 @@ import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -566,6 +566,19 @@ def policies_of_arn(arn: str) -> tuple[list[str], str | None] | None:
     held = [*iam.roles.values(), *iam.users.values()]
     found = next((one for one in held if one.arn == arn), None)
     return policies_of(found) if found is not None else None
+
+
+def expiry_of_key(account: str, access_key: str) -> datetime | None:
+    """Return when the session ends that STS gave a key out with; None for every other key."""
+    from moto.sts.models import sts_backends
+    from moto.utilities.utils import PARTITION_NAMES
+
+    for partition in PARTITION_NAMES:
+        session = sts_backends[account][partition].get_assumed_role_from_access_key(access_key)
+        if session is not None:
+            # moto's times have no zone, and are in UTC.
+            return datetime.combine(session.expiration.date(), session.expiration.time(), UTC)
+    return None
 
 
 def policies_of(identity: Any) -> tuple[list[str], str | None]:

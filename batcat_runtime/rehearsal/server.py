@@ -28,6 +28,7 @@ import shutil
 import signal
 import sys
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -151,6 +152,7 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
     from .codebuild import CodeBuild
     from .eventrules import EventRules
     from .executions import Executions
+    from .faults import FaultFile
     from .guard import Guard
     from .invocation import Invocations
     from .operations import Failsafe, Perform
@@ -198,13 +200,25 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
         except ClientError:
             return None
 
+    faults = FaultFile(home)
+
+    def expiry_of(key: str) -> datetime | None:
+        if key in faults.now.expired_keys:
+            return datetime.now(UTC)
+        return hooks.expiry_of_key(ACCOUNT_ID, key)
+
     sessions = Sessions(
         lambda key: hooks.holder_of_key(ACCOUNT_ID, key),
         hooks.policies_of,
+        expiry_of,
     )
     access = Access(sessions, clients.keys_of, Trail(home), enforced=options.enforce, locate=locate)
-    executions = Executions(lambda region: hooks.state_machines(ACCOUNT_ID, region), access)
-    jobs = ProcessingJobs(clients, home, base, access)
+    executions = Executions(
+        lambda region: hooks.state_machines(ACCOUNT_ID, region),
+        access,
+        lambda: faults.now.retention_seconds,
+    )
+    jobs = ProcessingJobs(clients, home, base, access, lambda: faults.now)
     invocations = Invocations(
         clients,
         lambda region, name, qualifier: hooks.lambda_function(ACCOUNT_ID, region, name, qualifier),
@@ -245,7 +259,7 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
     app = Gate(app, access)
     places = bucket_rule(hooks.bucket_place, hooks.account_of_key)
     keys = key_rule(lambda key: hooks.partition_of_key(ACCOUNT_ID, key))
-    app = Strict(app, (*rules.ALL, rules.role_rule(trust_policy), keys, places))
+    app = Strict(app, (*rules.ALL, rules.role_rule(trust_policy), keys, places, faults.throttle))
     app = _identity(app, token)
     server.app = Guard(app, port)
     return server, rooms, clients

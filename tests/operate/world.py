@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -65,6 +66,21 @@ class World:
             aws_access_key_id="testing",
             aws_secret_access_key="testing",
         )
+
+    def session(self, name: str) -> dict[str, str]:
+        """Return the credentials of a role that may do everything, as STS gives them out."""
+        iam, arn = self.client("iam"), f"arn:{self.aws.partition}:iam::{self.aws.account_id}"
+        trust = {"Effect": "Allow", "Principal": {"AWS": f"{arn}:root"}, "Action": "sts:AssumeRole"}
+        rights = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+        document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+        with contextlib.suppress(iam.exceptions.EntityAlreadyExistsException):
+            iam.create_role(RoleName=name, AssumeRolePolicyDocument=document)
+        document = json.dumps({"Version": "2012-10-17", "Statement": [rights]})
+        iam.put_role_policy(RoleName=name, PolicyName="all", PolicyDocument=document)
+        given = self.client("sts").assume_role(
+            RoleArn=f"{arn}:role/{name}", RoleSessionName="tester"
+        )
+        return dict(given["Credentials"])
 
     def project(
         self,
@@ -190,7 +206,8 @@ class DeployedProject:
             timeout=timeout,
         )
         assert code is None or done.returncode == code, done.stdout + done.stderr
-        assert "Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr
+        # A script's own traceback, in the explanation of a failure, is indented.
+        assert "\nTraceback" not in f"\n{done.stdout}\n{done.stderr}", done.stdout + done.stderr
         return done
 
     def json(self, *arguments: str, code: int = 0) -> Any:
