@@ -57,6 +57,7 @@ class Executions:
             "StopExecution": self.stop,
             "DescribeExecution": self.describe,
             "ListExecutions": self.list,
+            "GetExecutionHistory": self.history,
         }
         return {("stepfunctions", name): operation for name, operation in mine.items()}
 
@@ -229,6 +230,20 @@ class Executions:
             ]
         }
         if start + size < len(rows):
+            result["nextToken"] = str(start + size)
+        return result
+
+    def history(self, call: Call) -> dict[str, Any]:
+        """Give a page of an execution's events, from either end."""
+        with _moto_errors():
+            found = self._backend(call.region).get_execution_history(call.params["executionArn"])
+        events = sorted(found["events"], key=lambda event: int(event["id"]))
+        if call.params.get("reverseOrder"):
+            events.reverse()
+        start = int(call.params.get("nextToken") or 0)
+        size = int(call.params.get("maxResults") or 100)
+        result: dict[str, Any] = {"events": events[start : start + size]}
+        if start + size < len(events):
             result["nextToken"] = str(start + size)
         return result
 
