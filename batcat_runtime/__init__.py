@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from batcat_runtime.job import processing_job as processing_job
     from batcat_runtime.job import processing_output_path as processing_output_path
     from batcat_runtime.log import get_logger as get_logger
+    from batcat_runtime.operate.logs import logs as logs
 
 __version__ = "0.1.0"
 
@@ -62,6 +63,7 @@ _HOME = {
     "get_logger": "log",
     "get_secret": "io.secrets",
     "list_keys": "io.places",
+    "logs": "operate.logs",
     "print_event": "events",
     "processing_job": "job",
     "processing_output_path": "job",
