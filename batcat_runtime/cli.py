@@ -315,7 +315,7 @@ def run(arguments: list[str] | None = None) -> int:
     quietly, with the code that a shell gives to who dies of it. A disk that is full is an error.
     """
     if sys.stdout is None:  # closed by who started us: `batcat ... >&-`
-        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     try:
         code = _run(arguments)
         sys.stdout.flush()

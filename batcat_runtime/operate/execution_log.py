@@ -153,7 +153,8 @@ class ExecutionLog:
             self._waiting += [one for one in self._story.read(event) if one[0] >= self._start]
         self._waiting.sort(key=lambda one: one[:2])
         for name, job in self._story.jobs.items():
-            if name not in self._logs and self._start <= (job.last or self._start):
+            over = job.last is not None and job.last + _LINGER < self._start
+            if name not in self._logs and not over:
                 self._logs[name] = self._log_of(job)
 
     def _describe(self) -> Execution:
