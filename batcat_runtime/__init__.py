@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from batcat_runtime.job import processing_output_path as processing_output_path
     from batcat_runtime.log import get_logger as get_logger
     from batcat_runtime.operate.doctor import doctor as doctor
+    from batcat_runtime.operate.logs import logs as logs
     from batcat_runtime.operate.run import run as run
     from batcat_runtime.operate.status import status as status
     from batcat_runtime.operate.trial import test_workflow as test_workflow
@@ -66,6 +67,7 @@ _HOME = {
     "get_logger": "log",
     "get_secret": "io.secrets",
     "list_keys": "io.places",
+    "logs": "operate.logs",
     "print_event": "events",
     "processing_job": "job",
     "processing_output_path": "job",

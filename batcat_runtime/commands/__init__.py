@@ -16,6 +16,7 @@ COMMANDS: tuple[str, ...] = (
     "doctor",
     "run",
     "status",
+    "logs",
 )
 
 

@@ -246,10 +246,20 @@ class Executions:
             result["nextToken"] = str(start + size)
         return result
 
-    def history(self, call: Call) -> Any:
-        """Tell what an execution did, unless it is forgotten."""
+    def history(self, call: Call) -> dict[str, Any]:
+        """Give a page of an execution's events, from either end, unless it is forgotten."""
         self._find(call)
-        return PASS
+        with _moto_errors():
+            found = self._backend(call.region).get_execution_history(call.params["executionArn"])
+        events = sorted(found["events"], key=lambda event: int(event["id"]))
+        if call.params.get("reverseOrder"):
+            events.reverse()
+        start = int(call.params.get("nextToken") or 0)
+        size = int(call.params.get("maxResults") or 100)
+        result: dict[str, Any] = {"events": events[start : start + size]}
+        if start + size < len(events):
+            result["nextToken"] = str(start + size)
+        return result
 
     def running(self, regions: Iterator[str] | tuple[str, ...]) -> Iterator[Any]:
         """Yield the executions of some regions that have not ended."""

@@ -127,6 +127,8 @@ TARGETS: tuple[Target, ...] = (
         ("self", "execution_arn"),
     ),
     Target("moto.awslambda.models", "LambdaFunction._invoke_lambda", ("self", "event")),
+    Target("moto.logs.models", "LogEvent.__init__", ("self", "ingestion_time", "log_event")),
+    Target("moto.logs.models", "LogStream.put_log_events", ("self", "log_events")),
     Target(
         "moto.ecr.models",
         "Repository.__init__",
@@ -489,6 +491,13 @@ def state_machines(account: str, region: str) -> Any:
     from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
     return stepfunctions_parser_backends[account][region]
+
+
+def log_group(account: str, region: str, name: str) -> Any:
+    """Return moto's log group with its streams and their events, or None."""
+    from moto.logs.models import logs_backends
+
+    return logs_backends[account][region].groups.get(name)
 
 
 def lambda_function(account: str, region: str, name: str, qualifier: str | None) -> Any:

@@ -20,10 +20,10 @@ from batcat_runtime.deploy.naming import Names
 from batcat_runtime.operate.failures import failure_of
 from batcat_runtime.operate.history import StateRun
 from batcat_runtime.operate.jobs import read_jobs as read_jobs
+from batcat_runtime.operate.loglines import LogLine, source_of_job
 from batcat_runtime.operate.manifests import missing_of
-from batcat_runtime.rehearsal.record import LogLine, ResultTable, Step, StepStatus
+from batcat_runtime.rehearsal.record import ResultTable, Step, StepStatus
 
-JOB_LOG_GROUP = "/aws/sagemaker/ProcessingJobs"
 _HEAD_ROWS = 8
 _PICTURES = {".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg"}
 
@@ -82,62 +82,12 @@ def _job_step(job: dict[str, Any], depth: int) -> Step:
     return Step(job["ProcessingJobName"], "job", status, started, took, detail, depth)
 
 
-def read_logs(logs: Any, groups: Mapping[str, str]) -> list[LogLine]:
-    """Return every line of the log groups; `groups` maps a group's name to what to call it."""
-    lines = []
-    for group, source in groups.items():
-        try:
-            pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group)
-            for event in (event for page in pages for event in page["events"]):
-                moment = datetime.fromtimestamp(event["timestamp"] / 1000, UTC)
-                lines.append(LogLine(moment, source, event["message"].rstrip("\n")))
-        except logs.exceptions.ResourceNotFoundException:
-            continue  # nothing was ever written there
-    return lines
-
-
-def read_job_logs(logs: Any, jobs: list[dict[str, Any]]) -> list[LogLine]:
-    """Return every line that the jobs wrote; each job, and each instance, is a source of its own.
-
-    Lines of what is no job of these, from another execution, are left out.
-    """
-    lines = []
-    names = {job["ProcessingJobName"]: job for job in jobs}
-    try:
-        pages = logs.get_paginator("filter_log_events").paginate(logGroupName=JOB_LOG_GROUP)
-        for event in (event for page in pages for event in page["events"]):
-            name, _, host = event["logStreamName"].partition("/")
-            if name in names:
-                moment = datetime.fromtimestamp(event["timestamp"] / 1000, UTC)
-                text = event["message"].rstrip("\n")
-                lines.append(LogLine(moment, _source(names, names[name], host), text))
-    except logs.exceptions.ResourceNotFoundException:
-        pass  # no job has written a line
-    return lines
-
-
-def _source(jobs: Mapping[str, dict[str, Any]], job: dict[str, Any], host: str = "") -> str:
-    """Return what to call a job's log: "job" when there is one only, else with its step."""
-    count = job["ProcessingResources"]["ClusterConfig"]["InstanceCount"]
-    if len(jobs) == 1 and count == 1:
-        return "job"
-    step = job.get("Environment", {}).get("BATCAT_STEP") or job["ProcessingJobName"]
-    attempts = [
-        name for name, one in jobs.items() if one.get("Environment", {}).get("BATCAT_STEP") == step
-    ]
-    text = f"job {step}"
-    if len(attempts) > 1 and job["ProcessingJobName"] in attempts:
-        text += f", attempt {attempts.index(job['ProcessingJobName']) + 1}"
-    number = host.removeprefix("algo-").partition("-")[0]
-    return f"{text}, instance {number} of {count}" if count > 1 and number.isdigit() else text
-
-
 def reason_of(execution: dict[str, Any], jobs: list[dict[str, Any]], lines: list[LogLine]) -> str:
     """Return why an execution did not succeed, with the script's own last lines."""
     described = {job["ProcessingJobName"]: job for job in jobs}
 
     def log_of(job: dict[str, Any]) -> list[tuple[str, str]]:
-        source = _source(described, job)
+        source = source_of_job(described, job)
         return [
             (line.source, line.text)
             for line in lines

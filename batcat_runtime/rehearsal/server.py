@@ -155,6 +155,7 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
     from .faults import FaultFile
     from .guard import Guard
     from .invocation import Invocations
+    from .logs import Logs
     from .operations import Failsafe, Perform
     from .partitions import key_rule
     from .processing import ProcessingJobs
@@ -240,6 +241,7 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
     events = EventRules(clients, lambda bucket: hooks.bucket_notifications(ACCOUNT_ID, bucket))
     hooks.hook_rule_targets(events.complete, events.deliver)
     rooms.append(events)
+    rooms.append(Logs(lambda region, name: hooks.log_group(ACCOUNT_ID, region, name)))
 
     @functools.cache
     def athena() -> dict[tuple[str, str], Operation]:

@@ -513,3 +513,33 @@ def test_sagemakers_quotas_come_in_pages(cloud: Cloud, region: str) -> None:
     assert error_of(quotas.list_service_quotas, ServiceCode="nothing")[0] == (
         "NoSuchResourceException"
     )
+
+
+def test_a_history_has_pages_from_either_end(cloud: Cloud) -> None:
+    machine = Machine(cloud, {"A": {"Type": "Pass", "Next": "B"}, "B": {"Type": "Succeed"}})
+    arn = machine.start()
+    machine.ended(arn)
+    pages = machine.states.get_paginator("get_execution_history").paginate(
+        executionArn=arn, PaginationConfig={"PageSize": 2}
+    )
+    forwards = [[event["id"] for event in page["events"]] for page in pages]
+    assert forwards == [[1, 2], [3, 4], [5, 6]]
+    newest = machine.states.get_execution_history(executionArn=arn, reverseOrder=True, maxResults=1)
+    assert [event["type"] for event in newest["events"]] == ["ExecutionSucceeded"]
+    assert newest["nextToken"]
+
+
+def test_moto_keeps_log_events_where_we_read_them(cloud: Cloud) -> None:
+    from moto.logs.models import logs_backends
+
+    name = unique("group")
+    backend = logs_backends[ACCOUNT_ID][REGION]
+    backend.create_log_group(name, {})
+    backend.create_log_stream(name, "stream")
+    now = int(time.time() * 1000)
+    backend.put_log_events(name, "stream", [{"timestamp": now, "message": "text"}])
+    group = hooks.log_group(ACCOUNT_ID, REGION, name)
+    event = group.streams["stream"].events[0]
+    assert (event.timestamp, event.message) == (now, "text")
+    assert event.ingestion_time >= now
+    assert hooks.log_group(ACCOUNT_ID, REGION, "none") is None
