@@ -27,6 +27,7 @@ PLACE = "s3://2022-rnd-battery/usage"
         ("AccessDenied", AccessDeniedError, "needs s3:GetObject"),
         ("ExpiredToken", CredentialsError, "Renew them"),
         ("SignatureDoesNotMatch", CredentialsError, "Renew them"),
+        ("RequestTimeTooSkewed", CredentialsError, "its clock is wrong"),
         ("SlowDown", ThrottledError, "SlowDown: said AWS"),
     ],
 )
