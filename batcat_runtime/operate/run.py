@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from batcat_runtime.deploy.bucket import check_bucket
 from batcat_runtime.errors import BatcatError
 from batcat_runtime.operate.executions import Execution, describe, execution_arn
 from batcat_runtime.operate.failures import Failure, explain
@@ -110,7 +111,8 @@ def run(
     Raises
     ------
     UserError
-        The window or the parameters are impossible; nothing was started.
+        The window or the parameters are impossible, or the result bucket is another account's or
+        in another region; nothing was started.
     NotDeployedError
         The pipeline is not deployed in this account and region.
     WaitInterruptedError
@@ -129,6 +131,7 @@ def run(
     arn = execution_arn(project, purpose, name)
     started = False
     try:
+        check_bucket(project.config, s3=project.client("s3"), account=project.account)
         arn, started = start(project, purpose, name, given), True
         progress(f"execution {name} of {purpose}: started, {window or 'all data'}")
         if not wait:

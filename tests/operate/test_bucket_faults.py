@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import functools
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import boto3
 import pytest
 
 from batcat_runtime.deploy.bucket import check_bucket
 from batcat_runtime.errors import BucketOwnerError, NoSuchBucketError
+from batcat_runtime.operate.executions import list_executions
 from batcat_runtime.rehearsal import principals
 from tests.operate.buckets import (
     STRANGER,
@@ -21,7 +24,7 @@ from tests.operate.buckets import (
     elsewhere,
     foreign_bucket,
 )
-from tests.operate.world import REGIONS, DeployedProject, World
+from tests.operate.world import PURPOSE, REGIONS, DeployedProject, World
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +57,11 @@ def deployed_workflow(project: DeployedProject) -> subprocess.CompletedProcess[s
     )
 
 
+def started(project: DeployedProject) -> list[str]:
+    """Return the names of the executions that there are."""
+    return [one["name"] for one in list_executions(project.opened, PURPOSE)]
+
+
 def is_untouched(project: DeployedProject) -> bool:
     listed = project.client("cloudformation").list_stacks()["StackSummaries"]
     return project.names.workflow_stack not in {one["StackName"] for one in listed}
@@ -78,6 +86,17 @@ def test_a_bucket_of_another_account_is_not_used(plain: DeployedProject) -> None
     assert f"The bucket {bucket} is not of your account {world.aws.account_id}" in done.stderr
     assert "aws s3 mb s3://NAME --region " + world.aws.region in done.stderr
     assert is_untouched(project)
+
+
+def test_a_run_looks_at_its_bucket_too(project: DeployedProject, tmp_path: Path) -> None:
+    shutil.copytree(project.folder, tmp_path / "project")
+    before = started(project)
+    copy = DeployedProject(project.world, tmp_path / "project", project.config)
+    configure(copy, result_s3_bucket=bucket_elsewhere(project.world))
+    assert "but the project is in" in copy.batcat("run", code=2).stderr
+    configure(copy, result_s3_bucket=foreign_bucket(project.world))
+    assert "is not of your account" in copy.batcat("run", code=2).stderr
+    assert started(project) == before
 
 
 def test_not_even_one_that_lets_us_in(chinese_project: DeployedProject) -> None:
