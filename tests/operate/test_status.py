@@ -12,19 +12,19 @@ import pytest
 
 import batcat_runtime as bc
 from batcat_runtime.rehearsal.faults import faults
-from tests.operate.world import PURPOSE, REGIONS, DeployedProject, World
+from tests.operate.world import PURPOSE, REGIONS, SCRIPT, DeployedProject, World
 
 WINDOW = {"date_start": "2023-01-01", "date_end": "2023-01-02"}
 
 
 @pytest.fixture(scope="module")
 def broken(worlds: Callable[[str], World]) -> DeployedProject:
-    """Return a project of this module's own, whose jobs may take five seconds."""
+    """Return a project of this module's own, whose jobs may take eight seconds."""
     world = worlds(REGIONS[0])
-    project = world.project(deploy=False)
+    project = world.project(deploy=False, script=f"print('begun', flush=True)\n{SCRIPT}")
     path = project.folder / "script" / "config.json"
     content = json.loads(path.read_text("utf-8"))
-    content["purposes"][PURPOSE]["steps"][0]["max_runtime_seconds"] = 5
+    content["purposes"][PURPOSE]["steps"][0]["max_runtime_seconds"] = 8
     path.write_text(json.dumps(content), encoding="utf-8")
     project.deploy()
     return project
@@ -99,8 +99,8 @@ def test_nothing_has_run_yet_and_a_job_that_takes_too_long(broken: DeployedProje
     broken.execute("too-long", params={"seconds": 60})
     told = why(broken)
     assert told.startswith(f"Failed: The step {PURPOSE} was stopped: Processing job runtime")
-    assert "    line 1 of None\n" in told
-    assert "max_runtime_seconds is 5" in told
+    assert "    begun\n" in told
+    assert "max_runtime_seconds is 8" in told
     assert "Fix: Raise max_runtime_seconds" in told
 
 
