@@ -93,6 +93,25 @@ def test_of_an_execution_that_is_forgotten_the_result_remains(one_project: Deplo
     assert "Nothing has run yet. Start it with `batcat run`." in listed
 
 
+def test_who_may_not_read_logs_and_jobs_still_learns_the_reason(
+    one_project: DeployedProject,
+) -> None:
+    one_project.execute("may-not", params={"fail": "no limits", "lines": 1})
+    keys = one_project.world.session(
+        *("reader", "logs:*", "sagemaker:*", "scheduler:*", "states:GetExecutionHistory")
+    )
+    shown = one_project.batcat(
+        *("status", "--last", "1"),
+        AWS_ACCESS_KEY_ID=keys["AccessKeyId"],
+        AWS_SECRET_ACCESS_KEY=keys["SecretAccessKey"],
+        AWS_SESSION_TOKEN=keys["SessionToken"],
+    ).stdout
+    assert "Asia/Shanghai: unknown" in shown
+    assert f"Failed: The script of {PURPOSE} failed (exit code: 1): ValueError: no usage" in shown
+    assert "  The job's own exit message:\n    line 0 of None\n" in shown
+    assert "  Its log could not be read: AWS denied access" in shown
+
+
 def test_nothing_has_run_yet_and_a_job_that_takes_too_long(broken: DeployedProject) -> None:
     assert "Nothing has run yet. Start it with `batcat run`." in broken.batcat("status").stdout
     assert broken.json("status")[0]["executions"] == []
