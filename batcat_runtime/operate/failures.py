@@ -22,9 +22,9 @@ from batcat_runtime.operate.causes import About, advice
 from batcat_runtime.operate.executions import Execution
 from batcat_runtime.operate.history import StateRun, read_states
 from batcat_runtime.operate.jobs import Job, culprit, job_in, read_jobs, step_of
+from batcat_runtime.operate.loglines import JOB_LOG_GROUP
 from batcat_runtime.operate.project import Project
 
-JOB_LOG_GROUP = "/aws/sagemaker/ProcessingJobs"
 LAST_LINES = 20
 _AT_ONCE = 16
 _MOST_JOBS = 20
