@@ -9,6 +9,7 @@ rehearsal too; `explain` fetches the data.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -16,14 +17,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
-from batcat_runtime.errors import BatcatError
+from batcat_runtime.errors import AccessDeniedError
 from batcat_runtime.operate.causes import About, advice
 from batcat_runtime.operate.executions import Execution
 from batcat_runtime.operate.history import StateRun, read_states
 from batcat_runtime.operate.jobs import Job, culprit, job_in, read_jobs, step_of
+from batcat_runtime.operate.loglines import JOB_LOG_GROUP
 from batcat_runtime.operate.project import Project
 
-JOB_LOG_GROUP = "/aws/sagemaker/ProcessingJobs"
 LAST_LINES = 20
 _AT_ONCE = 16
 _MOST_JOBS = 20
@@ -178,19 +179,22 @@ def explain(
     """
     if execution.running or execution.status == "SUCCEEDED":
         return None
+    trouble = ""
     if states is None:
-        with project.asked(f"the execution {execution.name}", "states:GetExecutionHistory"):
-            states = read_states(project.client("stepfunctions"), execution.arn)
+        try:
+            with project.asked(f"the execution {execution.name}", "states:GetExecutionHistory"):
+                states = read_states(project.client("stepfunctions"), execution.arn)
+        except AccessDeniedError as error:  # its cause is worth telling without its history
+            trouble, states = error.message, []
     bad = [run for run in states if run.kind == "Task" and run.status in ("failed", "stopped")]
     state = next((run for run in bad if run.status == "failed"), bad[0] if bad else None)
     jobs = _jobs(project, execution, bad)
-    trouble = ""
 
     def log_of(job: Job) -> Lines:
         nonlocal trouble
         try:
             return log_tail(project, job["ProcessingJobName"])
-        except BatcatError as error:  # the rest is worth telling without it
+        except AccessDeniedError as error:  # the rest is worth telling without it
             trouble = error.message
             return []
 
@@ -213,13 +217,13 @@ def _jobs(project: Project, execution: Execution, states: Sequence[StateRun]) ->
     """Return the jobs of states that did not succeed; the cause alone has the one that failed."""
     named = [replace(run, jobs=run.jobs[-_MOST_JOBS:]) for run in states[-_MOST_JOBS:]]
     told = job_in(execution.cause)
-    try:
-        with project.asked(f"the jobs of {execution.name}", "sagemaker:DescribeProcessingJob"):
-            return read_jobs(project.client("sagemaker"), named) or ([told] if told else [])
-    except BatcatError:
-        if told is None:
-            raise
-        return [told]
+    found: list[Job] = []
+    with (
+        contextlib.suppress(AccessDeniedError),
+        project.asked(f"the jobs of {execution.name}", "sagemaker:DescribeProcessingJob"),
+    ):
+        found = read_jobs(project.client("sagemaker"), named)
+    return found or ([told] if told else [])
 
 
 def log_tail(project: Project, job: str, count: int = LAST_LINES) -> list[tuple[str, str]]:

@@ -48,7 +48,7 @@ class Run:
     result_uri : str
         The ``s3://`` folder of the result; empty without one.
     preview : Preview or None
-        The first rows of the result's first table.
+        The first rows of the result's first table; None when it has none that we can read.
     failure : Failure or None
         Why it did not succeed.
     """
@@ -160,13 +160,11 @@ def _outcome(project: Project, look: Look) -> Run:
     result = result_of(project, execution.purpose, execution.name, execution.day)
     if result is None:
         return Run(execution, visits)
-    return Run(
-        execution,
-        visits,
-        result,
-        result_uri=folder_of(project, result),
-        preview=preview_of(project, result),
-    )
+    try:
+        preview = preview_of(project, result)
+    except BatcatError:
+        preview = None  # it succeeded, whether or not its table can be shown
+    return Run(execution, visits, result, folder_of(project, result), preview)
 
 
 def folder_of(project: Project, result: Result) -> str:

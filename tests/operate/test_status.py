@@ -12,19 +12,19 @@ import pytest
 
 import batcat_runtime as bc
 from batcat_runtime.rehearsal.faults import faults
-from tests.operate.world import PURPOSE, REGIONS, DeployedProject, World
+from tests.operate.world import PURPOSE, REGIONS, SCRIPT, DeployedProject, World
 
 WINDOW = {"date_start": "2023-01-01", "date_end": "2023-01-02"}
 
 
 @pytest.fixture(scope="module")
 def broken(worlds: Callable[[str], World]) -> DeployedProject:
-    """Return a project of this module's own, whose jobs may take five seconds."""
+    """Return a project of this module's own, whose jobs may take eight seconds."""
     world = worlds(REGIONS[0])
-    project = world.project(deploy=False)
+    project = world.project(deploy=False, script=f"print('begun', flush=True)\n{SCRIPT}")
     path = project.folder / "script" / "config.json"
     content = json.loads(path.read_text("utf-8"))
-    content["purposes"][PURPOSE]["steps"][0]["max_runtime_seconds"] = 5
+    content["purposes"][PURPOSE]["steps"][0]["max_runtime_seconds"] = 8
     path.write_text(json.dumps(content), encoding="utf-8")
     project.deploy()
     return project
@@ -93,14 +93,33 @@ def test_of_an_execution_that_is_forgotten_the_result_remains(one_project: Deplo
     assert "Nothing has run yet. Start it with `batcat run`." in listed
 
 
+def test_who_may_not_read_logs_and_jobs_still_learns_the_reason(
+    one_project: DeployedProject,
+) -> None:
+    one_project.execute("may-not", params={"fail": "no limits", "lines": 1})
+    keys = one_project.world.session(
+        *("reader", "logs:*", "sagemaker:*", "scheduler:*", "states:GetExecutionHistory")
+    )
+    shown = one_project.batcat(
+        *("status", "--last", "1"),
+        AWS_ACCESS_KEY_ID=keys["AccessKeyId"],
+        AWS_SECRET_ACCESS_KEY=keys["SecretAccessKey"],
+        AWS_SESSION_TOKEN=keys["SessionToken"],
+    ).stdout
+    assert "Asia/Shanghai: unknown" in shown
+    assert f"Failed: The script of {PURPOSE} failed (exit code: 1): ValueError: no usage" in shown
+    assert "  The job's own exit message:\n    line 0 of None\n" in shown
+    assert "  Its log could not be read: AWS denied access" in shown
+
+
 def test_nothing_has_run_yet_and_a_job_that_takes_too_long(broken: DeployedProject) -> None:
     assert "Nothing has run yet. Start it with `batcat run`." in broken.batcat("status").stdout
     assert broken.json("status")[0]["executions"] == []
     broken.execute("too-long", params={"seconds": 60})
     told = why(broken)
     assert told.startswith(f"Failed: The step {PURPOSE} was stopped: Processing job runtime")
-    assert "    line 1 of None\n" in told
-    assert "max_runtime_seconds is 5" in told
+    assert "    begun\n" in told
+    assert "max_runtime_seconds is 8" in told
     assert "Fix: Raise max_runtime_seconds" in told
 
 

@@ -67,15 +67,17 @@ class World:
             aws_secret_access_key="testing",
         )
 
-    def session(self, name: str) -> dict[str, str]:
-        """Return the credentials of a role that may do everything, as STS gives them out."""
+    def session(self, name: str, *denied: str) -> dict[str, str]:
+        """Return the credentials of a role that may do all but these, as STS gives them out."""
         iam, arn = self.client("iam"), f"arn:{self.aws.partition}:iam::{self.aws.account_id}"
         trust = {"Effect": "Allow", "Principal": {"AWS": f"{arn}:root"}, "Action": "sts:AssumeRole"}
         rights = {"Effect": "Allow", "Action": "*", "Resource": "*"}
         document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
         with contextlib.suppress(iam.exceptions.EntityAlreadyExistsException):
             iam.create_role(RoleName=name, AssumeRolePolicyDocument=document)
-        document = json.dumps({"Version": "2012-10-17", "Statement": [rights]})
+        never = {"Effect": "Deny", "Action": list(denied), "Resource": "*"}
+        statements = [rights, never] if denied else [rights]
+        document = json.dumps({"Version": "2012-10-17", "Statement": statements})
         iam.put_role_policy(RoleName=name, PolicyName="all", PolicyDocument=document)
         given = self.client("sts").assume_role(
             RoleArn=f"{arn}:role/{name}", RoleSessionName="tester"

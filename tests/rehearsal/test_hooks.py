@@ -10,6 +10,7 @@ import time
 import uuid
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -543,3 +544,21 @@ def test_moto_keeps_log_events_where_we_read_them(cloud: Cloud) -> None:
     assert (event.timestamp, event.message) == (now, "text")
     assert event.ingestion_time >= now
     assert hooks.log_group(ACCOUNT_ID, REGION, "none") is None
+
+
+def test_the_end_of_a_session_is_known(cloud: Cloud) -> None:
+    from moto.sts.models import sts_backends
+
+    partition = cloud.partition(REGION)
+    given = sts_backends[ACCOUNT_ID][partition].assume_role(
+        REGION,
+        role_session_name="me",
+        role_arn=f"arn:{partition}:iam::{ACCOUNT_ID}:role/nobody",
+        policy="",
+        duration=900,
+        external_id="",
+    )
+    end = hooks.expiry_of_key(ACCOUNT_ID, given.access_key_id)
+    assert end is not None
+    assert 890 < (end - datetime.now(UTC)).total_seconds() <= 900
+    assert hooks.expiry_of_key(ACCOUNT_ID, "ASIA0000000000000000") is None
