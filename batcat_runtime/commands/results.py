@@ -108,7 +108,7 @@ def get(
     print_table(
         ("Window", "Folder", "Downloaded", "Size", "There already"),
         [
-            (_window(one.result), one.folder, one.files, size_of(one.bytes), one.there)
+            (_window(one.result), _near(one.folder), one.files, size_of(one.bytes), one.there)
             for one in found
         ],
         right=("Downloaded", "Size", "There already"),
@@ -181,6 +181,12 @@ def query(
         _print_rows(frame, limit)
 
 
+def _near(path: Path) -> Path:
+    """Return a path as seen from here, if it lies below."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
 def _given(context: typer.Context, folder: Path, purpose: str | None) -> tuple[Path, str | None]:
     """Return what stands after the command, else what stands before it."""
     outer_folder, outer_purpose = context.obj or (Path(), None)
@@ -227,9 +233,11 @@ def _print_tables(tables: list[ResultTable]) -> None:
 
 
 def _first(frames: Iterator[pd.DataFrame]) -> pd.DataFrame:
-    """Return the first rows, and end the query's reading."""
+    """Return the first rows, and end the query's reading; DDL has neither rows nor columns."""
+    import pandas as pd
+
     try:
-        return next(iter(frames))
+        return next(iter(frames), pd.DataFrame())
     finally:
         close: Any = getattr(frames, "close", None)
         if close:
@@ -237,7 +245,10 @@ def _first(frames: Iterator[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _print_rows(frame: pd.DataFrame, limit: int) -> None:
-    shown = frame.head(limit)
+    shown = frame.head(limit).copy()
+    for name in shown.select_dtypes("datetime").columns:
+        if (shown[name].dropna() == shown[name].dropna().dt.normalize()).all():
+            shown[name] = shown[name].dt.strftime("%Y-%m-%d")  # a date, not a time
     columns = [str(name) for name in shown.columns]
     numbers = shown.select_dtypes("number").columns
     print_table(

@@ -7,6 +7,7 @@ What is not whole counts never. It is told as long as nothing whole came after i
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date
@@ -19,6 +20,7 @@ from batcat_runtime.operate.manifests import Result, read_results
 from batcat_runtime.operate.project import Project, open_project
 from batcat_runtime.operate.windows import moment
 
+_QUIET_SECONDS = 1.0
 State = Literal["newest", "superseded", "not whole"]
 
 
@@ -97,6 +99,7 @@ def stated_results(
     last: str = "",
     *,
     progress: Callable[[str], None] = lambda _: None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[WindowResult]:
     """Yield every run's result with its state, by day; a day at a time is kept.
 
@@ -107,12 +110,17 @@ def stated_results(
     first, last : str, optional
         The first and the last day, both included.
     progress : callable, optional
-        Takes lines on how far it is.
+        Takes lines on how far it is, once a second.
+    clock : callable
+        Seconds.
     """
     endless: list[Result] = []  # over all data: any later day may supersede them
     found = read_results(project, purpose, first=first, last=last, without_manifest=True)
+    told = clock()
     for day, group in itertools.groupby(found, lambda one: one.day):
-        progress(f"reading the manifests of {day}")
+        if clock() - told > _QUIET_SECONDS:
+            told = clock()
+            progress(f"reading the manifests of {day}")
         windows: dict[object, list[Result]] = {}
         for one in group:
             if one.window is None and one.ended:

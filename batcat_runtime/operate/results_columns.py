@@ -43,6 +43,8 @@ class Seen:
         The runs that count, by version, as ``2022-01-08/run=<run id>``.
     excluded : list of str
         The runs that do not count, likewise.
+    overlap : str
+        Two windows that count and have days in common, if there are any.
     """
 
     first_day: str = ""
@@ -50,6 +52,8 @@ class Seen:
     versions: dict[str, WindowResult] = field(default_factory=dict)
     runs: dict[str, list[str]] = field(default_factory=dict)
     excluded: list[str] = field(default_factory=list)
+    overlap: str = ""
+    _until: tuple[str, str] = ("", "")
 
     def take(self, results: Iterable[WindowResult]) -> Seen:
         """Go through the results, in order."""
@@ -60,9 +64,19 @@ class Seen:
                 self.newest.append(one)
                 self.versions[one.code_sha256] = one
                 self.runs.setdefault(one.code_sha256, []).append(run)
+                self._note_overlap(one)
             else:
                 self.excluded.append(run)
         return self
+
+    def _note_overlap(self, one: WindowResult) -> None:
+        """Compare a window with the latest end so far; results come in the order of their days."""
+        start, end = (one.window.start, one.window.end) if one.window else ("", "9999-12-31")
+        start, end = start.removesuffix("T00:00"), end.removesuffix("T00:00")
+        name = str(one.window or "all data")
+        if self._until[0] and start < self._until[0] and not self.overlap:
+            self.overlap = f"{self._until[1]} and {name}"
+        self._until = max(self._until, (end, name))
 
     @property
     def last(self) -> WindowResult | None:

@@ -21,16 +21,11 @@ from datetime import date
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from batcat_runtime.errors import (
-    NoSuchResultError,
-    ObjectChangedError,
-    UserError,
-    WaitInterruptedError,
-)
+from batcat_runtime.errors import ObjectChangedError, UserError, WaitInterruptedError
 from batcat_runtime.io.progress import human_size
 from batcat_runtime.operate.project import Project, open_project
-from batcat_runtime.operate.results import WindowResult, look_at_bucket, newest_results
-from batcat_runtime.operate.windows import moment, text_of, window_of
+from batcat_runtime.operate.results import WindowResult
+from batcat_runtime.operate.results_choice import chosen
 
 _AT_ONCE = 8
 _PIECE = 1 << 20
@@ -47,7 +42,7 @@ class Download:
     folder : Path
         Where it lies; of a pipeline with several last steps, the folder above the steps' ones.
     files, bytes : int
-        What was downloaded; none of what was there already.
+        What was downloaded, without manifests and without what was there already.
     there : int
         The files that were there already.
     """
@@ -130,78 +125,6 @@ def get_results(
     return downloads
 
 
-def chosen(
-    project: Project,
-    purpose: str,
-    start: str | date | None,
-    end: str | date | None,
-    *,
-    progress: Callable[[str], None] = lambda _: None,
-) -> list[WindowResult]:
-    """Return the newest whole results of the windows that a person names.
-
-    Raises
-    ------
-    NoSuchResultError
-        There is none.
-    """
-    look_at_bucket(project)
-    if start is None:
-        found = list(newest_results(project, purpose, progress=progress))
-        if not found:
-            raise no_result_yet(project, purpose)
-        return found
-    first = text_of(moment(start, "start"))
-    if end is None:
-        day = first[:10]
-        found = list(newest_results(project, purpose, day, day, progress=progress))
-        found = [one for one in found if first in (one.day, one.window and one.window.start)]
-        asked = f"that begins on {first}"
-    else:
-        whole = window_of(start, end)
-        assert whole is not None
-        asked = f"within {whole}"
-        found = [
-            one
-            for one in newest_results(
-                project, purpose, whole.day, whole.end[:10], progress=progress
-            )
-            if one.window and whole.start <= one.window.start and one.window.end <= whole.end
-        ]
-    if not found:
-        raise _nearest(project, purpose, first, asked)
-    return found
-
-
-def no_result_yet(project: Project, purpose: str) -> NoSuchResultError:
-    """Return the error for a pipeline without a whole result."""
-    return NoSuchResultError(
-        f"{purpose} has no whole result in {project.result_uri(purpose)}/ yet.",
-        fix=f"Start a run with `batcat run -p {purpose}`; `batcat status` tells how it goes, "
-        "`batcat results --runs` what is not whole.",
-    )
-
-
-def _nearest(project: Project, purpose: str, wanted: str, asked: str) -> NoSuchResultError:
-    """Return the error for a window without a result, which names the nearest before and after."""
-    before, after = "", ""
-    for one in newest_results(project, purpose):
-        if one.window is None:
-            continue
-        if one.window.start <= wanted:
-            before = max(before, str(one.window))
-        elif not after or str(one.window) < after:
-            after = str(one.window)
-    near = " and ".join(text for text in (before, after) if text)
-    if not near:
-        return no_result_yet(project, purpose)
-    return NoSuchResultError(
-        f"{purpose} has no whole result of a window {asked}. The nearest there: {near}.",
-        fix=f"See all with `batcat results`, or compute it: `batcat run -p {purpose} "
-        f"--date-start {wanted} --date-end ...`.",
-    )
-
-
 def check_room(
     target: Path, prefix: str, wanted: list[WindowResult], *, free: int | None = None
 ) -> None:
@@ -241,11 +164,11 @@ def _download(project: Project, result: WindowResult, prefix: str, target: Path)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         try:
             # The manifests last: who finds them finds everything.
-            for files in (data, manifests):
-                for size in pool.map(lambda one: _fetch(project, one, stop), files):
-                    there += size is None
-                    files_done += size is not None
-                    bytes_done += size or 0
+            for size in pool.map(lambda one: _fetch(project, one, stop), data):
+                there += size is None
+                files_done += size is not None
+                bytes_done += size or 0
+            list(pool.map(lambda one: _fetch(project, one, stop), manifests))
         except KeyboardInterrupt as error:
             raise WaitInterruptedError(
                 f"Interrupted while {result.window or result.day} was downloaded to {target}. "

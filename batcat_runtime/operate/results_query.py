@@ -1,36 +1,34 @@
 """`batcat results query`: the Athena tables of a pipeline's results, and SQL over them.
 
-`results_table` says what the tables are. Here they are entered in Glue, each by one request, and
-only if nothing of that name is another's. They are entered anew with every call, as far as
+`results_table` says what the tables are. They are entered in Glue anew with every call, as far as
 something changed: the view lists the runs that do not count, which new runs add to.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from batcat_runtime.errors import AccessDeniedError, UserError
-from batcat_runtime.io.glue import GlueTable
+from batcat_runtime.errors import QueryError, UserError
 from batcat_runtime.io.types import DtypeBackend
 from batcat_runtime.operate.project import Project, open_project
 from batcat_runtime.operate.results import look_at_bucket, stated_results
+from batcat_runtime.operate.results_choice import no_result_yet
 from batcat_runtime.operate.results_columns import (
     Seen,
     check_neighbours,
     chosen_file,
     find_columns,
 )
-from batcat_runtime.operate.results_get import no_result_yet
-from batcat_runtime.operate.results_table import OURS, RUNS, Shape, runs_table, view
+from batcat_runtime.operate.results_glue import Change, found_table, have_database, put_table
+from batcat_runtime.operate.results_table import RUNS, Shape, runs_table, view
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Change = Literal["created", "updated", "unchanged"]
 
 
 @dataclass(frozen=True)
@@ -127,7 +125,7 @@ def register_results(
         for step in ([""] if len(steps) == 1 else steps)
     ]
     progress(f"entering the tables in Glue's database {base}")
-    _have_database(project, base)
+    have_database(project, base)
     return [_entered(project, shape, step, notes) for shape, step, notes in made]
 
 
@@ -191,15 +189,40 @@ def query_results(
     names = project.names(project.config.purpose_name(purpose))
     staging = s3_staging_dir or f"s3://{project.config.result_s3_bucket}/{names.query_prefix}/"
     progress("waiting for Athena")
-    return read_data_from_athena(
-        sql,
-        project.config.region,
-        staging,
-        database=tables[0].database,
-        workgroup=workgroup,
-        chunksize=chunksize,
-        dtype_backend=dtype_backend,
-    )
+    with _casts_explained(tables[0]):
+        found = read_data_from_athena(
+            sql,
+            project.config.region,
+            staging,
+            database=tables[0].database,
+            workgroup=workgroup,
+            chunksize=chunksize,
+            dtype_backend=dtype_backend,
+        )
+    return found if chunksize is None else _explained(found, tables[0])
+
+
+def _explained(frames: Any, table: ResultTable) -> Iterator[pd.DataFrame]:
+    with contextlib.closing(frames), _casts_explained(table):
+        yield from frames
+
+
+@contextlib.contextmanager
+def _casts_explained(table: ResultTable) -> Iterator[None]:
+    """Say what to do about a value that is not of its column's type."""
+    try:
+        yield
+    except QueryError as error:
+        if "INVALID_CAST_ARGUMENT" not in error.message:
+            raise
+        raise QueryError(
+            error.message,
+            fix=f"Some result has a value of another type than the newest ones. All columns of "
+            f"{table.runs_table} are text; bc.read_results() reads all results and takes the "
+            "type that fits.",
+            line=error.line,
+            column=error.column,
+        ) from error
 
 
 def _shape(
@@ -225,6 +248,8 @@ def _shape(
         called = names.table("-".join(one for one in (step, stem) if one not in ("", purpose)))
     found = find_columns(project, seen, name, part)
     notes = [note for note in (check_neighbours(files, name, what), *found.notes) if note]
+    if seen.overlap:
+        notes.append(f"Windows overlap ({seen.overlap}): days in both are there twice.")
     excluded = list(seen.excluded)
     for version, columns in found.other.items():
         runs = seen.runs[version]
@@ -249,37 +274,13 @@ def _shape(
     return shape, step, notes
 
 
-def _have_database(project: Project, name: str) -> None:
-    """Create the database if there is none."""
-    glue = project.client("glue")
-    place = f"the Glue database {name}"
-    with project.asked(place, "glue:GetDatabase"):
-        try:
-            glue.get_database(Name=name)
-            return
-        except glue.exceptions.EntityNotFoundException:
-            pass
-    given = {"Name": name, "Description": f"Results of {project.config.project}, by BatCat."}
-    try:
-        with project.asked(place, "glue:CreateDatabase"):
-            try:
-                glue.create_database(DatabaseInput=given)
-            except glue.exceptions.AlreadyExistsException:
-                return  # somebody else was quicker
-    except AccessDeniedError as error:
-        raise AccessDeniedError(
-            f"There is no Glue database {name}, and it may not be created: {error.message}",
-            fix="Ask an administrator for it: aws glue create-database --region "
-            f"{project.config.region} --database-input Name={name}   Or name another that is "
-            "there: --database NAME",
-        ) from error
-
-
 def _entered(project: Project, shape: Shape, step: str, notes: list[str]) -> ResultTable:
     definitions = [runs_table(shape), view(shape)]
     # Both are looked at before either is changed.
-    there = [_found(project, shape, one["Name"]) for one in definitions]
-    changes = [_put(project, shape, old, new) for old, new in zip(there, definitions, strict=True)]
+    there = [found_table(project, shape, one["Name"]) for one in definitions]
+    changes = [
+        put_table(project, shape, old, new) for old, new in zip(there, definitions, strict=True)
+    ]
     change: Change = "unchanged"
     if any(one != "unchanged" for one in changes):
         change = "created" if changes[-1] == "created" else "updated"
@@ -297,60 +298,6 @@ def _entered(project: Project, shape: Shape, step: str, notes: list[str]) -> Res
         notes=tuple(notes),
         example=f"SELECT * FROM {shape.name} WHERE date >= DATE '{shape.first_day}' LIMIT 10",
     )
-
-
-def _found(project: Project, shape: Shape, name: str) -> dict[str, Any] | None:
-    """Return what Glue has of a name; None for nothing.
-
-    Raises
-    ------
-    UserError
-        It is not this project's.
-    """
-    found = GlueTable(project.client("glue"), shape.database, name).found()
-    if found is None:
-        return None
-    marks = found.get("Parameters", {})
-    if (marks.get(OURS), marks.get("batcat.purpose")) != (shape.project, shape.purpose):
-        raise UserError(
-            f"Glue has a table {shape.database}.{name} already, which was not made for the "
-            f"results of {shape.purpose}. It stays as it is.",
-            fix="Choose another name: `batcat results query --table NAME`, or `--database NAME`.",
-        )
-    return found
-
-
-def _put(project: Project, shape: Shape, old: dict[str, Any] | None, new: dict[str, Any]) -> Change:
-    """Enter a table, or change it if it is another."""
-    glue = GlueTable(project.client("glue"), shape.database, new["Name"])
-    if old is None:
-        with glue.asked("glue:CreateTable"):
-            try:
-                glue.client.create_table(DatabaseName=shape.database, TableInput=new)
-                return "created"
-            except glue.client.exceptions.AlreadyExistsException:
-                pass  # by another `batcat` at the same time, or not by us
-        old = _found(project, shape, new["Name"])
-    if old is not None and _covers(old, new):
-        return "unchanged"
-    with glue.asked("glue:UpdateTable"):
-        glue.client.update_table(DatabaseName=shape.database, TableInput=new)
-    return "updated"
-
-
-def _covers(there: Any, wanted: Any) -> bool:
-    """Tell whether Glue has all that is wanted; it adds defaults of its own."""
-    if isinstance(wanted, dict):
-        return isinstance(there, dict) and all(
-            _covers(there.get(name), value) for name, value in wanted.items()
-        )
-    if isinstance(wanted, list):
-        return (
-            isinstance(there, list)
-            and len(there) == len(wanted)
-            and all(map(_covers, there, wanted))
-        )
-    return bool(there == wanted) or (wanted == "" and there is None)
 
 
 def _checked(name: str, what: str) -> str:

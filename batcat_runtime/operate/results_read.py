@@ -11,8 +11,8 @@ from batcat_runtime.errors import NoSuchResultError, UserError
 from batcat_runtime.io.types import DtypeBackend
 from batcat_runtime.operate.project import open_project
 from batcat_runtime.operate.results import days_of, look_at_bucket, newest_results
+from batcat_runtime.operate.results_choice import no_result_yet
 from batcat_runtime.operate.results_columns import chosen_file
-from batcat_runtime.operate.results_get import no_result_yet
 from batcat_runtime.operate.results_table import table_name_of
 
 if TYPE_CHECKING:

@@ -73,7 +73,7 @@ def test_downloads_are_checked_and_go_on_where_they_were(
     left("2020-02-01", "2020-02-02", "get-1")
     second = left("2020-02-02", "2020-02-03", "get-2")
     found = project.json("results", "get", "2020-02-01", "2020-02-03")
-    assert [(one["files"], one["there"]) for one in found] == [(2, 0), (2, 0)]
+    assert [(one["files"], one["there"]) for one in found] == [(1, 0), (1, 0)]
     place = project.folder / "data/result" / PURPOSE / "date=2020-02-01" / "run=get-1"
     assert found[0]["folder"] == str(place)
     assert sorted(one.name for one in place.iterdir()) == ["_manifest.json", "usage-analysis.csv"]
@@ -81,8 +81,10 @@ def test_downloads_are_checked_and_go_on_where_they_were(
     # What is cut off is fetched again; nothing else is.
     (place / "usage-analysis.csv").write_text("vin,usage\nA,")
     again = bc.get_results("2020-02-01", folder=project.folder)
-    assert [(one.files, one.there) for one in again] == [(1, 1)]
+    assert [(one.files, one.there) for one in again] == [(1, 0)]
     assert (place / "usage-analysis.csv").read_text() == "vin,usage\nA,1.5\nB,2.0\n"
+    unchanged = bc.get_results("2020-02-01", folder=project.folder)
+    assert [(one.files, one.there) for one in unchanged] == [(0, 1)]
     # What was changed after the run is not taken for the result.
     left.change(f"{second}usage-analysis.csv", b"vin,usage\nA,9\n")
     refused = project.batcat("results", "get", "2020-02-02", "--to", str(tmp_path), code=1)

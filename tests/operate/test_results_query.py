@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import batcat_runtime as bc
 from batcat_runtime.errors import DataFormatError, UserError
 from batcat_runtime.job import ProcessingJob
 from tests.operate.left_results import Fill, Left
-from tests.operate.world import REGIONS, DeployedProject, World
+from tests.operate.world import PURPOSE, REGIONS, DeployedProject, World
 
 
 @pytest.fixture(params=REGIONS)
@@ -214,6 +215,71 @@ def test_several_files_in_a_result(one: DeployedProject, monkeypatch: pytest.Mon
     left("2022-01-10", "2022-01-11", "c", broken)
     with pytest.raises(DataFormatError, match="line breaks within a cell"):
         bc.register_results(folder=one.folder)
+
+
+def test_last_steps_side_by_side_have_a_table_each(
+    one: DeployedProject, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = one.folder / "script" / "config.json"
+    content = json.loads(path.read_text("utf-8"))
+    for name in ("mean", "most"):
+        (one.folder / "script" / f"{name}.py").write_text("")
+    content["purposes"][PURPOSE]["steps"] = [
+        [{"name": "mean", "script": "mean.py"}, {"name": "most", "script": "most.py"}]
+    ]
+    path.write_text(json.dumps(content), encoding="utf-8")
+    left = Left(one, monkeypatch)
+    fill = saves(pd.DataFrame({"n": [1]}), "n.csv")
+    left("2022-01-08", "2022-01-09", "a", fill, step="mean", instances=2)
+    with pytest.raises(bc.BatcatError, match="no whole result"):
+        bc.register_results(folder=one.folder)
+    left("2022-01-08", "2022-01-09", "a", fill, step="most")
+    left("2022-01-08", "2022-01-10", "b", fill, step="mean")
+    left("2022-01-08", "2022-01-10", "b", fill, step="most")
+    made = bc.register_results(folder=one.folder)
+    assert [table.name for table in made] == ["usage_analysis_mean_n", "usage_analysis_most_n"]
+    assert "Windows overlap (2022-01-08 to 2022-01-09 and 2022-01-08 to" in made[0].notes[0]
+    sql = "SELECT (SELECT sum(n) FROM usage_analysis_mean_n), sum(n) FROM usage_analysis_most_n"
+    assert query(one, sql) == [[3, 2]]
+    found = bc.get_results("2022-01-08", "2022-01-09", to=tmp_path, folder=one.folder)
+    assert [(got.files, got.folder) for got in found] == [(3, tmp_path)]
+    assert (tmp_path / "mean/date=2022-01-08/run=a/n-00001.csv").is_file()
+    assert len(bc.read_results(step="mean", folder=one.folder)) == 3
+
+
+def test_a_value_of_another_type_fails_the_query_and_says_what_to_do(
+    one: DeployedProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = Left(one, monkeypatch)
+    left("2022-01-01", "2022-01-02", "text", saves(pd.DataFrame({"n": ["many"]})))
+    for day in range(2, 24):  # beyond those that are looked into
+        fill = saves(pd.DataFrame({"n": [1]}))
+        left(f"2022-01-{day:02}", f"2022-01-{day + 1:02}", f"run-{day}", fill)
+    said = one.batcat("results", "query", "SELECT sum(n) FROM usage_analysis", code=1).stderr
+    assert "many" in said
+    assert "All columns of usage_analysis_runs are text" in said
+    assert query(one, "SELECT sum(n) FROM usage_analysis WHERE date > DATE '2022-01-01'") == [[22]]
+
+
+def test_a_database_that_may_not_be_made(
+    one: DeployedProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Left(one, monkeypatch)("2022-01-08", "2022-01-09", "a")
+    iam, name = one.client("iam"), f"reader-{one.names.repository}"
+    iam.create_user(UserName=name)
+    statement = {"Effect": "Allow", "Action": ["s3:*", "glue:Get*"], "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam.put_user_policy(UserName=name, PolicyName="reads", PolicyDocument=policy)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    keys = {
+        "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
+    }
+    assert "2022-01-08" in one.batcat("results", **keys).stdout
+    said = one.batcat("results", "query", code=1, **keys).stderr
+    assert f"There is no Glue database {one.names.database}, and it may not be created" in said
+    assert "glue:CreateDatabase" in said
+    assert "aws glue create-database --region cn-northwest-1" in said
 
 
 def test_tables_of_others_stay_and_denials_say_what_is_needed(
