@@ -6,10 +6,17 @@ import json
 import shutil
 from pathlib import Path
 
+import boto3
 import pytest
 
 import batcat_runtime as bc
-from batcat_runtime.errors import UserError
+from batcat_runtime.errors import (
+    BucketRegionError,
+    NoSuchBucketError,
+    NoSuchResultError,
+    ObjectChangedError,
+    UserError,
+)
 from batcat_runtime.operate.results_get import check_room
 from tests.operate.left_results import Left
 from tests.operate.world import PURPOSE, DeployedProject, World
@@ -87,8 +94,8 @@ def test_downloads_are_checked_and_go_on_where_they_were(
     assert [(one.files, one.there) for one in unchanged] == [(0, 1)]
     # What was changed after the run is not taken for the result.
     left.change(f"{second}usage-analysis.csv", b"vin,usage\nA,9\n")
-    refused = project.batcat("results", "get", "2020-02-02", "--to", str(tmp_path), code=1)
-    assert "is not what its manifest says" in refused.stderr
+    with pytest.raises(ObjectChangedError, match="is not what its manifest says"):
+        bc.get_results("2020-02-02", to=tmp_path, folder=project.folder)
     assert not [one for one in tmp_path.rglob("*") if one.is_file()]
     terminal = project.terminal("results", "get", "2020-02-01", "--to", str(tmp_path / "there"))
     assert terminal.wait() == 0
@@ -137,20 +144,52 @@ def test_newest_results_are_one_data_frame(project: DeployedProject, left: Left)
         bc.read_results("1999-01-01", "1999-01-02", folder=project.folder)
 
 
-def test_nothing_yet_and_buckets_that_are_not_ours(chinese: World) -> None:
+def test_nothing_yet_and_buckets_that_are_not_ours(
+    chinese: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     project = chinese.project(deploy=False)
+    for name, value in chinese.aws.environment().items():
+        monkeypatch.setenv(name, value)
     said = project.batcat("results")
     assert "There are no results yet. Start a run with `batcat run`" in said.stdout
     assert project.json("results") == []
-    for command in ("get", "query"):
-        assert "no whole result" in project.batcat("results", command, code=1).stderr
+    for function in (bc.get_results, bc.register_results, bc.read_results):
+        with pytest.raises(NoSuchResultError, match="no whole result"):
+            function(folder=project.folder)
     path = project.folder / "script" / "config.json"
     content = json.loads(path.read_text("utf-8"))
-    path.write_text(json.dumps(content | {"result_s3_bucket": "nowhere-at-all"}), encoding="utf-8")
-    assert "nowhere-at-all does not exist" in project.batcat("results", code=1).stderr
+
+    def configured(bucket: str) -> None:
+        path.write_text(json.dumps(content | {"result_s3_bucket": bucket}), encoding="utf-8")
+
+    configured("nowhere-at-all")
+    with pytest.raises(NoSuchBucketError, match="nowhere-at-all does not exist"):
+        bc.results(folder=project.folder)
     elsewhere = f"elsewhere-{project.config.result_s3_bucket}"[:63]
     place = {"LocationConstraint": "cn-north-1"}
     s3 = chinese.client("s3", "cn-north-1")
     s3.create_bucket(Bucket=elsewhere, CreateBucketConfiguration=place)
-    path.write_text(json.dumps(content | {"result_s3_bucket": elsewhere}), encoding="utf-8")
-    assert "lies in cn-north-1" in project.batcat("results", code=2).stderr
+    configured(elsewhere)
+    with pytest.raises(BucketRegionError, match="lies in cn-north-1"):
+        bc.results(folder=project.folder)
+    configured(_foreign(chinese))
+    refused = project.batcat("results", "get", code=2).stderr
+    assert "is not of your account" in refused
+
+
+def _foreign(world: World) -> str:
+    """Make a bucket in another account."""
+    given = world.client("sts").assume_role(
+        RoleArn="arn:aws-cn:iam::210987654321:role/other", RoleSessionName="other"
+    )["Credentials"]
+    s3 = boto3.Session().client(
+        "s3",
+        region_name=world.aws.region,
+        endpoint_url=world.aws.endpoint_url,
+        aws_access_key_id=given["AccessKeyId"],
+        aws_secret_access_key=given["SecretAccessKey"],
+        aws_session_token=given["SessionToken"],
+    )
+    place = {"LocationConstraint": world.aws.region}
+    s3.create_bucket(Bucket="of-somebody-else", CreateBucketConfiguration=place)
+    return "of-somebody-else"
