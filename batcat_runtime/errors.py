@@ -73,6 +73,10 @@ class ObjectChangedError(BatcatError):
     """Someone else changed an S3 object while it was being read, copied or saved."""
 
 
+class NoSuchResultError(NoSuchObjectError):
+    """There is no result yet, or none of the window that was asked for."""
+
+
 class NoSuchSecretError(BatcatError):
     """Secrets Manager has no such secret in this region."""
 

@@ -169,6 +169,25 @@ class Names:
         """The key prefix of the purpose's results in the result bucket."""
         return f"{slug(self.project)}/{slug(self.purpose)}"
 
+    @property
+    def query_prefix(self) -> str:
+        """The key prefix of what Athena writes while its results are read."""
+        return f"{slug(self.project)}/_work/_athena"
+
+    @property
+    def database(self) -> str:
+        """The Glue database of the project's tables: lower case, digits, underscores; 255 at most.
+
+        It begins with a letter, so that SQL needs no quotes around it.
+        """
+        return shorten(f"batcat-{slug(self.project)}", 255).replace("-", "_")
+
+    def table(self, part: str = "") -> str:
+        """Return the table of the purpose's results, or of a part of them: a step, a file."""
+        name = f"{slug(self.purpose)}-{slug(part)}" if part else slug(self.purpose)
+        # Room for the ending of the table below the view; a digit at the start would need quotes.
+        return shorten(name if name[0].isalpha() else f"t-{name}", 240).replace("-", "_")
+
     def work_prefix(self, step: str) -> str:
         """Return the key prefix of what a step that is not the last hands on."""
         return f"{slug(self.project)}/_work/{slug(self.purpose)}/{step}"

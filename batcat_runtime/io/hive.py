@@ -78,7 +78,7 @@ def hive_table(frame: pd.DataFrame, partition_columns: Sequence[str]) -> HiveTab
         )
     columns, folders = [], {}
     for name, field, original in zip(names, schema, frame.columns, strict=True):
-        column = HiveColumn(name, *_types(str(original), field.type))
+        column = HiveColumn(name, *hive_type(str(original), field.type))
         if original in partition_columns:
             folders[original] = _partition_column(column)
         else:
@@ -175,7 +175,7 @@ def _partition_value(value: Any) -> str:
     return str(value)
 
 
-def _types(name: str, kind: pa.DataType) -> tuple[str, pa.DataType]:
+def hive_type(name: str, kind: pa.DataType) -> tuple[str, pa.DataType]:
     """Return Hive's type for one of Arrow's, and the Arrow type to write it as."""
     import pyarrow as pa
 
@@ -203,22 +203,22 @@ def _types(name: str, kind: pa.DataType) -> tuple[str, pa.DataType]:
     if kind in plain:
         return plain[kind]
     if pa.types.is_dictionary(kind):
-        return _types(name, kind.value_type)
+        return hive_type(name, kind.value_type)
     if pa.types.is_timestamp(kind):
         # Athena reads up to microseconds; an instant is kept as one
         return "timestamp", pa.timestamp("us", tz=kind.tz)
     if pa.types.is_decimal(kind) and kind.precision <= 38:
         return f"decimal({kind.precision},{kind.scale})", kind
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        inner, arrow = _types(name, kind.value_type)
+        inner, arrow = hive_type(name, kind.value_type)
         return f"array<{inner}>", pa.list_(arrow)
     if pa.types.is_map(kind):
         (key, key_arrow), (item, item_arrow) = (
-            _types(name, one) for one in (kind.key_type, kind.item_type)
+            hive_type(name, one) for one in (kind.key_type, kind.item_type)
         )
         return f"map<{key},{item}>", pa.map_(key_arrow, item_arrow)
     if pa.types.is_struct(kind):
-        fields = [(field.name.lower(), *_types(name, field.type)) for field in kind]
+        fields = [(field.name.lower(), *hive_type(name, field.type)) for field in kind]
         inner = ",".join(f"{field}:{hive}" for field, hive, _ in fields)
         return f"struct<{inner}>", pa.struct([(field, arrow) for field, _, arrow in fields])
     none = " It holds no value at all." if pa.types.is_null(kind) else ""

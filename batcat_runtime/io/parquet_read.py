@@ -106,7 +106,7 @@ def parquet_chunks(
     import pyarrow as pa
 
     folders = folder_columns(source.places, source.root)
-    schema = common_schema(_schemas(source), source.places)
+    schema = common_schema(schemas(source), source.places)
     _check_columns(source, schema, folders)
     waiting: list[pa.Table] = []
     rows = done = 0
@@ -271,7 +271,7 @@ def _unreadable(uri: str, reader: ObjectReader, error: Exception) -> DataFormatE
     return DataFormatError(f"{uri} cannot be read as Parquet: {said}.", fix=fix)
 
 
-def _schemas(source: Source) -> list[pa.Schema]:
+def schemas(source: Source) -> list[pa.Schema]:
     """Return the schema of each object, from its footer."""
 
     def schema(place: Place) -> pa.Schema:

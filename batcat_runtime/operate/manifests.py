@@ -83,7 +83,12 @@ class Result:
 
 
 def read_results(
-    project: Project, purpose: str, *, first: str = "", last: str = ""
+    project: Project,
+    purpose: str,
+    *,
+    first: str = "",
+    last: str = "",
+    without_manifest: bool = False,
 ) -> Iterator[Result]:
     """Yield the results of a purpose by day; runs of one day in the order in which they ended.
 
@@ -95,6 +100,9 @@ def read_results(
         The pipeline.
     first, last : str, optional
         The first and the last day, both included: ``2022-01-08``. By default all.
+    without_manifest : bool
+        Whether to yield runs that left files but no manifest too: to a reader that knows nothing
+        of manifests, such as Athena, their rows are there.
 
     Raises
     ------
@@ -106,7 +114,10 @@ def read_results(
     streams = [_days(project, prefix, part, first, last) for part in parts]
     merged = heapq.merge(*streams, key=lambda one: one[0])
     for _, group in itertools.groupby(merged, lambda one: one[0]):
-        yield from _results(project, purpose, prefix, [key for _, keys in group for key in keys])
+        keys = [key for _, keys in group for key in keys]
+        for one in _results(project, purpose, prefix, keys):
+            if one.ended or (without_manifest and one.files):
+                yield one
 
 
 def result_of(project: Project, purpose: str, run_id: str, day: str) -> Result | None:
@@ -193,9 +204,7 @@ def _results(
         _result(project, purpose, day, run, files, [read[key] for key, *_ in files if key in read])
         for (day, run), files in runs.items()
     ]
-    yield from sorted(
-        (one for one in results if one is not None), key=lambda one: (one.ended, one.run_id)
-    )
+    yield from sorted(results, key=lambda one: (one.ended, one.run_id))
 
 
 def _read(project: Project, key: str) -> dict[str, Any]:
@@ -216,11 +225,9 @@ def _result(
     run: str,
     files: list[tuple[str, str, int]],
     manifests: list[dict[str, Any]],
-) -> Result | None:
+) -> Result:
     told = [one for one in manifests if one]
-    if not told:
-        return None
-    newest = max(told, key=lambda one: str(one.get("ended", "")))
+    newest = max(told, key=lambda one: str(one.get("ended", "")), default={})
     start, end = newest.get("date_start"), newest.get("date_end")
     data = [(key, size) for key, name, size in files if not name.startswith(("_", "."))]
     return Result(

@@ -167,7 +167,7 @@ class Catalogue:
         if with_path:
             columns.append(f"{quoted(PATH_COLUMN)} VARCHAR")
         name = place(connection, table)
-        connection.execute(f"CREATE TABLE {name} ({', '.join(columns)})")
+        connection.execute(f"CREATE OR REPLACE TABLE {name} ({', '.join(columns)})")
 
     def expose(
         self,

@@ -78,7 +78,14 @@ def _orc_as_parquet(source: Path, target: Path) -> bool:
 
 
 def _unescaped(data: bytes, escape: str, changed: bool, target: Path) -> bool:
-    """Write quotes in one way, doubled, where OpenCSVSerde also takes an escape character."""
+    """Write quotes in one way, doubled, where OpenCSVSerde also takes an escape character.
+
+    What is no UTF-8 becomes replacement characters, as in Hadoop's `Text`.
+    """
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        data, changed = data.decode(errors="replace").encode(), True
     mark = escape[0].encode()
     if escape[0] != '"' and mark in data:
         pattern = re.compile(re.escape(mark) + b'(["' + re.escape(mark) + b"])?")

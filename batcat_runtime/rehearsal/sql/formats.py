@@ -69,11 +69,12 @@ def scan(
     """
     form = storage.format
     if form in ("parquet", "orc"):
-        values = _parquet_values(connection, columns, files)
+        by_place = storage.parameters.get("parquet.column.index.access", "").lower() == "true"
+        values = _parquet_values(connection, columns, files, by_place and form == "parquet")
         source = f"read_parquet({_list(files)}, union_by_name=true, {_NUMBERED})"
     elif form == "csv":
-        values = {one.name: _open_csv_value(one) for one in columns}
-        source = _open_csv_source(storage, columns, files)
+        values = {one.name: _open_csv_value(one, n) for n, one in enumerate(columns, 1)}
+        source = _open_csv_source(storage, files)
     elif form == "json":
         values = {one.name: quoted(one.name) for one in columns}
         source = _json_source(storage, columns, files)
@@ -110,12 +111,18 @@ def _rounded(kind: HiveType, value: str, milliseconds: bool) -> str:
 
 
 def _parquet_values(
-    connection: duckdb.DuckDBPyConnection, columns: Sequence[Column], files: Sequence[Path]
+    connection: duckdb.DuckDBPyConnection,
+    columns: Sequence[Column],
+    files: Sequence[Path],
+    by_place: bool,
 ) -> dict[str, str]:
     described = connection.execute(
         f"DESCRIBE SELECT * FROM read_parquet({_list(files)}, union_by_name=true)"
     ).fetchall()
     found = {str(row[0]).lower(): (str(row[0]), str(row[1])) for row in described}
+    if by_place:
+        there = [(str(row[0]), str(row[1])) for row in described if row[0] != FILE_NUMBER]
+        found = dict(zip([one.name for one in columns], there, strict=False))
     values = {}
     for column in columns:
         if column.name not in found:
@@ -265,20 +272,24 @@ def _regex_values(storage: Storage, columns: Sequence[Column]) -> dict[str, str]
 # CSV by OpenCSVSerde: quotes and escapes, all values text, numbers must parse.
 
 
-def _open_csv_source(storage: Storage, columns: Sequence[Column], files: Sequence[Path]) -> str:
+def _open_csv_source(storage: Storage, files: Sequence[Path]) -> str:
+    """Return lines as lists of cells: a line is a row, whatever its quotes and its width."""
     separator = _character(storage.parameters, ("separatorChar",), ",")
     quote = _character(storage.parameters, ("quoteChar",), '"')
-    declared = ", ".join(f"{literal(one.name)}: 'VARCHAR'" for one in columns)
-    return (
-        f"read_csv({_list(files)}, columns={{{declared}}}, header=false, auto_detect=false, "
-        f"delim={literal(separator)}, quote={literal(quote)}, escape={literal(quote)}, "
-        f"nullstr=chr(3) || chr(2), null_padding=true, strict_mode=false, parallel=false, "
-        f"ignore_errors=false, skip={storage.skipped_lines}, compression='none', {_NUMBERED})"
-    )
+    s, q = (f"\\x{{{ord(one):x}}}" for one in (separator, quote))
+    enclosed = f"{s}[[:blank:]]*{q}((?:[^{q}]|{q}{q})*){q}"
+    # Each cell with the separator before it, so that no match is empty.
+    cell = literal(f"{enclosed}[^{s}]*|{s}[^{s}]*")
+    start = literal(f"^{enclosed}")
+    cells = f"regexp_extract_all({literal(separator)} || line, {cell})"
+    inner = f"replace(regexp_extract(x, {start}, 1), {literal(quote * 2)}, {literal(quote)})"
+    value = f"CASE WHEN regexp_matches(x, {start}) THEN {inner} ELSE substr(x, 2) END"
+    values = f"list_transform({cells}, lambda x: {value})"
+    return f"(SELECT {values} AS f, {FILE_NUMBER} FROM {_lines(storage, files)})"
 
 
-def _open_csv_value(column: Column) -> str:
-    value, kind = quoted(column.name), column.type
+def _open_csv_value(column: Column, place: int) -> str:
+    value, kind = f"f[{place}]", column.type
     if kind.name in ("string", "varchar", "char"):
         return value
     if kind.is_nested:

@@ -20,7 +20,7 @@ from sqlglot.errors import SqlglotError
 
 from ..catalogue import Catalogue
 from ..tables import Table
-from ..views import place
+from ..views import PATH_COLUMN, place
 from . import checks
 from .dialect import output_name, to_duckdb, translate
 from .failures import QueryFailure, from_duckdb, not_found
@@ -98,6 +98,7 @@ class Planner:
         self._workspace = workspace
         self._tables: dict[str, Table] = {}
         self._special: set[str] = set()
+        self._paths: set[str] = set()
         self._original_types: dict[tuple[str, str], HiveType] = {}
 
     def plan(self, query: exp.Expr, source: Source, *, fetch: bool = True) -> Plan:
@@ -117,8 +118,7 @@ class Planner:
         QueryFailure
             When the query is wrong.
         """
-        with_path = any(one.name == "$path" for one in query.find_all(exp.Column))
-        query = self._resolved(query, source, self._context, with_path, 0)
+        query = self._resolved(query, source, self._context, 0)
         checks.examine(query, source, self._tables)
         statement, sql = self._bound(query, source)
         described = self._connection.execute(f"DESCRIBE {sql}").fetchall()
@@ -127,7 +127,7 @@ class Planner:
         self._sharpen(statement, types)
         plan = Plan(sql, names, types, tables=list(self._tables.values()))
         if fetch:
-            plan.scanned = self._fetch(sql, with_path)
+            plan.scanned = self._fetch(sql)
         return plan
 
     def _bound(self, query: exp.Expr, source: Source) -> tuple[exp.Expr, str]:
@@ -135,6 +135,8 @@ class Planner:
         first: duckdb.Error | None = None
         for maps in (False, True):
             statement = translate(query, maps=maps)
+            if self._paths:
+                hide_paths(statement)
             sql = to_duckdb(statement)
             try:
                 self._connection.execute(f"EXPLAIN {sql}")
@@ -152,11 +154,11 @@ class Planner:
         query: exp.Expr,
         source: Source,
         context: Context,
-        with_path: bool,
         depth: int,
     ) -> exp.Expr:
         """Give every table its full name, and create its shadow."""
         query = query.copy()
+        with_path = any(one.name == PATH_COLUMN for one in query.find_all(exp.Column))
         for node in list(query.find_all(exp.Table)):
             if not isinstance(node.this, exp.Identifier) or is_cte(node):
                 continue
@@ -180,7 +182,9 @@ class Planner:
         depth: int,
     ) -> None:
         full = f"{catalog}.{database}.{name}"
-        if full in self._tables or full in self._special:
+        if full in self._special or (
+            full in self._tables and (full in self._paths or not with_path)
+        ):
             return
         region, where = self._context.region, source.at(node)
         if self._catalogue.account_of(region, catalog) is None:
@@ -209,6 +213,8 @@ class Planner:
                 )
             self._catalogue.shadow(self._connection, table, with_path=with_path)
             self._tables[full] = table
+            if with_path:
+                self._paths.add(full)
 
     def _open_view(self, table: Table, depth: int) -> None:
         """Create a view in DuckDB, with the columns that it was created with."""
@@ -222,7 +228,7 @@ class Planner:
             raise QueryFailure(f"INVALID_VIEW: Failed analyzing stored view '{full}'") from error
         context = Context(self._context.region, table.catalog, table.database)
         try:
-            resolved = self._resolved(query, text, context, False, depth + 1)
+            resolved = self._resolved(query, text, context, depth + 1)
             _, sql = self._bound(resolved, text)
         except QueryFailure as error:
             raise QueryFailure(
@@ -253,7 +259,7 @@ class Planner:
             if len(kinds) == 1 and kinds[0].name in ("varchar", "char"):
                 types[number] = from_hive(kinds[0])
 
-    def _fetch(self, sql: str, with_path: bool) -> int:
+    def _fetch(self, sql: str) -> int:
         """Expose the tables with what the plan wants of them; return the bytes scanned."""
         wanted = wants_of(self._connection, sql, self._tables)
         scanned = 0
@@ -266,12 +272,20 @@ class Planner:
                 workspace=self._workspace,
                 scans=None if scans is None else [one.conditions for one in scans],
                 milliseconds=True,
-                with_path=with_path,
+                with_path=full in self._paths,
                 replace_shadow=True,
             )
             columns = {name for one in scans or [] for name in one.columns}
             scanned += bytes_scanned(exposed, columns)
         return scanned
+
+
+def hide_paths(query: exp.Expr) -> None:
+    """Let the stars of a query leave out ``"$path"``: who wants it has to name it."""
+    for select in query.find_all(exp.Select):
+        for one in select.expressions:
+            if isinstance(one, exp.Star) or (isinstance(one, exp.Column) and one.is_star):
+                one.replace(exp.Var(this=f"{one.sql('duckdb')} NOT LIKE '{PATH_COLUMN}'"))
 
 
 def is_cte(node: exp.Table) -> bool:

@@ -1,0 +1,304 @@
+"""`batcat results query`: the Athena tables of results, and SQL over them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import batcat_runtime as bc
+from batcat_runtime.errors import DataFormatError, UserError
+from batcat_runtime.job import ProcessingJob
+from tests.operate.left_results import Fill, Left
+from tests.operate.world import PURPOSE, REGIONS, DeployedProject, World
+
+
+@pytest.fixture(params=REGIONS)
+def empty(
+    request: pytest.FixtureRequest,
+    worlds: Callable[[str], World],
+    monkeypatch: pytest.MonkeyPatch,
+) -> DeployedProject:
+    """Return a project of its own whose results are all a test's; it is not deployed."""
+    return _pointed(worlds(request.param).project(deploy=False), monkeypatch)
+
+
+@pytest.fixture
+def one(chinese: World, monkeypatch: pytest.MonkeyPatch) -> DeployedProject:
+    """Return such a project in one region only."""
+    return _pointed(chinese.project(deploy=False), monkeypatch)
+
+
+def _pointed(project: DeployedProject, monkeypatch: pytest.MonkeyPatch) -> DeployedProject:
+    for name, value in project.world.aws.environment().items():
+        monkeypatch.setenv(name, value)
+    return project
+
+
+def saves(frame: pd.DataFrame, name: str = "usage-analysis.csv") -> Fill:
+    return lambda job: job.save(frame, name)
+
+
+def both(*fills: Fill) -> Fill:
+    return lambda job: [fill(job) for fill in fills]
+
+
+def table_of(project: DeployedProject, name: str) -> dict[str, Any]:
+    glue = project.client("glue")
+    return dict(glue.get_table(DatabaseName=project.names.database, Name=name)["Table"])
+
+
+def query(project: DeployedProject, sql: str, **options: Any) -> list[list[Any]]:
+    frame = bc.query_results(sql, folder=project.folder, **options)
+    assert isinstance(frame, pd.DataFrame)
+    return [
+        [None if pd.isna(cell) else cell for cell in row]
+        for row in frame.itertuples(index=False, name=None)
+    ]
+
+
+def test_csv_becomes_a_typed_view_of_what_counts(
+    empty: DeployedProject, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    left = Left(empty, monkeypatch)
+    frame = pd.DataFrame(
+        {
+            "VIN": ['A, "the first"', "B\\n"],
+            "usage-kWh": [1.5, None],
+            "n": pd.array([1, None], dtype="Int64"),
+            "good": [True, False],
+            "at": [pd.Timestamp("2022-01-08 05:06:07"), pd.Timestamp("2022-01-08 05:06:07.250")],
+            "zoned": pd.to_datetime(["2022-01-08 05:00+08:00", None]),
+            "date": [dt.date(2022, 1, 8), None],
+        }
+    )
+    left("2022-01-08", "2022-01-09", "a-old", saves(frame.assign(n=[100, 100])))
+    left("2022-01-08", "2022-01-09", "b-new", saves(frame))
+    # Another day has fractions where this one has whole numbers, and is compressed.
+    later = frame.assign(n=[2.5, 3.0])[:1]
+    left("2022-01-09", "2022-01-10", "day-9", saves(later, "usage-analysis.csv.gz"))
+    left.lose(left("2022-01-10", "2022-01-11", "no-manifest", saves(frame)) + "_manifest.json")
+    shown = empty.batcat("results", "query")
+    database = empty.names.database
+    assert f"{database}.usage_analysis  (created, from usage-analysis.csv" in shown.stdout
+    assert "VIN is vin, usage-kWh is usage_kwh, date is date_1" in shown.stderr
+    example = shown.stdout.split('batcat results query "')[1].split('"')[0]
+    assert len(query(empty, example)) == 3
+    found = query(empty, "SELECT * FROM usage_analysis ORDER BY date, vin")
+    day = pd.Timestamp(2022, 1, 8)
+    assert found == [
+        [
+            *('A, "the first"', 1.5, 1.0, True, pd.Timestamp("2022-01-08 05:06:07")),
+            *(pd.Timestamp("2022-01-07 21:00"), day, "b-new", day),
+        ],
+        [
+            *("B\\n", None, None, False, pd.Timestamp("2022-01-08 05:06:07.250")),
+            *(None, None, "b-new", day),
+        ],
+        [
+            *('A, "the first"', 1.5, 2.5, True, pd.Timestamp("2022-01-08 05:06:07")),
+            *(pd.Timestamp("2022-01-07 21:00"), day, "day-9", pd.Timestamp(2022, 1, 9)),
+        ],
+    ]
+    every = "SELECT date, count(*) AS n FROM usage_analysis_runs GROUP BY date ORDER BY date"
+    saved = tmp_path / "n.parquet"
+    empty.batcat("results", "query", every, "--parquet", str(saved), "--csv", str(tmp_path / "n"))
+    assert list(pd.read_parquet(saved)["n"]) == [4, 1, 2]
+    assert (tmp_path / "n").read_text() == "date,n\n2022-01-08,4\n2022-01-09,1\n2022-01-10,2\n"
+    # Nothing of Athena's stays.
+    prefix = f"{empty.names.query_prefix}/"
+    listed = empty.client("s3").list_objects_v2(Bucket=empty.config.result_s3_bucket, Prefix=prefix)
+    assert listed["KeyCount"] == 0
+    # What is computed again counts at once, and an earlier day widens the projection.
+    left("2022-01-09", "2022-01-10", "z-again", saves(frame))
+    left("2021-12-31", "2022-01-01", "earlier", saves(frame))
+    counted = query(empty, "SELECT run, count(*) FROM usage_analysis GROUP BY run ORDER BY run")
+    assert counted == [["b-new", 2], ["earlier", 2], ["z-again", 2]]
+    terminal = empty.terminal("results", "query", "SELECT vin FROM usage_analysis", "--limit", "2")
+    assert terminal.wait() == 0
+    assert "The first 2 rows." in terminal.shown
+    assert bc.register_results(folder=empty.folder)[0].change == "unchanged"
+
+
+def test_parquet_keeps_its_own_types(one: DeployedProject, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = Left(one, monkeypatch)
+    frame = pd.DataFrame(
+        {
+            "vin": ["A", "B"],
+            "soc": [[0.5, 0.25], []],
+            "at": pd.to_datetime(["2022-01-08 05:06:07", None]),
+            "n": pd.array([1, None], dtype="Int32"),
+            "nothing": [None, None],
+        }
+    )
+    left("2022-01-08", "2022-01-09", "a", saves(frame, "usage.parquet"))
+    # Rows of two instances; a column more on another day, which is found by its name.
+    more = saves(frame.assign(more=1), "usage.parquet")
+    left("2022-01-09", "2022-01-10", "b", more, instances=2, version="2")
+    made = bc.register_results(folder=one.folder)[0]
+    assert (made.name, made.file) == ("usage_analysis_usage", "usage.parquet")
+    assert made.columns == {
+        "vin": "string",
+        "soc": "array<double>",
+        "at": "timestamp",
+        "n": "int",
+        "more": "bigint",
+        "run": "string",
+        "date": "date",
+    }
+    assert any("nothing: left out" in note for note in made.notes)
+    sql = "SELECT date, count(*), sum(n), sum(cardinality(soc)), sum(more) FROM {} GROUP BY date"
+    found = query(one, f"{sql.format(made.name)} ORDER BY date")
+    days = pd.Timestamp(2022, 1, 8), pd.Timestamp(2022, 1, 9)
+    assert found == [[days[0], 2, 1, 2, None], [days[1], 4, 2, 4, 4]]
+    frame = bc.read_results(folder=one.folder)
+    assert len(frame) == 6
+
+
+def test_parquet_names_that_athena_cannot_have(
+    one: DeployedProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = Left(one, monkeypatch)
+    frame = pd.DataFrame({"Usage-kWh": [1.5], "date": [1], "vin": ["A"]})
+    left("2022-01-08", "2022-01-09", "a", saves(frame, "usage-analysis.parquet"))
+    assert query(one, "SELECT usage_kwh, date_1, vin FROM usage_analysis") == [[1.5, 1, "A"]]
+
+
+def test_csv_of_another_version_with_other_columns_is_left_out(
+    one: DeployedProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = Left(one, monkeypatch)
+    left("2022-01-08", "2022-01-09", "a", saves(pd.DataFrame({"usage": [1], "vin": ["A"]})))
+    newer = saves(pd.DataFrame({"vin": ["B"], "usage": [2]}))
+    left("2022-01-09", "2022-01-10", "b", newer, version="2")
+    made = bc.register_results(folder=one.folder)[0]
+    assert "1 results of the code" in made.notes[0]
+    assert query(one, "SELECT vin, usage FROM usage_analysis") == [["B", 2]]
+    frame = bc.read_results(folder=one.folder)
+    assert sorted(frame["usage"]) == [1, 2]
+
+
+def test_several_files_in_a_result(one: DeployedProject, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = Left(one, monkeypatch)
+    daily = saves(pd.DataFrame({"vin": ["A"], "usage": [1]}))
+    summary = saves(pd.DataFrame({"mean": [1.0], "most": [2.0], "n": [3]}), "summary.csv")
+
+    def plot(job: ProcessingJob) -> None:
+        (job.output_path / "usage.png").write_bytes(b'\x89PNG\r\n\x1a\n\x00\xff,"\n')
+
+    left("2022-01-08", "2022-01-09", "a", both(daily, summary, plot))
+    with pytest.raises(UserError, match=r"tables: summary\.csv, usage-analysis\.csv"):
+        bc.register_results(folder=one.folder)
+    made = bc.register_results(file="summary.csv", folder=one.folder)[0]
+    assert made.name == "usage_analysis_summary"
+    assert "summary.csv: the view leaves the rows out" in made.notes[0]
+    sql = "SELECT mean, n FROM usage_analysis_summary"
+    assert query(one, sql, file="summary.csv") == [[1.0, 3]]
+    sql = "SELECT vin, usage FROM usage_analysis"
+    assert query(one, sql, file="usage-analysis.csv") == [["A", 1]]
+    with pytest.raises(UserError, match=r"has no table 'usage\.png'"):
+        bc.register_results(file="usage.png", folder=one.folder)
+    parquet = saves(pd.DataFrame({"vin": ["A"]}), "usage-analysis.parquet")
+    left("2022-01-09", "2022-01-10", "b", both(parquet, plot))
+    with pytest.raises(DataFormatError, match=r"usage\.png lies beside usage-analysis\.parquet"):
+        bc.register_results(folder=one.folder)
+    broken = saves(pd.DataFrame({"note": ["one\ntwo"]}))
+    left("2022-01-10", "2022-01-11", "c", broken)
+    with pytest.raises(DataFormatError, match="line breaks within a cell"):
+        bc.register_results(folder=one.folder)
+
+
+def test_last_steps_side_by_side_have_a_table_each(
+    one: DeployedProject, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = one.folder / "script" / "config.json"
+    content = json.loads(path.read_text("utf-8"))
+    for name in ("mean", "most"):
+        (one.folder / "script" / f"{name}.py").write_text("")
+    content["purposes"][PURPOSE]["steps"] = [
+        [{"name": "mean", "script": "mean.py"}, {"name": "most", "script": "most.py"}]
+    ]
+    path.write_text(json.dumps(content), encoding="utf-8")
+    left = Left(one, monkeypatch)
+    fill = saves(pd.DataFrame({"n": [1]}), "n.csv")
+    left("2022-01-08", "2022-01-09", "a", fill, step="mean", instances=2)
+    with pytest.raises(bc.BatcatError, match="no whole result"):
+        bc.register_results(folder=one.folder)
+    left("2022-01-08", "2022-01-09", "a", fill, step="most")
+    left("2022-01-08", "2022-01-10", "b", fill, step="mean")
+    left("2022-01-08", "2022-01-10", "b", fill, step="most")
+    made = bc.register_results(folder=one.folder)
+    assert [table.name for table in made] == ["usage_analysis_mean_n", "usage_analysis_most_n"]
+    assert "Windows overlap (2022-01-08 to 2022-01-09 and 2022-01-08 to" in made[0].notes[0]
+    sql = "SELECT (SELECT sum(n) FROM usage_analysis_mean_n), sum(n) FROM usage_analysis_most_n"
+    assert query(one, sql) == [[3, 2]]
+    found = bc.get_results("2022-01-08", "2022-01-09", to=tmp_path, folder=one.folder)
+    assert [(got.files, got.folder) for got in found] == [(3, tmp_path)]
+    assert (tmp_path / "mean/date=2022-01-08/run=a/n-00001.csv").is_file()
+    assert len(bc.read_results(step="mean", folder=one.folder)) == 3
+
+
+def test_a_value_of_another_type_fails_the_query_and_says_what_to_do(
+    one: DeployedProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = Left(one, monkeypatch)
+    left("2022-01-01", "2022-01-02", "text", saves(pd.DataFrame({"n": ["many"]})))
+    for day in range(2, 24):  # beyond those that are looked into
+        fill = saves(pd.DataFrame({"n": [1]}))
+        left(f"2022-01-{day:02}", f"2022-01-{day + 1:02}", f"run-{day}", fill)
+    said = one.batcat("results", "query", "SELECT sum(n) FROM usage_analysis", code=1).stderr
+    assert "many" in said
+    assert "All columns of usage_analysis_runs are text" in said
+    assert query(one, "SELECT sum(n) FROM usage_analysis WHERE date > DATE '2022-01-01'") == [[22]]
+
+
+def test_a_database_that_may_not_be_made(
+    one: DeployedProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Left(one, monkeypatch)("2022-01-08", "2022-01-09", "a")
+    iam, name = one.client("iam"), f"reader-{one.names.repository}"
+    iam.create_user(UserName=name)
+    statement = {"Effect": "Allow", "Action": ["s3:*", "glue:Get*"], "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam.put_user_policy(UserName=name, PolicyName="reads", PolicyDocument=policy)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    keys = {
+        "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
+    }
+    said = one.batcat("results", "query", code=1, **keys).stderr
+    assert f"There is no Glue database {one.names.database}, and it may not be created" in said
+    assert "glue:CreateDatabase" in said
+    assert "aws glue create-database --region cn-northwest-1" in said
+
+
+def test_tables_of_others_stay_and_denials_say_what_is_needed(
+    one: DeployedProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = Left(one, monkeypatch)
+    left("2022-01-08", "2022-01-09", "a")
+    glue, database = one.client("glue"), one.names.database
+    glue.create_database(DatabaseInput={"Name": database})
+    theirs = {"Name": "usage_analysis", "StorageDescriptor": {"Columns": []}}
+    glue.create_table(DatabaseName=database, TableInput=theirs)
+    said = one.batcat("results", "query", code=2).stderr
+    assert f"{database}.usage_analysis already" in said
+    assert [t["Name"] for t in glue.get_tables(DatabaseName=database)["TableList"]] == [
+        "usage_analysis"
+    ]
+    assert "Parameters" not in table_of(one, "usage_analysis")
+    ours = bc.register_results(table="mine", folder=one.folder)[0]
+    assert (ours.name, ours.runs_table, ours.change) == ("mine", "mine_runs", "created")
+    with pytest.raises(UserError, match="no name of a table"):
+        bc.register_results(table="Mine!", folder=one.folder)
+    assert (
+        "line 1"
+        in one.batcat(
+            "results", "query", "SELECT nothing FROM mine", "--table", "mine", code=1
+        ).stderr
+    )
