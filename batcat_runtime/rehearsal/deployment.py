@@ -7,7 +7,6 @@ creation leaves nothing behind, a failed update leaves the stack as it was.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from .clients import Clients
+from .outcomes import outputs_of, policies_of, reason_of
 from .resources import KINDS, Kind, Made, Place, ResourceError
 from .scope import Scope
 from .stacks import Before, Placed, Stack, changed_properties, wanted
@@ -176,14 +176,14 @@ class Deployment:
                     present = stack.resources.get(name)
                     stack.note(
                         f"{'UPDATE' if present and word == 'UPDATE' else 'CREATE'}_FAILED",
-                        _reason(error),
+                        reason_of(error),
                         logical_id=name,
                         type=resource["Type"],
                         physical_id=present.physical_id if present else self._made_halfway or "",
                     )
                     self._remove_half_made(name, resource)
                     return name
-            stack.outputs = _outputs(template, scope)
+            stack.outputs = outputs_of(template, scope)
         except TemplateError as error:
             return f"{stack.name}: {error}"
         return None
@@ -202,7 +202,7 @@ class Deployment:
         else:
             changed = changed_properties(present.properties, properties)
             if not changed and present.tags == stack.tags:
-                stack.resources[name] = replace(present, policies=_policies(resource))
+                stack.resources[name] = replace(present, policies=policies_of(resource))
                 return
             stack.note("UPDATE_IN_PROGRESS", physical_id=present.physical_id, **label)
             placed = self._change(name, resource, kind, present, properties, changed)
@@ -265,7 +265,7 @@ class Deployment:
         try:
             kind.update(place, present.physical_id, properties, present.properties)
         except _FAILURES as error:
-            self._stack.note("UPDATE_FAILED", _reason(error), **label)
+            self._stack.note("UPDATE_FAILED", reason_of(error), **label)
             return False
         self._stack.note("UPDATE_COMPLETE", **label)
         return True
@@ -302,7 +302,7 @@ class Deployment:
         except _FAILURES as error:
             code = error.response["Error"]["Code"] if isinstance(error, ClientError) else ""
             if not any(word in code for word in _GONE):
-                self._stack.note("DELETE_FAILED", _reason(error), **label)
+                self._stack.note("DELETE_FAILED", reason_of(error), **label)
                 return False
         self._stack.note("DELETE_COMPLETE", **label)
         return True
@@ -323,52 +323,5 @@ class Deployment:
             properties,
             made.attributes,
             dict(self._stack.tags),
-            _policies(resource),
+            policies_of(resource),
         )
-
-
-def _policies(resource: dict[str, Any]) -> dict[str, str]:
-    names = ("DeletionPolicy", "UpdateReplacePolicy")
-    return {name: resource[name] for name in names if name in resource}
-
-
-def _outputs(template: Template, scope: Scope) -> dict[str, dict[str, Any]]:
-    outputs = {}
-    for name, output in template.section("Outputs").items():
-        if not scope.holds(output.get("Condition")):
-            continue
-        entry = {"OutputKey": name, "OutputValue": str(scope.value(output["Value"]))}
-        if output.get("Description"):
-            entry["Description"] = output["Description"]
-        if output.get("Export"):
-            entry["ExportName"] = str(scope.value(output["Export"]["Name"]))
-        outputs[name] = entry
-    return outputs
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, ClientError):
-        details, meta = error.response["Error"], error.response["ResponseMetadata"]
-        return (
-            f'Resource handler returned message: "{details["Message"]} (Status Code: '
-            f"{meta.get('HTTPStatusCode')}; Error Code: {details['Code']}; Request ID: "
-            f'{meta.get("RequestId", "")})" (RequestToken: {uuid.uuid4()}, HandlerErrorCode: '
-            f"{_handler_code(details['Code'])})"
-        )
-    if isinstance(error, KeyError):
-        return f"Property {error} is required."
-    return str(error) or type(error).__name__
-
-
-def _handler_code(code: str) -> str:
-    for word, handler in (
-        ("AlreadyExists", "AlreadyExists"),
-        ("BucketAlreadyOwnedByYou", "AlreadyExists"),
-        ("ResourceConflict", "AlreadyExists"),
-        ("NotFound", "NotFound"),
-        ("NoSuch", "NotFound"),
-        ("AccessDenied", "AccessDenied"),
-    ):
-        if word in code:
-            return handler
-    return "InvalidRequest"

@@ -39,6 +39,18 @@ def test_a_projects_deployments(project: DeployedProject) -> None:
     two_at_once_one_of_them_stopped(project)
 
 
+def test_a_workflow_without_its_image_is_refused_before_anything_is_made(
+    project: DeployedProject,
+) -> None:
+    script = project.folder / "deploy" / "deploy.sh"
+    script.write_text('cd "$(dirname "$0")/.."; exec "$PYTHON" deploy/setup_stepfunctions.py')
+    before = account(project)
+    failed = project.batcat("deploy", code=1)
+    assert f"Error: ECR has no image {project.names.repository}:" in failed.stderr
+    assert "Fix: Run `bash deploy/setup_docker.sh` first; it builds and pushes it." in failed.stderr
+    assert account(project) == before
+
+
 def first_plan(project: DeployedProject) -> None:
     done = project.batcat("plan", "--detailed-exitcode", code=3)
     lines = done.stdout.splitlines()
