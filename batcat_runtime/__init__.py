@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from batcat_runtime.deploy.naming import Names as Names
     from batcat_runtime.deploy.processing import processing_step as processing_step
     from batcat_runtime.deploy.processing import processing_steps as processing_steps
+    from batcat_runtime.deploy.project import deploy as deploy
     from batcat_runtime.deploy.templates import template_docker as template_docker
     from batcat_runtime.deploy.templates import template_lambda as template_lambda
     from batcat_runtime.deploy.templates import template_stepfunctions as template_stepfunctions
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from batcat_runtime.operate.results_query import query_results as query_results
     from batcat_runtime.operate.results_query import register_results as register_results
     from batcat_runtime.operate.results_read import read_results as read_results
+    from batcat_runtime.operate.plan import plan as plan
     from batcat_runtime.operate.run import run as run
     from batcat_runtime.operate.status import status as status
     from batcat_runtime.operate.trial import test_workflow as test_workflow
@@ -67,6 +69,7 @@ _HOME = {
     "doctor": "operate.doctor",
     "get_bucket_key": "events",
     "copy_objects": "io.copy",
+    "deploy": "deploy",
     "get_config": "config",
     "get_date_with_delta": "io.dates",
     "get_logger": "log",
@@ -74,6 +77,7 @@ _HOME = {
     "get_secret": "io.secrets",
     "list_keys": "io.places",
     "logs": "operate.logs",
+    "plan": "operate.plan",
     "print_event": "events",
     "processing_job": "job",
     "processing_output_path": "job",
@@ -112,7 +116,9 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    value: Any = import_module(f"{__name__}.{_HOME[name]}")
+    if _HOME[name] != name:  # else the module itself is what is called; see deploy/__init__.py
+        value = getattr(value, name)
     globals()[name] = value
     return value
 

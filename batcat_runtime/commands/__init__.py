@@ -14,6 +14,8 @@ import typer
 # In the order in which `batcat --help` lists them.
 COMMANDS: tuple[str, ...] = (
     "doctor",
+    "plan",
+    "deploy",
     "run",
     "status",
     "logs",

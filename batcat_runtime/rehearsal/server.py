@@ -261,7 +261,8 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
     app = Gate(app, access)
     places = bucket_rule(hooks.bucket_place, hooks.account_of_key)
     keys = key_rule(lambda key: hooks.partition_of_key(ACCOUNT_ID, key))
-    app = Strict(app, (*rules.ALL, rules.role_rule(trust_policy), keys, places, faults.throttle))
+    wrong = (faults.throttle, faults.fail)
+    app = Strict(app, (*rules.ALL, rules.role_rule(trust_policy), keys, places, *wrong))
     app = _identity(app, token)
     server.app = Guard(app, port)
     return server, rooms, clients

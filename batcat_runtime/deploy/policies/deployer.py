@@ -18,6 +18,7 @@ from batcat_runtime.deploy.policies.document import (
 )
 
 _STACK = [
+    "cloudformation:ContinueUpdateRollback",
     "cloudformation:CreateChangeSet",
     "cloudformation:DeleteChangeSet",
     "cloudformation:DeleteStack",
@@ -25,6 +26,7 @@ _STACK = [
     "cloudformation:DescribeStackEvents",
     "cloudformation:DescribeStacks",
     "cloudformation:ExecuteChangeSet",
+    "cloudformation:GetTemplate",
 ]
 _ROLE = [
     "iam:DeleteRole",

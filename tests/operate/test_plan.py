@@ -1,0 +1,111 @@
+"""`batcat plan`, and that nothing is different afterwards. `test_deploy` goes on with changes."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+import batcat_runtime as bc
+from batcat_runtime.rehearsal.faults import Fault, set_faults
+from tests.operate.accounts import account, as_deployer
+from tests.operate.world import REGIONS, DeployedProject, World
+
+
+@pytest.fixture
+def calm(project: DeployedProject) -> Iterator[None]:
+    """Take the faults of a test away at its end."""
+    yield
+    set_faults(project.world.aws.home)
+
+
+def test_nothing_changes_in_a_project_as_it_is_deployed(project: DeployedProject) -> None:
+    """Plan and deploy it at once: neither finds anything to do, nor minds the other."""
+    before = account(project)
+    planning = project.start("plan", "--json", "--detailed-exitcode")
+    deploying = project.terminal("deploy", timeout=120)
+    assert deploying.wait() == 0, deploying.shown
+    assert "Nothing has changed: everything was deployed as it is." in deploying.shown
+    assert f"stack {project.names.trigger_stack}: unchanged" in deploying.shown
+    printed, said = planning.communicate(timeout=120)
+    assert planning.returncode == 0, said
+    found = json.loads(printed)
+    assert set(found["stacks"].values()) == {"unchanged"}
+    assert (found["changes"], found["differences"], found["image"]) == ([], [], None)
+    assert f"stack {project.names.workflow_stack}: planned" in said
+    assert account(project) == before
+
+
+def test_a_plan_that_is_stopped_or_fails_leaves_nothing(
+    project: DeployedProject, calm: None
+) -> None:
+    before = account(project)
+    home = project.world.aws.home
+    slow = Fault("cloudformation", "DescribeChangeSet", "Throttling", "Rate exceeded", times=0)
+    set_faults(home, slow)
+    running = project.start("plan")
+    change_sets = project.client("cloudformation").list_change_sets
+    deadline = time.monotonic() + 60
+    while not change_sets(StackName=project.names.project_stack)["Summaries"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=60)
+    assert (running.returncode, "Error: Stopped." in said) == (130, True), said
+    set_faults(home)
+    assert account(project) == before
+    denied = "User: x is not authorized to perform: cloudformation:DescribeChangeSet"
+    set_faults(home, Fault("cloudformation", "DescribeChangeSet", "AccessDenied", denied))
+    failed = project.batcat("plan", code=1)
+    assert "needs cloudformation:DescribeChangeSet" in failed.stderr
+    assert account(project) == before
+
+
+def test_with_given_roles_none_would_be_made(worlds: Callable[[str], World]) -> None:
+    """In both partitions, before a first deployment."""
+    begun = []
+    for region in REGIONS:
+        project = worlds(region).project(deploy=False)
+        role = f"arn:{project.config.partition}:iam::{project.world.aws.account_id}:role/given"
+        path = project.folder / "script" / "config.json"
+        content = json.loads(path.read_text("utf-8"))
+        path.write_text(json.dumps(content | {"workflow_execution_role": role}), encoding="utf-8")
+        as_deployer(project)
+        begun.append((project, role, account(project), project.start("plan", "--json")))
+    for project, role, before, running in begun:
+        printed, said = running.communicate(timeout=120)
+        assert running.returncode == 0, said
+        found = json.loads(printed)
+        assert "AWS::IAM::Role" not in {one["type"] for one in found["changes"]}
+        assert any(f'+  "RoleArn": "{role}"' in one["diff"] for one in found["differences"])
+        assert account(project) == before
+
+
+def test_the_builder_in_the_account_is_planned_too(
+    chinese: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a notebook, too."""
+    project = chinese.project(deploy=False)
+    for name, value in project.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("BATCAT_IMAGE_BUILDER", "codebuild")
+    # The image is all that is asked for here.
+    script = project.folder / "deploy" / "deploy.sh"
+    script.write_text('cd "$(dirname "$0")/.."; exec bash deploy/setup_docker.sh')
+    before = account(project)
+    said: list[str] = []
+    found = bc.plan(project.folder, progress=said.append)
+    assert found.image
+    assert found.image.builder == "AWS CodeBuild"
+    assert {one.resource for one in found.changes} == {
+        "Repository",
+        "Build",
+        "BuildLogs",
+        "BuildRole",
+    }
+    assert said[-1].endswith("-builder: planned")
+    assert str(found).startswith("Plan: 4 to add, 0 to change, 0 to remove, and an image to build.")
+    assert account(project) == before
