@@ -100,7 +100,7 @@ def deploy_stack(
         Capabilities=["CAPABILITY_NAMED_IAM"],
         Tags=tags,
     )
-    described = _until(
+    described = wait_until(
         lambda: client.describe_change_set(StackName=name, ChangeSetName=change_set),
         lambda answer: not answer["Status"].endswith(("IN_PROGRESS", "PENDING")),
         sleep,
@@ -134,6 +134,29 @@ def stack_status(client: Any, name: str) -> str | None:
         raise
 
 
+def wait_until(
+    look: Callable[[], Any], done: Callable[[Any], bool], sleep: Callable[[float], None]
+) -> Any:
+    """Look again and again, each time a little later, until `done` says so; return what was seen.
+
+    Parameters
+    ----------
+    look : callable
+        Returns what is there now.
+    done : callable
+        Takes that, and says whether the waiting is over.
+    sleep : callable
+        Waits, in seconds: a tenth at first, at most five.
+    """
+    pause = 0.1
+    while True:
+        found = look()
+        if done(found):
+            return found
+        sleep(pause)
+        pause = min(5.0, pause * 1.5)
+
+
 def _make_ready(client: Any, name: str, sleep: Callable[[float], None]) -> bool:
     """Return whether the stack is to be created; mend or refuse the states between."""
     status = stack_status(client, name)
@@ -142,7 +165,7 @@ def _make_ready(client: Any, name: str, sleep: Callable[[float], None]) -> bool:
     if status == "ROLLBACK_COMPLETE":
         # Its first creation failed and was undone: it holds nothing and cannot be updated.
         client.delete_stack(StackName=name)
-        _until(
+        wait_until(
             lambda: stack_status(client, name),
             lambda now: now in {None, "DELETE_COMPLETE", "DELETE_FAILED"},
             sleep,
@@ -184,7 +207,7 @@ def _follow(
                 progress(line)
         return status
 
-    return str(_until(look, lambda status: not status.endswith("_IN_PROGRESS"), sleep))
+    return str(wait_until(look, lambda status: not status.endswith("_IN_PROGRESS"), sleep))
 
 
 def _failure(client: Any, name: str, status: str, seen: set[str]) -> StackError:
@@ -225,16 +248,3 @@ def _events(client: Any, name: str) -> list[dict[str, Any]]:
 
 def _event_ids(client: Any, name: str) -> set[str]:
     return {event["EventId"] for event in _events(client, name)}
-
-
-def _until(
-    look: Callable[[], Any], done: Callable[[Any], bool], sleep: Callable[[float], None]
-) -> Any:
-    """Look again and again, each time a little later, until `done` says so."""
-    pause = 0.1
-    while True:
-        found = look()
-        if done(found):
-            return found
-        sleep(pause)
-        pause = min(5.0, pause * 1.5)
