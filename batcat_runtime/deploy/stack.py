@@ -83,7 +83,8 @@ def deploy_stack(
     StackError
         The stack is in a state that cannot be updated, or a resource failed; the message names it.
     """
-    body = json.dumps(template, indent=1, ensure_ascii=False)
+    # In ASCII, other letters as \uXXXX: GetTemplate gives back a question mark for each of them.
+    body = json.dumps(template, indent=1)
     if len(body.encode()) > _TEMPLATE_BYTES:
         raise StackError(
             f"The template of {name} is too large: {len(body.encode()):,} bytes, where AWS takes "
