@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from batcat_runtime.job import processing_job as processing_job
     from batcat_runtime.job import processing_output_path as processing_output_path
     from batcat_runtime.log import get_logger as get_logger
+    from batcat_runtime.operate.schedule import schedule as schedule
 
 __version__ = "0.1.0"
 
@@ -77,6 +78,7 @@ _HOME = {
     "save_dataset": "io.dataset",
     "save_df_to_redshift": "io.redshift_save",
     "save_to_bucket": "io.save",
+    "schedule": "operate.schedule",
     "setup_image": "deploy.image",
     "setup_trigger": "deploy.trigger",
     "setup_workflow": "deploy.workflow",

@@ -12,7 +12,7 @@ from importlib import import_module
 import typer
 
 # In the order in which `batcat --help` lists them.
-COMMANDS: tuple[str, ...] = ()
+COMMANDS: tuple[str, ...] = ("schedule",)
 
 
 def register(app: typer.Typer) -> None:
