@@ -97,6 +97,8 @@ class ChangeSets:
         region, name = call.region, asked["ChangeSetName"]
         arn = f"arn:{stack.partition}:cloudformation:{region}:{ACCOUNT_ID}:changeSet/{name}"
         with self._store.lock:
+            # Somebody else may have been quicker since we looked.
+            stack = self._stack_for(call, kind, stack)
             if any(one.name == name for one in self._waiting(stack)):
                 raise ServiceError(
                     "AlreadyExistsException",
@@ -120,9 +122,10 @@ class ChangeSets:
                 description=asked.get("Description"),
             )
             self._change_sets.append(change_set)
-        if kind == "CREATE":
-            self._store.settle(stack, asked)
-        elif not self._store.differs(stack, template, parameters, change_set.tags):
+            if kind == "CREATE":
+                self._store.settle(stack, asked)
+        changed = self._store.differs(stack, template, parameters, change_set.tags)
+        if kind == "UPDATE" and not changed:
             change_set.status, change_set.execution_status = "FAILED", "UNAVAILABLE"
             change_set.reason = NO_CHANGES
         return {"Id": change_set.change_set_id, "StackId": stack.stack_id}
@@ -159,6 +162,22 @@ class ChangeSets:
 
     def execute_change_set(self, call: Call) -> dict[str, Any]:
         """Do what a change set says."""
+        with self._store.lock:
+            one = self._claim(call)
+
+        def work(deployment: Deployment) -> None:
+            if one.kind == "CREATE":
+                deployment.create(one.template, one.parameters, one.on_failure)
+            else:
+                deployment.update(one.template, one.parameters, one.tags)
+            failed = one.stack.status not in ("CREATE_COMPLETE", "UPDATE_COMPLETE")
+            one.execution_status = "EXECUTE_FAILED" if failed else "EXECUTE_COMPLETE"
+
+        self._store.start(call, one.stack, work)
+        return {}
+
+    def _claim(self, call: Call) -> ChangeSet:
+        """Return the change set that is to be executed; only one caller gets it."""
         one = self._change_set(call)
         if one.execution_status != "AVAILABLE":
             raise ServiceError(
@@ -172,26 +191,14 @@ class ChangeSets:
         one.stack.disable_rollback = bool(call.params.get("DisableRollback"))
         one.stack.capabilities = one.capabilities
         one.stack.status = f"{one.kind}_IN_PROGRESS"
+        # As on AWS, the stack keeps no change sets that were made for its former state.
+        self._change_sets = [
+            other for other in self._change_sets if other.stack is not one.stack or other is one
+        ]
+        return one
 
-        def work(deployment: Deployment) -> None:
-            if one.kind == "CREATE":
-                deployment.create(one.template, one.parameters, one.on_failure)
-            else:
-                deployment.update(one.template, one.parameters, one.tags)
-            failed = one.stack.status not in ("CREATE_COMPLETE", "UPDATE_COMPLETE")
-            one.execution_status = "EXECUTE_FAILED" if failed else "EXECUTE_COMPLETE"
-            # As on AWS, the stack keeps no change sets that were made for its former state.
-            with self._store.lock:
-                self._change_sets = [
-                    other
-                    for other in self._change_sets
-                    if other.stack is not one.stack or other is one
-                ]
-
-        self._store.start(call, one.stack, work)
-        return {}
-
-    def _stack_for(self, call: Call, kind: str) -> Stack:
+    def _stack_for(self, call: Call, kind: str, mine: Stack | None = None) -> Stack:
+        """Return the stack for a change set: what is there, `mine`, or a new one."""
         name = call.params["StackName"]
         stack = self._store.find(call.region, name)
         if kind == "UPDATE":
@@ -204,7 +211,7 @@ class ChangeSets:
                 f"Stack [{name}] already exists and cannot be created again with the changeSet "
                 f"[{call.params['ChangeSetName']}]."
             )
-        return stack or Stack(name, call.region, get_partition(call.region))
+        return stack or mine or Stack(name, call.region, get_partition(call.region))
 
     def _change_set(self, call: Call) -> ChangeSet:
         name, of = call.params["ChangeSetName"], call.params.get("StackName")

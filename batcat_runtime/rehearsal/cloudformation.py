@@ -42,6 +42,7 @@ class CloudFormation:
             "CreateStack": self.create_stack,
             "UpdateStack": self.update_stack,
             "DeleteStack": self.delete_stack,
+            "ContinueUpdateRollback": self.continue_update_rollback,
             "DescribeStacks": self.describe_stacks,
             "ListStacks": self.list_stacks,
             "DescribeStackEvents": self.describe_events,
@@ -87,7 +88,9 @@ class CloudFormation:
         tags = tags_of(asked, stack.tags)
         if not self._store.differs(stack, template, parameters, tags):
             raise invalid("No updates are to be performed.")
-        stack.status = "UPDATE_IN_PROGRESS"
+        with self._store.lock:
+            refuse_busy(stack)
+            stack.status = "UPDATE_IN_PROGRESS"
         self._store.start(call, stack, lambda work: work.update(template, parameters, tags))
         return {"StackId": stack.stack_id}
 
@@ -100,10 +103,38 @@ class CloudFormation:
             raise invalid(
                 f"Stack [{stack.name}] cannot be deleted while TerminationProtection is enabled"
             )
-        refuse_busy(stack, but="REVIEW_IN_PROGRESS")
-        self._change_sets.forget(stack)
-        stack.status = "DELETE_IN_PROGRESS"
-        self._store.start(call, stack, lambda work: work.delete())
+        retained = frozenset(call.params.get("RetainResources") or [])
+        with self._store.lock:
+            if retained and stack.status != "DELETE_FAILED":
+                raise invalid(
+                    f"Invalid operation on stack [{stack.stack_id}]. Specify which resources to "
+                    "retain only when the stack is in the DELETE_FAILED state."
+                )
+            _check_known(stack, retained)
+            refuse_busy(stack, but="REVIEW_IN_PROGRESS")
+            self._change_sets.forget(stack)
+            stack.status = "DELETE_IN_PROGRESS"
+        self._store.start(call, stack, lambda work: work.delete(retained))
+        return {}
+
+    def continue_update_rollback(self, call: Call) -> dict[str, Any]:
+        """Go on undoing a failed update, where something kept that from being done."""
+        stack = self._store.stack(call, call.params["StackName"])
+        skipped = frozenset(call.params.get("ResourcesToSkip") or [])
+        with self._store.lock:
+            if stack.status != "UPDATE_ROLLBACK_FAILED" or stack.way_back is None:
+                raise invalid(
+                    f"Stack:{stack.stack_id} is in {stack.status} state and can not continue "
+                    "update rollback."
+                )
+            unable = {one.logical_id for one in stack.way_back[1]}
+            if skipped - unable:
+                raise invalid(
+                    f"Resources [{', '.join(sorted(skipped - unable))}] are not in UPDATE_FAILED "
+                    "state and cannot be skipped."
+                )
+            stack.status = "UPDATE_ROLLBACK_IN_PROGRESS"
+        self._store.start(call, stack, lambda work: work.continue_rollback(skipped))
         return {}
 
     def describe_stacks(self, call: Call) -> dict[str, Any]:
@@ -171,10 +202,12 @@ class CloudFormation:
     def get_template(self, call: Call) -> dict[str, Any]:
         """Return a stack's template as it was given."""
         if call.params.get("ChangeSetName"):
-            return {"TemplateBody": _ascii(self._change_sets.find(call).template.text)}
+            return {"TemplateBody": self._change_sets.find(call).template.returned}
         stack = self._store.stack(call, call.params["StackName"], deleted=True)
-        text = _ascii(stack.template.text)
-        return {"TemplateBody": text, "StagesAvailable": ["Original", "Processed"]}
+        return {
+            "TemplateBody": stack.template.returned,
+            "StagesAvailable": ["Original", "Processed"],
+        }
 
     def get_template_summary(self, call: Call) -> dict[str, Any]:
         """Say what a template declares."""
@@ -210,12 +243,10 @@ class CloudFormation:
         return {"StackId": stack.stack_id}
 
 
-def _ascii(text: str) -> str:
-    """Return a template as GetTemplate gives it back: with a question mark for other letters.
-
-    A known fault of AWS's: aws-cloudformation/cloudformation-coverage-roadmap, issue 1220.
-    """
-    return "".join(letter if letter.isascii() else "?" for letter in text)
+def _check_known(stack: Stack, names: frozenset[str]) -> None:
+    unknown = sorted(names - stack.resources.keys())
+    if unknown:
+        raise invalid(f"Resources [{', '.join(unknown)}] do not exist in stack {stack.name}")
 
 
 def _missing(call: Call) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,7 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from .clients import Clients
 from .resources import KINDS, Kind, Made, Place, ResourceError
 from .scope import Scope
-from .stacks import Placed, Stack, changed_properties, wanted
+from .stacks import Before, Placed, Stack, changed_properties, wanted
 from .template import Template, TemplateError
 
 _GONE = ("NotFound", "NoSuch", "DoesNotExist")
@@ -26,6 +26,17 @@ _FAILURES: tuple[type[Exception], ...] = (
     *(ClientError, BotoCoreError, ResourceError, TemplateError),
     *(KeyError, TypeError, ValueError, AttributeError),
 )
+
+
+@dataclass(frozen=True)
+class Undo:
+    """One step of a rollback; `step` tells whether it succeeded.
+
+    It takes the deployment that goes the way back, which may be a later one, by somebody else.
+    """
+
+    logical_id: str
+    step: Callable[[Deployment], bool]
 
 
 class Deployment:
@@ -47,7 +58,7 @@ class Deployment:
         self._stack = stack
         self._clients = clients
         self._exports = exports
-        self._undo: list[Callable[[], None]] = []
+        self._undo: list[Undo] = []
         self._made_halfway: str | None = None
 
     def create(self, template: Template, parameters: dict[str, Any], on_failure: str) -> None:
@@ -72,7 +83,7 @@ class Deployment:
     def update(self, template: Template, parameters: dict[str, Any], tags: dict[str, str]) -> None:
         """Move the stack to a template; on failure move it back."""
         stack = self._stack
-        before = (stack.template, stack.parameters, stack.tags, dict(stack.resources))
+        before = Before(stack.template, stack.parameters, stack.tags, dict(stack.resources))
         stack.tags = tags
         stack.note("UPDATE_IN_PROGRESS", "User Initiated")
         failed = self._make_all(template, parameters, "UPDATE")
@@ -81,18 +92,15 @@ class Deployment:
                 "UPDATE_ROLLBACK_IN_PROGRESS",
                 f"The following resource(s) failed to update: [{failed}]. ",
             )
-            for undo in reversed(self._undo):
-                undo()
-            stack.template, stack.parameters, stack.tags, stack.resources = before
-            stack.note("UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS")
-            stack.note("UPDATE_ROLLBACK_COMPLETE")
+            stack.way_back = (before, self._undo[::-1])
+            self._roll_back(frozenset())
             return
         stack.template, stack.parameters = template, parameters
         stack.updated = datetime.now(UTC)
         stack.note("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS")
         scope = stack.scope(template, parameters, self._exports())
         target = wanted(template, scope)
-        for placed in [*reversed(before[3].values())]:
+        for placed in [*reversed(before.resources.values())]:
             now = stack.resources.get(placed.logical_id)
             replaced = placed.logical_id in target
             if replaced and now is not None and now.physical_id == placed.physical_id:
@@ -103,10 +111,33 @@ class Deployment:
                 stack.resources.pop(placed.logical_id, None)
         stack.note("UPDATE_COMPLETE")
 
-    def delete(self) -> None:
+    def continue_rollback(self, skipped: frozenset[str]) -> None:
+        """Try again what could not be undone, but for resources that are to be left as they are."""
+        self._stack.note("UPDATE_ROLLBACK_IN_PROGRESS", "User Initiated")
+        self._roll_back(skipped)
+
+    def _roll_back(self, skipped: frozenset[str]) -> None:
+        stack = self._stack
+        assert stack.way_back is not None
+        before, steps = stack.way_back
+        left = [one for one in steps if one.logical_id not in skipped and not one.step(self)]
+        if left:
+            stack.way_back = (before, left)
+            names = ", ".join(dict.fromkeys(one.logical_id for one in left))
+            stack.note(
+                "UPDATE_ROLLBACK_FAILED", f"The following resource(s) failed to update: [{names}]. "
+            )
+            return
+        stack.way_back = None
+        stack.template, stack.parameters = before.template, before.parameters
+        stack.tags, stack.resources = before.tags, before.resources
+        stack.note("UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS")
+        stack.note("UPDATE_ROLLBACK_COMPLETE")
+
+    def delete(self, retained: frozenset[str] = frozenset()) -> None:
         """Remove all resources but those that are retained."""
         self._stack.note("DELETE_IN_PROGRESS", "User Initiated")
-        self._end_delete("DELETE", self._delete_all(rollback=False))
+        self._end_delete("DELETE", self._delete_all(rollback=False, retained=retained))
 
     def _end_delete(self, word: str, failed: list[str]) -> None:
         if failed:
@@ -119,12 +150,13 @@ class Deployment:
         if word == "DELETE":
             self._stack.deleted = datetime.now(UTC)
 
-    def _delete_all(self, *, rollback: bool) -> list[str]:
+    def _delete_all(self, *, rollback: bool, retained: frozenset[str] = frozenset()) -> list[str]:
         failed = []
         for name in reversed(list(self._stack.resources)):
             placed = self._stack.resources[name]
             policy = placed.policies.get("DeletionPolicy", "Delete")
             keep = policy == "Retain" or (policy == "RetainExceptOnCreate" and not rollback)
+            keep = keep or name in retained
             if self._remove(placed, keep=keep):
                 del self._stack.resources[name]
             else:
@@ -165,7 +197,7 @@ class Deployment:
         if present is None or present.type != resource["Type"]:
             stack.note("CREATE_IN_PROGRESS", physical_id="", **label)
             placed = self._create(name, resource, kind, properties)
-            self._undo.append(lambda: self._forget(placed))
+            self._undo.append(Undo(name, lambda work: work._forget(placed)))
             word = "CREATE"
         else:
             changed = changed_properties(present.properties, properties)
@@ -215,34 +247,35 @@ class Deployment:
                     f"replacing. Rename {properties[fixed]} and update the stack again."
                 )
             placed = self._create(name, resource, kind, properties)
-            self._undo.append(lambda: self._forget(placed))
+            self._undo.append(Undo(name, lambda work: work._forget(placed)))
             return placed
         place = self._place(name)
-        before = replace(place, tags=present.tags)
-        self._undo.append(lambda: self._change_back(kind, before, present, properties))
+        self._undo.append(Undo(name, lambda work: work._change_back(kind, present, properties)))
         made = kind.update(place, present.physical_id, present.properties, properties)
         return self._placed(name, resource, made, properties)
 
-    def _change_back(
-        self, kind: Kind, place: Place, present: Placed, properties: dict[str, Any]
-    ) -> None:
+    def _change_back(self, kind: Kind, present: Placed, properties: dict[str, Any]) -> bool:
         label = {
             "logical_id": present.logical_id,
             "type": present.type,
             "physical_id": present.physical_id,
         }
+        place = replace(self._place(present.logical_id), tags=present.tags)
         self._stack.note("UPDATE_IN_PROGRESS", **label)
         try:
             kind.update(place, present.physical_id, properties, present.properties)
         except _FAILURES as error:
             self._stack.note("UPDATE_FAILED", _reason(error), **label)
-        else:
-            self._stack.note("UPDATE_COMPLETE", **label)
+            return False
+        self._stack.note("UPDATE_COMPLETE", **label)
+        return True
 
-    def _forget(self, placed: Placed) -> None:
+    def _forget(self, placed: Placed) -> bool:
+        # What a clean-up cannot remove is no reason for AWS to keep a stack from its way back.
         self._remove(placed, keep=False)
         if self._stack.resources.get(placed.logical_id) is placed:
             del self._stack.resources[placed.logical_id]
+        return True
 
     def _remove_half_made(self, name: str, resource: dict[str, Any]) -> None:
         """Remove what was made before the resource failed, unless a rollback will."""

@@ -7,6 +7,7 @@ A request passes these layers, outermost first:
 
     Guard     no browsers, no strangers            (guard.py)
     Strict    is it legal, as AWS sees it?         (strict.py, rules.py)
+    Faults    what a test wants to fail            (faults.py)
     Gate      may the caller do that?              (access/)
     Failsafe  a crash becomes an error             (operations.py)
     Perform   jobs, Lambda, CloudFormation, ...    (processing.py, invocation.py, ...)
@@ -148,6 +149,7 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
     from .codebuild import CodeBuild
     from .eventrules import EventRules
     from .executions import Executions
+    from .faults import Faults
     from .guard import Guard
     from .invocation import Invocations
     from .operations import Failsafe, Perform
@@ -231,6 +233,7 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
     app: WsgiApp = DomainDispatcherApplication(create_backend_app)
     app = Failsafe(Perform(app, operations))
     app = Gate(app, access)
+    app = Faults(app, home)
     app = Strict(app, (*rules.ALL, rules.role_rule(trust_policy)))
     app = _identity(app, token)
     server.app = Guard(app, port)

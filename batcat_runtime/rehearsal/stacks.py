@@ -32,6 +32,16 @@ class Placed:
     updated: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
+@dataclass(frozen=True)
+class Before:
+    """What a stack goes back to when an update fails."""
+
+    template: Template
+    parameters: dict[str, Any]
+    tags: dict[str, str]
+    resources: dict[str, Placed]
+
+
 @dataclass
 class Stack:
     """A stack and everything that is remembered of it."""
@@ -57,6 +67,8 @@ class Stack:
     created: datetime = field(default_factory=lambda: datetime.now(UTC))
     updated: datetime | None = None
     deleted: datetime | None = None
+    # Of an update that failed: where it goes back to, and the steps that are still to be taken.
+    way_back: tuple[Before, list[Any]] | None = None
 
     def __post_init__(self) -> None:
         where = f"arn:{self.partition}:cloudformation:{self.region}:{ACCOUNT_ID}"

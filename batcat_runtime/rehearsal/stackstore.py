@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 _MAX_BODY = 51_200
 _IAM = "AWS::IAM::"
 _BUSY = "_IN_PROGRESS"
+_STUCK = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED", "UPDATE_ROLLBACK_FAILED")
 _KINDS = _kinds  # imported for what it registers
 
 
@@ -154,7 +155,7 @@ def invalid(message: str) -> ServiceError:
 
 def refuse_busy(stack: Stack, but: str = "") -> None:
     """Raise when a stack is in a state that allows no operation."""
-    stuck = stack.status in ("ROLLBACK_COMPLETE", "DELETE_FAILED", "ROLLBACK_FAILED") and not but
+    stuck = stack.status in _STUCK and not but
     if stuck or (stack.status.endswith(_BUSY) and stack.status != but):
         raise invalid(f"Stack:{stack.stack_id} is in {stack.status} state and can not be updated.")
 

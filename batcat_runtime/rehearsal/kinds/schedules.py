@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
-from ..resources import Kind, Made, Place, chosen, tag_list, words
+from ..resources import Kind, Made, Place, ResourceError, chosen, tag_list, words
 
 
 class Schedule(Kind):
@@ -99,6 +100,14 @@ class Rule(Kind):
     def create(self, place: Place, props: dict[str, Any]) -> Made:
         """Make it."""
         name = props.get("Name") or place.generated_name(64)
+        # PutRule itself would take over a rule of that name, whosever it is.
+        events = place.client("events")
+        with contextlib.suppress(events.exceptions.ResourceNotFoundException):
+            events.describe_rule(Name=name)
+            raise ResourceError(
+                f"Resource of type 'AWS::Events::Rule' with identifier '{name}' already exists. "
+                "(HandlerErrorCode: AlreadyExists)"
+            )
         return self._put(place, name, {}, props)
 
     def update(
