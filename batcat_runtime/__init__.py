@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from batcat_runtime.job import processing_job as processing_job
     from batcat_runtime.job import processing_output_path as processing_output_path
     from batcat_runtime.log import get_logger as get_logger
+    from batcat_runtime.operate.destroy import destroy as destroy
     from batcat_runtime.operate.schedule import schedule as schedule
 
 __version__ = "0.1.0"
@@ -56,6 +57,7 @@ _HOME = {
     "Names": "deploy.naming",
     "Purpose": "config",
     "Step": "config",
+    "destroy": "operate.destroy",
     "get_bucket_key": "events",
     "copy_objects": "io.copy",
     "get_config": "config",

@@ -12,7 +12,10 @@ from importlib import import_module
 import typer
 
 # In the order in which `batcat --help` lists them.
-COMMANDS: tuple[str, ...] = ("schedule",)
+COMMANDS: tuple[str, ...] = (
+    "schedule",
+    "destroy",
+)
 
 
 def register(app: typer.Typer) -> None:

@@ -21,8 +21,6 @@ from batcat_runtime.deploy.firing import Rate, next_firings, parse_expression
 from batcat_runtime.deploy.stack import deploy_stack
 from batcat_runtime.errors import (
     ConfigError,
-    ConnectError,
-    CredentialsError,
     StackError,
     UserError,
     WaitInterruptedError,
@@ -417,18 +415,6 @@ def _put_back(path: Path, before: str, after: str) -> bool:
     return True
 
 
-class _Noticing:
-    """A CloudFormation client that notes whether a change set was executed."""
-
-    def __init__(self, client: Any) -> None:
-        self._client = client
-        self.executed = False
-
-    def __getattr__(self, name: str) -> Any:
-        self.executed = self.executed or name == "execute_change_set"
-        return getattr(self._client, name)
-
-
 def _switch_stack(
     project: Project,
     deployed: _Deployed,
@@ -444,17 +430,12 @@ def _switch_stack(
     name = deployed.stack.name
     # The stack's own tags: those of the configuration may be a change that is pending.
     tags = [{"Key": key, "Value": value} for key, value in deployed.stack.tags.items()]
-    client = _Noticing(project.client("cloudformation"))
+    client = project.client("cloudformation")
     try:
-        with project.asked(f"the stack {name}", "cloudformation:CreateChangeSet"):
-            change = deploy_stack(client, name, template, tags=tags, progress=progress, sleep=sleep)
-    except (KeyboardInterrupt, CredentialsError, ConnectError) as error:
-        if not client.executed:
-            raise
-        why = "" if isinstance(error, KeyboardInterrupt) else f" ({error.message})"
+        change = deploy_stack(client, name, template, tags=tags, progress=progress, sleep=sleep)
+    except WaitInterruptedError as error:
         raise WaitInterruptedError(
-            f"Nobody waits any more{why}, but CloudFormation goes on switching the schedule of "
-            f"{purpose} {action}. {CONFIG_PATH.as_posix()} says {action}.",
+            f"{error.message} {CONFIG_PATH.as_posix()} says {action}.",
             fix="Look at how it ended with `batcat schedule show`.",
         ) from error
     progress(f"stack {change.stack}: {change.outcome}")

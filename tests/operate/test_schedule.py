@@ -13,6 +13,7 @@ import pytest
 
 from batcat_runtime.errors import WaitInterruptedError
 from batcat_runtime.operate.schedule import schedule
+from batcat_runtime.rehearsal.faults import Fault, set_faults
 from tests.operate.world import PURPOSE, REGIONS, DeployedProject, World
 
 CONFIG = Path("script") / "config.json"
@@ -135,13 +136,32 @@ def test_a_switch_by_hand_is_told_and_can_be_taken_back(switched_off: DeployedPr
     assert project.json("schedule")[0]["notes"] == []
 
 
+def test_a_switch_that_fails_leaves_the_configuration_as_it_was(
+    switched_off: DeployedProject,
+) -> None:
+    project = switched_off
+    before = (project.folder / CONFIG).read_bytes()
+    refused = Fault("scheduler", "UpdateSchedule", "ConflictException", "Somebody was quicker.")
+    set_faults(project.world.aws.home, refused)
+    try:
+        done = project.batcat("schedule", "on", code=1)
+    finally:
+        set_faults(project.world.aws.home)
+    assert "Somebody was quicker." in done.stderr
+    assert "script/config.json: as it was" in done.stderr
+    assert (project.folder / CONFIG).read_bytes() == before
+    assert deployed_state(project) == "DISABLED"
+
+
 def test_ctrl_c_leaves_cloudformation_to_its_work(switched_off: DeployedProject) -> None:
     project = switched_off
 
     def interrupted(seconds: float) -> None:
         raise KeyboardInterrupt
 
-    with pytest.raises(WaitInterruptedError, match="goes on switching the schedule") as caught:
+    with pytest.raises(
+        WaitInterruptedError, match="CloudFormation goes on with the stack"
+    ) as caught:
         schedule("on", folder=project.folder, sleep=interrupted)
     assert "batcat schedule show" in caught.value.fix
     assert b'"enabled": true' in (project.folder / CONFIG).read_bytes()

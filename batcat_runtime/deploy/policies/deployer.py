@@ -25,6 +25,8 @@ _STACK = [
     "cloudformation:DescribeStackEvents",
     "cloudformation:DescribeStacks",
     "cloudformation:ExecuteChangeSet",
+    "cloudformation:GetTemplate",
+    "cloudformation:ListStackResources",
 ]
 _ROLE = [
     "iam:DeleteRole",
