@@ -96,7 +96,7 @@ def deployer_policies(config: Config, account: str = ACCOUNT) -> dict[str, Docum
         container tool and lets AWS CodeBuild make the image.
     """
     first = Names.of(config, next(iter(config.purposes)))
-    found = {"": document(project_statements(first, account))}
+    found = {"": document(project_statements(config, first, account))}
     for purpose in config.purposes:
         names = Names.of(config, purpose)
         needed = roles_of(config, purpose)

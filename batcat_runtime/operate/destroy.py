@@ -29,7 +29,7 @@ from batcat_runtime.operate.inventory import (
     Inventory,
     ListedStack,
     Running,
-    running,
+    running_in,
     take_inventory,
 )
 from batcat_runtime.operate.project import Project, open_project
@@ -214,17 +214,11 @@ class _Removal:
         self._left: list[LeftBehind] = []
 
     def run(self) -> Destroyed:
-        quiet: set[str] = set()
         for number, stack in enumerate(self._inventory.stacks):
             more = len(self._inventory.stacks) - number - 1
             after = f" {more} more {'is' if more == 1 else 'are'} still there." if more else ""
-            if stack.kind in ("backfill", "workflow") and stack.purpose not in quiet:
-                with goes_on_without_us(
-                    f"Of the project {self._inventory.project}, {more + 1} stacks are still there.",
-                    _AGAIN,
-                ):
-                    self._let_nothing_run(stack.purpose)
-                quiet.add(stack.purpose)
+            with goes_on_without_us(f"The stack {stack.name} is still there.{after}", _AGAIN):
+                self._let_nothing_run(stack)
             with goes_on_without_us(
                 f"CloudFormation goes on removing the stack {stack.name}.{after}", _AGAIN
             ):
@@ -234,10 +228,14 @@ class _Removal:
             self._inventory, tuple(self._removed), tuple(self._stopped), tuple(self._left)
         )
 
-    def _let_nothing_run(self, purpose: str) -> None:
-        """Stop what runs of a purpose and wait for its end; without leave, refuse to go on."""
+    def _let_nothing_run(self, stack: ListedStack) -> None:
+        """Stop what runs in a stack and wait for its end; without leave, refuse to go on.
+
+        A state machine that is removed ends its executions at their next step, and would leave the
+        jobs of those steps to themselves.
+        """
         waited, pause = 0.0, 0.2
-        while found := tuple(running(self._project, purpose)):
+        while found := tuple(running_in(self._project, stack)):
             if not self._stop_running:
                 raise StackError(
                     f"{_listed(found)} running: somebody has started that meanwhile. "

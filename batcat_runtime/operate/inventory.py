@@ -15,15 +15,15 @@ from botocore.exceptions import ClientError
 
 from batcat_runtime.deploy.codebuild import builder_stack
 from batcat_runtime.deploy.naming import slug
-from batcat_runtime.errors import BatcatError, NotDeployedError
+from batcat_runtime.errors import AccessDeniedError, BatcatError
 from batcat_runtime.operate.deployed import DeployedStack, find_stack, is_ours
-from batcat_runtime.operate.executions import list_executions
 from batcat_runtime.operate.project import Project
 
 Kind = Literal["trigger", "backfill", "workflow", "builder", "project"]
 # What starts things goes first, and what others build on last.
 ORDER: tuple[Kind, ...] = ("trigger", "backfill", "workflow", "builder", "project")
 _MOST_OBJECTS = 100_000
+_NO_MACHINE = {"StateMachineDoesNotExist", "StateMachineDeleting"}
 _ROLES = (
     *("workflow_execution_role", "job_role", "trigger_role", "schedule_role", "build_role"),
     "permissions_boundary",
@@ -141,7 +141,15 @@ def take_inventory(project: Project, purpose: str | None = None) -> Inventory:
     """
     found, foreign = [], []
     for kind, owner, name in _names(project, purpose):
-        stack = find_stack(project, name)
+        try:
+            stack = find_stack(project, name)
+        except AccessDeniedError:
+            if kind not in ("backfill", "builder"):
+                raise
+            # Not everybody who deploys may do that; those may not remove it either.
+            why = "if there is one, it stays: these credentials may not look at it"
+            foreign.append(Kept(f"the stack {name}", f"{why} (cloudformation:DescribeStacks)"))
+            continue
         if stack is None or stack.status == "DELETE_COMPLETE":
             continue
         if is_ours(project, stack):
@@ -150,42 +158,33 @@ def take_inventory(project: Project, purpose: str | None = None) -> Inventory:
             foreign.append(
                 Kept(f"the stack {name}", "BatCat did not make it for this project: not touched")
             )
-    owners = [one.purpose for one in found if one.kind == "workflow"]
-    backfilled = [one.purpose for one in found if one.kind == "backfill"]
     kept = (*_kept(project, purpose), *foreign) if found or foreign else ()
     return Inventory(
         project=project.config.project,
         account=project.account,
         region=project.config.region,
         stacks=tuple(found),
-        running=tuple(one for owner in project.purposes(purpose) for one in running(project, owner))
-        if owners or backfilled
-        else (),
+        running=tuple(one for stack in found for one in running_in(project, stack)),
         kept=kept,
     )
 
 
-def running(project: Project, purpose: str) -> Iterator[Running]:
-    """Yield what runs of a purpose; backfills first, since they start the others."""
-    names = project.names(purpose)
-    machine = names.arn("states", f"stateMachine:{names.backfill_machine}", project.account)
-    client = project.client("stepfunctions")
-    pages = client.get_paginator("list_executions").paginate(
-        stateMachineArn=machine, statusFilter="RUNNING"
-    )
-    with project.asked(f"the backfills of {purpose}", "states:ListExecutions"):
-        try:
-            for page in pages:
-                for one in page["executions"]:
-                    yield Running(purpose, one["name"], one["executionArn"], backfill=True)
-        except ClientError as error:
-            if "StateMachineDoesNotExist" not in str(error):
-                raise
-    try:
-        for one in list_executions(project, purpose, status="RUNNING"):
-            yield Running(purpose, one["name"], one["executionArn"])
-    except NotDeployedError:
+def running_in(project: Project, stack: ListedStack) -> Iterator[Running]:
+    """Yield the executions of a stack's state machine that have not ended, newest first."""
+    if stack.kind not in ("backfill", "workflow"):
         return
+    names, backfill = project.names(stack.purpose), stack.kind == "backfill"
+    machine = names.backfill_machine if backfill else names.state_machine
+    arn = names.arn("states", f"stateMachine:{machine}", project.account)
+    pages = project.client("stepfunctions").get_paginator("list_executions")
+    with project.asked(f"the state machine {machine}", "states:ListExecutions"):
+        try:
+            for page in pages.paginate(stateMachineArn=arn, statusFilter="RUNNING"):
+                for one in page["executions"]:
+                    yield Running(stack.purpose, one["name"], one["executionArn"], backfill)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in _NO_MACHINE:
+                raise
 
 
 def _names(project: Project, purpose: str | None) -> Iterator[tuple[Kind, str, str]]:

@@ -116,9 +116,7 @@ def test_a_project_goes_when_its_name_was_typed_and_its_data_stays(
     assert project.json("destroy")["removed"] == []
 
 
-def test_what_runs_is_stopped_only_with_leave_and_what_blocks_is_left_behind(
-    chinese: World,
-) -> None:
+def test_what_runs_is_stopped_only_with_leave(chinese: World) -> None:
     project = chinese.project()
     names, name = project.names, project.config.project
     project.execute("long", wait=False, params={"seconds": 120})
@@ -126,30 +124,14 @@ def test_what_runs_is_stopped_only_with_leave_and_what_blocks_is_left_behind(
     assert "Execution long is still running; nothing was removed" in refused.stderr
     assert "--stop-running" in refused.stderr
     assert len(stacks(project)) == 3
-    iam, role = project.client("iam"), names.role("job")
-    policy = iam.create_policy(
-        PolicyName=f"{name}-extra",
-        PolicyDocument=json.dumps(
-            {
-                "Version": "2012-10-17",
-                "Statement": [{"Effect": "Allow", "Action": "s3:ListBucket", "Resource": "*"}],
-            }
-        ),
-    )["Policy"]["Arn"]
-    iam.attach_role_policy(RoleName=role, PolicyArn=policy)
-    asked = ("destroy", "--purpose", PURPOSE, "--stop-running")
-    done = project.json(*asked, "--confirm", name)
+    done = project.json("destroy", "--purpose", PURPOSE, "--stop-running", "--confirm", name)
     assert done["removed"] == [names.trigger_stack, names.workflow_stack]
-    assert done["stopped"] == ["long"]
-    (left,) = done["left"]
-    assert (left["type"], left["name"]) == ("AWS::IAM::Role", role)
-    assert "must detach all policies first" in left["reason"]
-    assert left["command"] == f"aws iam delete-role --role-name {role} --region cn-northwest-1"
+    assert (done["stopped"], done["left"]) == (["long"], [])
     assert list(stacks(project)) == [names.project_stack]
-    assert iam.get_role(RoleName=role)
-    assert names.repository in {
-        one["repositoryName"]
-        for one in project.client("ecr").describe_repositories()["repositories"]
+    jobs = project.client("sagemaker").list_processing_jobs(NameContains=names.job_prefix(PURPOSE))
+    assert {one["ProcessingJobStatus"] for one in jobs["ProcessingJobSummaries"]} <= {
+        "Stopped",
+        "Stopping",
     }
 
 
@@ -171,6 +153,22 @@ def test_what_a_failed_or_unfinished_deployment_has_left_goes_too(bare: Deployed
     done = bare.batcat("destroy", "--confirm", bare.config.project)
     assert f"removed  {names.trigger_stack}\nremoved  {names.workflow_stack}" in done.stdout
     assert stacks(bare) == {}
+
+
+def test_what_blocks_is_left_behind_and_told_with_a_command(bare: DeployedProject) -> None:
+    name, repository = bare.names.project_stack, bare.names.repository
+    kept = {"Type": "AWS::ECR::Repository", "Properties": {"RepositoryName": repository}}
+    assert put(bare, name, Repository=kept, Group=group(bare, "a")) == "CREATE_COMPLETE"
+    ecr = bare.client("ecr")
+    manifest = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json"}
+    ecr.put_image(repositoryName=repository, imageManifest=json.dumps(manifest), imageTag="1")
+    done = bare.batcat("destroy", "--confirm", bare.config.project)
+    assert f"removed  {name}\n" in done.stdout
+    assert f"ECR Repository {repository}: The repository with name" in done.stdout
+    command = f"aws ecr delete-repository --force --repository-name {repository} --region"
+    assert command in done.stdout
+    assert stacks(bare) == {}
+    assert ecr.describe_repositories(repositoryNames=[repository])["repositories"]
 
 
 def test_a_stack_of_somebody_else_is_left_alone(bare: DeployedProject) -> None:
@@ -212,7 +210,7 @@ def test_missing_rights_leave_nothing_behind_and_a_second_run_goes_on(
     words = f"{DENIED}logs:DeleteLogGroup on resource: arn:aws-cn:logs:::log-group:x"
     set_faults(bare.world.aws.home, Fault(**{**vars(denied), "message": words}))
     stopped = bare.batcat("destroy", "--confirm", bare.config.project, code=1)
-    assert "the role analyst may not logs:DeleteLogGroup" in stopped.stderr.lower()
+    assert "the role analyst may not logs:DeleteLogGroup" in stopped.stderr
     assert f"Removed so far: {bare.names.trigger_stack}." in stopped.stderr
     assert stacks(bare) == {bare.names.workflow_stack: "DELETE_FAILED"}
     set_faults(bare.world.aws.home)
@@ -223,7 +221,7 @@ def test_missing_rights_leave_nothing_behind_and_a_second_run_goes_on(
 
 def test_ctrl_c_says_what_goes_on_and_a_second_run_finishes(bare: DeployedProject) -> None:
     for name in (bare.names.trigger_stack, bare.names.workflow_stack):
-        put(bare, name)
+        put(bare, name, **{f"Group{n}": group(bare, f"{name}-{n}") for n in range(12)})
 
     def interrupted(seconds: float) -> None:
         raise KeyboardInterrupt

@@ -92,7 +92,6 @@ SOURCES: dict[tuple[str, str], Source] = {
             "lambda:GetPolicy",
             "lambda:GetRuntimeManagementConfig",
             "logs:DescribeLogGroups",
-            "scheduler:GetSchedule",
         ),
         _SCHEMA,
         "CloudFormation reads a resource back after it has made or changed it",
@@ -125,11 +124,5 @@ SOURCES: dict[tuple[str, str], Source] = {
         ("s3:GetObjectVersion",),
         _BUILD_ROLE,
         "the result bucket may keep versions",
-    ),
-    **_group(
-        "deployer",
-        ("codebuild:DeleteProject", "ecr:DeleteRepository", "states:DeleteStateMachine"),
-        _SCHEMA,
-        "CloudFormation undoes a first deployment that fails later on",
     ),
 }
