@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from batcat_runtime.deploy.naming import Names as Names
     from batcat_runtime.deploy.processing import processing_step as processing_step
     from batcat_runtime.deploy.processing import processing_steps as processing_steps
+    from batcat_runtime.deploy.project import deploy as deploy
     from batcat_runtime.deploy.templates import template_docker as template_docker
     from batcat_runtime.deploy.templates import template_lambda as template_lambda
     from batcat_runtime.deploy.templates import template_stepfunctions as template_stepfunctions
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from batcat_runtime.job import processing_output_path as processing_output_path
     from batcat_runtime.log import get_logger as get_logger
     from batcat_runtime.operate.destroy import destroy as destroy
+    from batcat_runtime.operate.plan import plan as plan
     from batcat_runtime.operate.schedule import schedule as schedule
 
 __version__ = "0.1.0"
@@ -60,11 +62,13 @@ _HOME = {
     "destroy": "operate.destroy",
     "get_bucket_key": "events",
     "copy_objects": "io.copy",
+    "deploy": "deploy",
     "get_config": "config",
     "get_date_with_delta": "io.dates",
     "get_logger": "log",
     "get_secret": "io.secrets",
     "list_keys": "io.places",
+    "plan": "operate.plan",
     "print_event": "events",
     "processing_job": "job",
     "processing_output_path": "job",
@@ -98,7 +102,9 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    value: Any = import_module(f"{__name__}.{_HOME[name]}")
+    if _HOME[name] != name:  # else the module itself is what is called; see deploy/__init__.py
+        value = getattr(value, name)
     globals()[name] = value
     return value
 

@@ -151,18 +151,6 @@ def rehearse(
 
 
 @app.command()
-def deploy(folder: Folder = Path()) -> None:
-    """Deploy a project to AWS, with the credentials in use.
-
-    Runs deploy/deploy.sh: image, workflow, trigger. Safe to run again: what has not changed stays
-    as it is, and it says so. Exit code 1: it failed, and nothing is left half-made.
-    """
-    from batcat_runtime.deploy.project import deploy_project
-
-    typer.echo(deploy_project(folder, progress=lambda line: _err.print(escape(line))))
-
-
-@app.command()
 def lock(
     folder: Folder = Path(),
     upgrade: Annotated[

@@ -13,6 +13,8 @@ import typer
 
 # In the order in which `batcat --help` lists them.
 COMMANDS: tuple[str, ...] = (
+    "plan",
+    "deploy",
     "schedule",
     "destroy",
 )

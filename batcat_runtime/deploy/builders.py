@@ -33,6 +33,9 @@ class Builder(Protocol):
     def build_and_push(self, context: Path, repository: str, tag: str) -> None:
         """Build `context` for linux/amd64 and push it to `repository`:`tag`."""
 
+    def plan(self) -> None:
+        """Under `batcat plan`: add what the builder itself would need to be there to the plan."""
+
 
 def choose_builder(config: Config, session: Any, progress: Callable[[str], None]) -> Builder:
     """Return the builder that is there, or that ``BATCAT_IMAGE_BUILDER`` names.
@@ -92,6 +95,9 @@ class ContainerTool:
         self._login(repository.split("/")[0])
         self.progress(f"image {tag}: pushing to {repository}")
         self._run("push", *([] if self.name == "docker" else ["--format", "v2s2"]), address)
+
+    def plan(self) -> None:
+        """Add nothing: the tool is here."""
 
     def _login(self, registry: str) -> None:
         answer = self.ecr.get_authorization_token()

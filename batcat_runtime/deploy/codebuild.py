@@ -65,6 +65,24 @@ class CodeBuild:
 
     def build_and_push(self, context: Path, repository: str, tag: str) -> None:
         """Have the context built and pushed in the account, and wait for it."""
+        self._deploy()
+        names = Names.of(self.config, next(iter(self.config.purposes)))
+        # A key of its own: whoever builds the same content meanwhile takes only theirs away.
+        key = f"{source_prefix(names)}{tag}-{uuid.uuid4().hex[:8]}.zip"
+        bucket = self.config.result_s3_bucket
+        s3 = self.session.client("s3")
+        s3.upload_fileobj(_zipped(context), bucket, key)
+        try:
+            self._build(builder_project(names), f"{bucket}/{key}", repository, tag)
+        finally:
+            s3.delete_object(Bucket=bucket, Key=key)
+
+    def plan(self) -> None:
+        """Add the stack of the build project to the plan."""
+        self._deploy()
+
+    def _deploy(self) -> None:
+        """Deploy the stack of the build project, or plan it."""
         _check_role(self.config)
         names = Names.of(self.config, next(iter(self.config.purposes)))
         change = deploy_stack(
@@ -75,15 +93,6 @@ class CodeBuild:
             progress=self.progress,
         )
         self.progress(f"stack {change.stack}: {change.outcome}")
-        # A key of its own: whoever builds the same content meanwhile takes only theirs away.
-        key = f"{source_prefix(names)}{tag}-{uuid.uuid4().hex[:8]}.zip"
-        bucket = self.config.result_s3_bucket
-        s3 = self.session.client("s3")
-        s3.upload_fileobj(_zipped(context), bucket, key)
-        try:
-            self._build(builder_project(names), f"{bucket}/{key}", repository, tag)
-        finally:
-            s3.delete_object(Bucket=bucket, Key=key)
 
     def _build(self, project: str, source: str, repository: str, tag: str) -> None:
         client = self.session.client("codebuild")

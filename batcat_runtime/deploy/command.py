@@ -1,4 +1,7 @@
-"""How a deploy script ends: exit code 0, or one clear message and 2 (the user's mistake) or 1."""
+"""How a deploy script ends: exit code 0, or one clear message and the code that goes with it.
+
+2 is the user's mistake, 130 an interruption, 1 anything else.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,12 @@ def run_as_script(action: Callable[[], Any]) -> int:
             raise
         print(f"Error: {error}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        print(
+            "Error: Stopped.\n  Fix: Deploy again: what has not changed is skipped.",
+            file=sys.stderr,
+        )
+        return 130
     except (BotoCoreError, ClientError) as error:
         if os.environ.get("BATCAT_DEBUG"):
             raise

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from batcat_runtime.config import Config, find_project, get_config
+from batcat_runtime.deploy import planning
 from batcat_runtime.deploy.builders import choose_builder
 from batcat_runtime.deploy.context import gather_context
 from batcat_runtime.deploy.naming import Names
@@ -72,6 +73,10 @@ def setup_image(
             progress(f"image {tag}: already in ECR")
             return found
         builder = choose_builder(config, session, progress)
+        if planning.is_planning():
+            builder.plan()
+            planning.note("image", tag=tag, repository=names.repository, builder=builder.name)
+            return _address_to_be(ecr, names.repository, tag)
         repository = _repository(ecr, names.repository)["repositoryUri"]
         progress(f"image {tag}: building with {builder.name}")
         try:
@@ -103,6 +108,8 @@ def pinned_image(config: Config, project_folder: Path | None = None) -> str:
         folder = project_folder or find_project()
         tag = gather_context(folder, Path(temporary), scripts_of(config))
     found = find_image(session_for(config.region).client("ecr"), names.repository, tag)
+    if found is None and planning.is_planning():
+        return _address_to_be(session_for(config.region).client("ecr"), names.repository, tag)
     if found is None:
         raise ImageError(
             f"ECR has no image {names.repository}:{tag} for the project as it is now.",
@@ -153,6 +160,15 @@ def find_image(ecr: Any, repository: str, tag: str) -> str | None:
         return None
     uri = _repository(ecr, repository)["repositoryUri"]
     return f"{uri}@{image['imageDetails'][0]['imageDigest']}"
+
+
+def _address_to_be(ecr: Any, repository: str, tag: str) -> str:
+    """Return what stands in a plan for the address of an image that is still to be built."""
+    try:
+        uri = _repository(ecr, repository)["repositoryUri"]
+    except ecr.exceptions.RepositoryNotFoundException:
+        uri = repository
+    return f"{uri}@sha256:(known once the image {tag} is built)"
 
 
 def _repository(ecr: Any, name: str) -> dict[str, str]:

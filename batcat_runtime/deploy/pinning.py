@@ -108,7 +108,10 @@ def _images_of(node: Any, code: str) -> Any:
 
 def _is_new_enough(ecr: Any, names: Names, uri: str) -> bool:
     pages = ecr.get_paginator("describe_images").paginate(repositoryName=names.repository)
-    images = [image for page in pages for image in page["imageDetails"]]
+    try:
+        images = [image for page in pages for image in page["imageDetails"]]
+    except ecr.exceptions.RepositoryNotFoundException:
+        return False  # in a plan: the deployment makes it anew
     images.sort(key=lambda image: image["imagePushedAt"], reverse=True)
     newest = [image["imageDigest"] for image in images[:_NEW_ENOUGH]]
     return uri.rpartition("@")[2] in newest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from typing import Any
 
@@ -11,10 +12,22 @@ from batcat_runtime.errors import CredentialsError
 
 @lru_cache(maxsize=8)
 def session_for(region: str) -> Any:
-    """Return a boto3 session for `region`; made once, since each costs a tenth of a second."""
-    import boto3
+    """Return a boto3 session for `region`; made once, since each costs a tenth of a second.
 
-    return boto3.Session(region_name=region)
+    Its clients try again with back-off when AWS asks to slow down, as often as those of `io`.
+    """
+    import boto3
+    import botocore.session
+    from botocore.config import Config
+
+    from batcat_runtime.io.clients import MAX_ATTEMPTS
+
+    core = botocore.session.get_session()
+    retries: Any = {"mode": "standard"}
+    if "AWS_MAX_ATTEMPTS" not in os.environ:  # a config would overrule it
+        retries["max_attempts"] = MAX_ATTEMPTS
+    core.set_default_client_config(Config(retries=retries))
+    return boto3.Session(region_name=region, botocore_session=core)
 
 
 def account_of(config: Config) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from batcat_runtime.config import Config, find_project, get_config
+from batcat_runtime.deploy import planning
 from batcat_runtime.deploy.naming import Names
 from batcat_runtime.deploy.roles import (
     existing_role,
@@ -227,6 +228,9 @@ def let_bucket_report(s3: Any, bucket: str, progress: Callable[[str], None] = pr
         present = s3.get_bucket_notification_configuration(Bucket=bucket)
         present.pop("ResponseMetadata", None)
         if "EventBridgeConfiguration" in present:
+            return False
+        if planning.is_planning():
+            planning.note("bucket", bucket=bucket)
             return False
         s3.put_bucket_notification_configuration(
             Bucket=bucket,

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
-import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,7 +22,7 @@ from botocore.exceptions import ClientError
 
 from batcat_runtime.config import Config
 from batcat_runtime.deploy.naming import Names
-from batcat_runtime.errors import UserError
+from batcat_runtime.deploy.script import IMAGE_LINE, STACK_LINE, run_deploy_script
 from batcat_runtime.operate.history import StateRun, read_states
 from batcat_runtime.rehearsal import EmbeddedAWS, container_tool, observe, prepare, principals
 from batcat_runtime.rehearsal.prepare import Sample
@@ -46,8 +43,6 @@ _SERVICES = (
     "sts",
 )
 _SCHEDULED_TIME = "<aws.scheduler.scheduled-time>"
-_STACK_LINE = re.compile(r"stack (\S+): (created|updated|unchanged)")
-_IMAGE_LINE = re.compile(r"image (\w+): (pushed|already in ECR)")
 
 
 class EndedError(Exception):
@@ -105,9 +100,6 @@ class Rehearser:
 
     def deploy(self) -> None:
         """Run the project's own deploy.sh, its output as it comes, one step a part of it."""
-        bash = shutil.which("bash")
-        if bash is None:
-            raise UserError("deploy/deploy.sh needs bash.", fix="On Windows use WSL or Git Bash.")
         tools = self.aws.home / "bin"
         tools.mkdir(exist_ok=True)
         container_tool.install(tools)
@@ -117,39 +109,28 @@ class Rehearser:
             **principals.credentials_of(self.clients["sts"], self.deployer, "deploy.sh"),
             "PATH": f"{tools}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}"
             + os.environ.get("PATH", ""),
-            "PYTHON": sys.executable,
-            "PYTHONUNBUFFERED": "1",
         }
         last = datetime.now(UTC)
-        child = subprocess.Popen(
-            [bash, str(self.folder / "deploy" / "deploy.sh")],
-            cwd=self.folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-        )
-        assert child.stdout is not None
         written: list[str] = []
-        with _ended_with_us(child):
-            for line in map(str.rstrip, child.stdout):
-                now = datetime.now(UTC)
-                written.append(line)
-                self.notes.logs.append(LogLine(now, "deploy", line))
-                self.progress(line)
-                part = self._part_of_deployment(line)
-                if part:
-                    self._note(*part, last, now)
-                    last = now
-        if child.returncode:
-            self._note("deploy.sh", "deploy", f"exit code {child.returncode}", last, failed=True)
-            self._end(f"deploy/deploy.sh failed with exit code {child.returncode}.", *written[-20:])
+
+        def heard(line: str) -> None:
+            nonlocal last
+            now = datetime.now(UTC)
+            written.append(line)
+            self.notes.logs.append(LogLine(now, "deploy", line))
+            self.progress(line)
+            part = self._part_of_deployment(line)
+            if part:
+                self._note(*part, last, now)
+                last = now
+
+        code = run_deploy_script(self.folder, environment, heard)
+        if code:
+            self._note("deploy.sh", "deploy", f"exit code {code}", last, failed=True)
+            self._end(f"deploy/deploy.sh failed with exit code {code}.", *written[-20:])
 
     def _part_of_deployment(self, line: str) -> tuple[str, StepKind, str] | None:
-        stack, image = _STACK_LINE.fullmatch(line), _IMAGE_LINE.match(line)
+        stack, image = STACK_LINE.fullmatch(line), IMAGE_LINE.match(line)
         if image:
             return "container image", "image", f"{self.names.repository}:{image[1]}"
         if stack is None:
@@ -367,18 +348,3 @@ class Rehearser:
     def _end(self, reason: str, *lines: str) -> None:
         self.notes.error = "\n".join([reason, *lines])
         raise EndedError(reason)
-
-
-@contextmanager
-def _ended_with_us(child: subprocess.Popen[str]) -> Iterator[None]:
-    """Wait for the child at the end; on an exception end it first."""
-    try:
-        yield
-    except BaseException:
-        child.terminate()
-        killer = threading.Timer(5.0, child.kill)
-        killer.start()
-        child.wait()
-        killer.cancel()
-        raise
-    child.wait()

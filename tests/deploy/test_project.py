@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from batcat_runtime.deploy.project import Deployed
+from batcat_runtime.deploy.project import Deployed, DeployedStack
 from batcat_runtime.project import new_project
 from tests.conftest import batcat
 
@@ -30,7 +30,7 @@ def test_what_was_done_is_summed_up(project: Path) -> None:
     script.write_text("echo 'stack a: created'; echo 'stack b: unchanged'\n")
     done = batcat("deploy", project)
     assert (done.returncode, done.stdout) == (0, "Deployed: a created, b unchanged.\n")
-    assert not Deployed({"a": "unchanged"}).changed
+    assert not Deployed((DeployedStack("a", "unchanged"),)).changed
 
 
 def test_without_the_script_or_with_a_wrong_config_nothing_runs(project: Path) -> None:

@@ -1,0 +1,79 @@
+"""`batcat deploy`: the project's deploy.sh, with live progress and what it did."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.text import Text
+
+from batcat_runtime.commands.terminal import AsJson, err, print_json, say
+from batcat_runtime.text import one_line
+
+_DOING = {"CREATE": "creating", "UPDATE": "updating", "DELETE": "removing"}
+_DONE = {"CREATE": "created", "UPDATE": "updated", "DELETE": "removed"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("deploy")(deploy)
+
+
+def deploy(
+    folder: Annotated[
+        Path | None, typer.Argument(help="The project's folder.", show_default=False)
+    ] = None,
+    given: Annotated[
+        Path | None,
+        typer.Option("--folder", "-C", help="The project's folder.", show_default=False),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Deploy a project to AWS, with the credentials in use.
+
+    Runs deploy/deploy.sh: image, workflow, trigger. Safe to run again: what has not changed stays
+    as it is, a failed stack is rolled back, and nothing is left half-made.
+    """
+    from batcat_runtime.deploy.project import deploy as deploy_project
+
+    with _shown() as show:
+        deployed = deploy_project(given or folder or Path(), progress=show)
+    if as_json:
+        print_json(deployed)
+    else:
+        typer.echo(deployed)
+
+
+@contextlib.contextmanager
+def _shown() -> Iterator[Callable[[str], None]]:
+    """Yield what shows a line: as it is, or on a terminal one line for each resource that is done.
+
+    There, what is under way stands beside a spinner.
+    """
+    if not err.is_terminal:
+        yield say
+        return
+    from batcat_runtime.deploy.script import RESOURCE_LINE
+
+    with err.status("running deploy/deploy.sh") as status:
+
+        def show(line: str) -> None:
+            found = RESOURCE_LINE.fullmatch(line)
+            if found and found[2] == "IN_PROGRESS":
+                doing = _DOING.get(found[1], found[1].lower())
+                status.update(escape(f"{doing} {found[3]} {found[4]}"))
+            elif found:
+                good = found[2] != "FAILED"
+                word = _DONE.get(found[1], found[1].lower()) if good else "failed"
+                style = "green" if good else "bold red"
+                err.print(Text.assemble((f"  {word:8}", style), f" {found[3]} {found[4]}"))
+            elif line.startswith(("stack ", "image ", "bucket ")):
+                err.print(Text(one_line(line)))
+            elif line.strip():
+                status.update(escape(one_line(line, max(20, err.width - 4))))
+
+        yield show
