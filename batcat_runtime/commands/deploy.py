@@ -73,6 +73,7 @@ def _shown() -> Iterator[Callable[[str], None]]:
                 err.print(Text.assemble((f"  {word:8}", style), f" {found[3]} {found[4]}"))
             elif line.startswith(("stack ", "image ", "bucket ")):
                 err.print(Text(one_line(line)))
+                status.update("running deploy/deploy.sh")
             elif line.strip():
                 status.update(escape(one_line(line, max(20, err.width - 4))))
 

@@ -1,8 +1,8 @@
 """Policies against what really happens: deployments and a run, on an embedded AWS that enforces.
 
 One story for the whole module: a first deployment that fails and is rolled back, the same mended,
-again unchanged, one run, the schedule switched on, changed, with its schedule taken away, and all
-of it removed while a job runs. Whoever deploys has the
+again unchanged, one run, the schedule switched on, planned, changed after a change that failed,
+with its schedule taken away, and all of it removed while a job runs. Whoever deploys has the
 deployer's policies and nothing else. Every call is recorded with the role that made it.
 """
 
@@ -22,11 +22,13 @@ import pytest
 
 import batcat_runtime as bc
 from batcat_runtime.config import Config, get_config
+from batcat_runtime.deploy import planning
 from batcat_runtime.deploy.codebuild import CodeBuild, build_policy, build_role_name
 from batcat_runtime.deploy.context import gather_context
 from batcat_runtime.deploy.naming import Names
 from batcat_runtime.deploy.policies.sources import SOURCES
 from batcat_runtime.deploy.roles import ROLES, deployer_policies, policy
+from batcat_runtime.deploy.script import STACK_LINE
 from batcat_runtime.errors import StackError
 from batcat_runtime.operate.destroy import destroy
 from batcat_runtime.operate.schedule import schedule
@@ -35,6 +37,7 @@ from batcat_runtime.rehearsal import EmbeddedAWS, container_tool, prepare, princ
 from batcat_runtime.rehearsal.access.evaluation import Need, decide
 from batcat_runtime.rehearsal.access.trail import Entry, read_trail
 from batcat_runtime.rehearsal.environment import applied
+from batcat_runtime.rehearsal.faults import Fault, set_faults
 
 ACCOUNT = "123456789012"
 PURPOSE = "usage-analysis"
@@ -81,7 +84,22 @@ class Stage:
             bc.setup_image(config, progress=said.append)
             for setup in (bc.setup_workflow, bc.setup_trigger):
                 setup(config, PURPOSE, progress=said.append)
-        return [line for line in said if line.startswith("stack ")]
+        return [line for line in said if STACK_LINE.fullmatch(line)]
+
+    def plan(self) -> list[str]:
+        """Have the same steps say what they would do; return the stacks' outcomes."""
+        with applied({planning.VARIABLE: str(self.aws.home / "plan.jsonl")}):
+            return self.deploy()
+
+    def fail_half_way_and_back(self) -> None:
+        """Fail an update, and the way back too."""
+        denied = "User: d is not authorized to perform: states:UpdateStateMachine"
+        set_faults(
+            self.aws.home,
+            Fault("stepfunctions", "UpdateStateMachine", "AccessDeniedException", denied, times=2),
+        )
+        with pytest.raises(StackError, match="UPDATE_ROLLBACK_FAILED"):
+            self.deploy()
 
     def build_with_codebuild(self) -> None:
         """Have the image built in the account, as the deployer."""
@@ -197,6 +215,8 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         function = project / "deploy" / "lambda" / "lambda_function.py"
         function.write_text(function.read_text() + "\n# changed\n")
         stage.configure(changed)
+        outcomes.append(stage.plan())
+        stage.fail_half_way_and_back()
         outcomes.append(stage.deploy())
         stage.configure(unscheduled)
         outcomes.append(stage.deploy())
@@ -205,11 +225,13 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
 
 
 def test_the_deployers_policies_are_enough(story: Story) -> None:
-    first, second, run, changed, unscheduled = story.outcomes
+    first, second, run, planned, changed, unscheduled = story.outcomes
     assert [line.split(": ")[1] for line in first] == ["updated", "updated", "created"]
     assert [line.split(": ")[1] for line in second] == ["unchanged"] * 3
     assert run == ["SUCCEEDED"]
-    assert [line.split(": ")[1] for line in changed] == ["updated"] * 3
+    assert [line.split(": ")[1] for line in planned] == ["planned"] * 3
+    # The first stack was updated before the second one failed, which then was put right.
+    assert [line.split(": ")[1] for line in changed] == ["unchanged", "updated", "updated"]
     assert unscheduled[-1].endswith("updated")
 
 

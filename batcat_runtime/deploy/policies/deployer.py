@@ -18,6 +18,7 @@ from batcat_runtime.deploy.policies.document import (
 )
 
 _STACK = [
+    "cloudformation:ContinueUpdateRollback",
     "cloudformation:CreateChangeSet",
     "cloudformation:DeleteChangeSet",
     "cloudformation:DeleteStack",

@@ -83,7 +83,6 @@ SOURCES: dict[tuple[str, str], Source] = {
         (
             "ecr:GetLifecyclePolicy",
             "ecr:GetRepositoryPolicy",
-            "events:DescribeRule",
             "events:ListTargetsByRule",
             "iam:GetRolePolicy",
             "lambda:GetFunction",
