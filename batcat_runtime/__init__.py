@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from batcat_runtime.job import processing_output_path as processing_output_path
     from batcat_runtime.log import get_logger as get_logger
     from batcat_runtime.operate.destroy import destroy as destroy
+    from batcat_runtime.operate.open import open as open  # noqa: A004
     from batcat_runtime.operate.plan import plan as plan
     from batcat_runtime.operate.schedule import schedule as schedule
 
@@ -68,6 +69,7 @@ _HOME = {
     "get_logger": "log",
     "get_secret": "io.secrets",
     "list_keys": "io.places",
+    "open": "operate.open",
     "plan": "operate.plan",
     "print_event": "events",
     "processing_job": "job",
@@ -94,7 +96,8 @@ _HOME = {
     "test_workflow": "deploy.execution",
 }
 
-__all__ = ["__version__", *sorted(_HOME)]
+# `import *` must not put our `open` in the place of Python's.
+__all__ = ["__version__", *sorted(_HOME.keys() - {"open"})]
 
 
 def __getattr__(name: str) -> Any:

@@ -16,6 +16,7 @@ COMMANDS: tuple[str, ...] = (
     "plan",
     "deploy",
     "schedule",
+    "open",
     "destroy",
 )
 

@@ -22,10 +22,6 @@ _SAGEMAKER = (
     "SageMaker AI developer guide, How to use SageMaker AI execution roles (CreateProcessingJob)",
     "https://docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-roles.html",
 )
-_STATES = (
-    "Step Functions developer guide, IAM policies for Amazon SageMaker",
-    "https://docs.aws.amazon.com/step-functions/latest/dg/sagemaker-iam.html",
-)
 _UPLOADS = (
     "Amazon S3 user guide, Multipart upload API and permissions",
     "https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html",
@@ -55,12 +51,6 @@ def _group(
 
 
 SOURCES: dict[tuple[str, str], Source] = {
-    **_group(
-        "workflow",
-        ("sagemaker:StopProcessingJob",),
-        _STATES,
-        "a stopped or timed-out execution stops its job",
-    ),
     **_group(
         "job", ("logs:DescribeLogStreams",), _SAGEMAKER, "SageMaker looks for a job's log streams"
     ),
