@@ -10,6 +10,7 @@ hook shortens them as `batcat_runtime.deploy.naming` does.
 from __future__ import annotations
 
 import copy
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ def _with_answers(text: str, config: Config) -> str:
         build_role_name(names): 64,
         builder_stack(names): 128,
         builder_project(names): 64,
+        names.backfill_stack: 128,
         names.workflow_stack: 128,
         names.trigger_stack: 128,
         names.project_stack: 128,
@@ -63,7 +65,7 @@ def _with_answers(text: str, config: Config) -> str:
     for number, name in enumerate(sorted(limited, key=len, reverse=True)):
         mark = f"\0{number}\0"
         marks[mark] = f"<<{limited[name]}:{name}>>"
-        for before, after in ('":"', '/"'), (":", '"'), ("/", '"'), ("/", "/"), ("/", ":"):
+        for before, after in product(('":"', ":", "/"), ('"', "/", ":", '/"')):
             text = text.replace(f"{before}{name}{after}", f"{before}{mark}{after}")
     text = text.replace(f"processing-job/{PURPOSE}-*", f"processing-job/<<24:{PURPOSE}>>-*")
     for mark, name in marks.items():

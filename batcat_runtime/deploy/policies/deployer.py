@@ -130,13 +130,17 @@ def purpose_statements(
                 "states:CreateStateMachine",
                 "states:DeleteStateMachine",
                 "states:DescribeStateMachine",
-                "states:ListExecutions",
                 "states:ListTagsForResource",
                 "states:TagResource",
                 "states:UntagResource",
                 "states:UpdateStateMachine",
             ],
             machine,
+        ),
+        allow(
+            "SeeWhatRuns",
+            "states:ListExecutions",
+            [machine, names.arn("states", f"mapRun:{names.state_machine}/*:*", account)],
         ),
         allow(
             "StopWhatRuns",
