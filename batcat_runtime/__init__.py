@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from batcat_runtime.config import Purpose as Purpose
     from batcat_runtime.config import Step as Step
     from batcat_runtime.config import get_config as get_config
-    from batcat_runtime.deploy.execution import test_workflow as test_workflow
     from batcat_runtime.deploy.image import setup_image as setup_image
     from batcat_runtime.deploy.naming import Names as Names
     from batcat_runtime.deploy.processing import processing_step as processing_step
@@ -48,9 +47,14 @@ if TYPE_CHECKING:
     from batcat_runtime.job import processing_output_path as processing_output_path
     from batcat_runtime.log import get_logger as get_logger
     from batcat_runtime.operate.destroy import destroy as destroy
+    from batcat_runtime.operate.doctor import doctor as doctor
+    from batcat_runtime.operate.logs import logs as logs
     from batcat_runtime.operate.open import open as open  # noqa: A004
     from batcat_runtime.operate.plan import plan as plan
+    from batcat_runtime.operate.run import run as run
     from batcat_runtime.operate.schedule import schedule as schedule
+    from batcat_runtime.operate.status import status as status
+    from batcat_runtime.operate.trial import test_workflow as test_workflow
 
 __version__ = "0.1.0"
 
@@ -61,6 +65,7 @@ _HOME = {
     "Purpose": "config",
     "Step": "config",
     "destroy": "operate.destroy",
+    "doctor": "operate.doctor",
     "get_bucket_key": "events",
     "copy_objects": "io.copy",
     "deploy": "deploy",
@@ -69,6 +74,7 @@ _HOME = {
     "get_logger": "log",
     "get_secret": "io.secrets",
     "list_keys": "io.places",
+    "logs": "operate.logs",
     "open": "operate.open",
     "plan": "operate.plan",
     "print_event": "events",
@@ -83,6 +89,7 @@ _HOME = {
     "read_excel_from_bucket": "io.s3",
     "read_from_bucket": "io.s3",
     "read_parquet_from_bucket": "io.s3",
+    "run": "operate.run",
     "save_dataset": "io.dataset",
     "save_df_to_redshift": "io.redshift_save",
     "save_to_bucket": "io.save",
@@ -90,10 +97,11 @@ _HOME = {
     "setup_image": "deploy.image",
     "setup_trigger": "deploy.trigger",
     "setup_workflow": "deploy.workflow",
+    "status": "operate.status",
     "template_docker": "deploy.templates",
     "template_lambda": "deploy.templates",
     "template_stepfunctions": "deploy.templates",
-    "test_workflow": "deploy.execution",
+    "test_workflow": "operate.trial",
 }
 
 # `import *` must not put our `open` in the place of Python's.

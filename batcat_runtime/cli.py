@@ -7,6 +7,8 @@ terminal, plain lines elsewhere.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import shlex
 import sys
@@ -39,6 +41,9 @@ app.add_typer(local, name="local")
 
 # typer brings a click of its own along, under a private name; this is its base of usage errors.
 _UsageError: Any = typer.BadParameter.__bases__[0]
+
+_OUTPUT_ERRORS = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+_CLOSED_PIPE = 128 + 13  # SIGPIPE
 
 Folder = Annotated[
     Path, typer.Argument(help="The project's folder.", exists=False, show_default=False)
@@ -292,7 +297,30 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def run(arguments: list[str] | None = None) -> int:
-    """Run the command line; return its exit code."""
+    """Run the command line; return its exit code.
+
+    Standard output may be a pipe that its reader has closed, as `head` does: that ends the command
+    quietly, with the code that a shell gives to who dies of it. A disk that is full is an error.
+    """
+    if sys.stdout is None:  # closed by who started us: `batcat ... >&-`
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _abandon_output()
+        return _CLOSED_PIPE
+    except OSError as error:
+        _abandon_output()
+        _err.print(
+            f"Error: Standard output cannot be written: {escape(str(error.strerror or error))}.\n"
+            "  Fix: Make room where it goes, or send it elsewhere, then run the command again."
+        )
+        return 1
+    return code
+
+
+def _run(arguments: list[str] | None) -> int:
     try:
         result: Any = app(args=arguments, prog_name="batcat", standalone_mode=False)
         return result if isinstance(result, int) else 0
@@ -309,11 +337,29 @@ def run(arguments: list[str] | None = None) -> int:
             raise
         _err.print(f"Error: {escape(str(error))}")
         return error.exit_code
+    except SystemExit as error:
+        # typer and rich leave like this when a pipe is closed.
+        if isinstance(error.__context__, BrokenPipeError):
+            raise error.__context__ from None
+        raise
     except Exception as error:
-        if os.environ.get("BATCAT_DEBUG"):
+        if _is_about_output(error) or os.environ.get("BATCAT_DEBUG"):
             raise
         _err.print(
             f"Error: {type(error).__name__}: {escape(str(error))}\n"
             "  Fix: This is not your mistake. Run it again with `batcat --debug ...` and report it."
         )
         return 1
+
+
+def _is_about_output(error: Exception) -> bool:
+    """Whether writing to standard output failed; an error about a file names the file."""
+    return isinstance(error, OSError) and error.errno in _OUTPUT_ERRORS and error.filename is None
+
+
+def _abandon_output() -> None:
+    """Let what is left in standard output's buffer go nowhere, or Python's end complains of it."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

@@ -217,7 +217,11 @@ class Config(Part):
         if name is None and len(self.purposes) == 1:
             return next(iter(self.purposes))
         if name is None:
-            raise ConfigError(f"This project has several purposes: {known}.", fix="Name one.")
+            raise ConfigError(
+                f"This project has several purposes: {known}.",
+                fix=f"Name one: `--purpose {min(self.purposes)}`, or in Python "
+                f"purpose={min(self.purposes)!r}.",
+            )
         if name not in self.purposes:
             raise ConfigError(
                 f"This project has no purpose {name!r}; it has: {known}.",

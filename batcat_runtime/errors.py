@@ -61,6 +61,14 @@ class NoSuchBucketError(NoSuchObjectError):
     """The S3 bucket does not exist."""
 
 
+class BucketRegionError(UserError):
+    """The S3 bucket lies in another region than the project."""
+
+
+class BucketOwnerError(UserError):
+    """The S3 bucket belongs to another account."""
+
+
 class ObjectChangedError(BatcatError):
     """Someone else changed an S3 object while it was being read, copied or saved."""
 

@@ -13,8 +13,12 @@ import typer
 
 # In the order in which `batcat --help` lists them.
 COMMANDS: tuple[str, ...] = (
+    "doctor",
     "plan",
     "deploy",
+    "run",
+    "status",
+    "logs",
     "schedule",
     "open",
     "destroy",

@@ -20,6 +20,7 @@ from batcat_runtime.deploy.policies.document import Document
 from batcat_runtime.deploy.roles import (
     deployer_policies,
     existing_role,
+    operator_policy,
     policy,
     roles_of,
     trust,
@@ -32,18 +33,19 @@ _SUFFIXES = (".policy.json", ".trust.json")
 
 @dataclass(frozen=True)
 class RoleFiles:
-    """A role, or the deployer, with its documents.
+    """A role, the deployer or an operator, with its documents.
 
     Attributes
     ----------
     stem : str
         The start of its files below ``deploy/iam``: ``usage-analysis/job``.
     name : str
-        The role's name; empty for the deployer, whose name is the administrator's choice.
+        The role's name; empty for the deployer and operators, whose names are the administrator's
+        choice.
     given : str or None
         The ARN of a role that exists, as the configuration names it.
     trust : dict or None
-        Who may assume it; None for the deployer.
+        Who may assume it; None for the deployer and operators.
     policy : dict
         What it may do.
     """
@@ -83,6 +85,8 @@ def all_roles(config: Config, account: str = PLACEHOLDER) -> list[RoleFiles]:
     )
     for purpose in config.purposes:
         names = Names.of(config, purpose)
+        operator = operator_policy(config, purpose, account)
+        found.append(RoleFiles(f"{purpose}/operator", "", None, None, operator))
         found += [
             RoleFiles(
                 f"{purpose}/{role}",
@@ -190,6 +194,11 @@ def _wanted(config: Config, account: str) -> dict[str, str]:
 
 
 def _about(one: RoleFiles) -> str:
+    if one.stem.endswith("/operator"):
+        return (
+            "For the user or role that runs and watches this pipeline, and changes nothing. Make a "
+            "customer managed policy of it."
+        )
     if one.name == "":
         return (
             "For the user or role that runs deploy/deploy.sh. Make a customer managed policy of it"

@@ -22,6 +22,7 @@ from batcat_runtime.deploy.policies.deployer import (
 )
 from batcat_runtime.deploy.policies.document import Document, document
 from batcat_runtime.deploy.policies.job import job_statements
+from batcat_runtime.deploy.policies.operator import operator_statements
 from batcat_runtime.deploy.policies.trigger import schedule_statements, trigger_statements
 from batcat_runtime.deploy.policies.workflow import workflow_statements
 
@@ -96,7 +97,7 @@ def deployer_policies(config: Config, account: str = ACCOUNT) -> dict[str, Docum
         container tool and lets AWS CodeBuild make the image.
     """
     first = Names.of(config, next(iter(config.purposes)))
-    found = {"": document(project_statements(config, first, account))}
+    found = {"": document(project_statements(first, account, config.result_s3_bucket))}
     for purpose in config.purposes:
         names = Names.of(config, purpose)
         needed = roles_of(config, purpose)
@@ -105,6 +106,14 @@ def deployer_policies(config: Config, account: str = ACCOUNT) -> dict[str, Docum
         found[purpose] = document(purpose_statements(config, names, account, arns, created))
     found["build"] = document(builder_statements(config, first, account))
     return found
+
+
+def operator_policy(config: Config, purpose: str, account: str = ACCOUNT) -> Document:
+    """Return what whoever operates a purpose may do: look, run, read; nothing of a deployer's."""
+    names = Names.of(config, purpose)
+    needed = roles_of(config, purpose)
+    arns = {role: role_arn(role, config, names, account) for role in needed}
+    return document(operator_statements(config, names, account, arns))
 
 
 def role_resource(role: str, config: Config, names: Names) -> Document:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from batcat_runtime.config import Config, get_config
+from batcat_runtime.deploy.bucket import check_bucket
 from batcat_runtime.deploy.definition import Definition, definition_of
 from batcat_runtime.deploy.naming import Names
 from batcat_runtime.deploy.processing import processing_steps, quiet_sdk
@@ -60,6 +61,8 @@ def setup_workflow(
 
     Raises
     ------
+    NoSuchBucketError, BucketOwnerError, BucketRegionError
+        The result bucket is missing, another account's or in another region; nothing was changed.
     WorkflowError
         AWS does not accept the definition.
     ImageError
@@ -70,6 +73,7 @@ def setup_workflow(
     config = config or get_config()
     purpose = config.purpose_name(purpose)
     names = Names.of(config, purpose)
+    check_bucket(config)
     with quiet_sdk():
         chain = (author or chain_of_steps)(config, purpose)
         definition = definition_of(chain, comment=f"{config.title}: {purpose}")

@@ -40,6 +40,8 @@ _THROTTLED = {
     "ThrottlingException",
     "TooManyRequestsException",
 }
+# S3 has a code for a wrong clock, other services say it in words.
+_SKEWED = re.compile(r"RequestTimeTooSkewed|Signature expired|Signature not yet current")
 _OTHER_REGION = {"PermanentRedirect", "301", "AuthorizationHeaderMalformed", "IllegalLocation"}
 # "User: arn:... is not authorized to perform: s3:GetObject on resource: ..."
 _ACTION = re.compile(r"not authorized to perform:? ([a-z0-9-]+:[A-Za-z]+)")
@@ -112,6 +114,13 @@ def typed(error: Exception, place: str, action: str) -> BatcatError:
             f"AWS denied access to {place} ({code}: {message}).",
             fix=f"The role or user in use needs {named[1] if named else action} on it; ask its "
             "administrator.",
+        )
+    if _SKEWED.search(f"{code}: {message}"):
+        return CredentialsError(
+            f"AWS refuses what this machine signs for {place}: its clock is wrong ({code}: "
+            f"{message}).",
+            fix="Set the clock: sudo timedatectl set-ntp true. See how far it is off with "
+            "`batcat doctor`.",
         )
     if code in _EXPIRED:
         return CredentialsError(

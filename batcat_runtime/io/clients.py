@@ -23,7 +23,13 @@ _clients: OrderedDict[tuple[object, ...], Any] = OrderedDict()
 _lock = threading.Lock()
 
 
-def client(service: str, session: boto3.Session | None = None, region: str | None = None) -> Any:
+def client(
+    service: str,
+    session: boto3.Session | None = None,
+    region: str | None = None,
+    *,
+    hasty: bool = False,
+) -> Any:
     """Return a client for a service; the same one for the same session, region and environment.
 
     Parameters
@@ -34,6 +40,8 @@ def client(service: str, session: boto3.Session | None = None, region: str | Non
         Whose credentials to use; by default those of the environment.
     region : str, optional
         By default the session's own.
+    hasty : bool
+        Whether to give up soon, for a caller that tries again by himself and says so meanwhile.
 
     Returns
     -------
@@ -45,13 +53,14 @@ def client(service: str, session: boto3.Session | None = None, region: str | Non
 
     settings = tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
     # after a fork, connections of the parent are not ours to use
-    key = (service, region, session, boto3.DEFAULT_SESSION, settings, os.getpid())
+    key = (service, region, session, boto3.DEFAULT_SESSION, settings, os.getpid(), hasty)
     with _lock:
         if key not in _clients:
             retries: dict[str, Any] = {"mode": "standard"}
             if "AWS_MAX_ATTEMPTS" not in os.environ:  # a config would overrule it
-                retries["max_attempts"] = MAX_ATTEMPTS
-            config = Config(retries=retries, max_pool_connections=MAX_CONNECTIONS)
+                retries["max_attempts"] = 2 if hasty else MAX_ATTEMPTS
+            timeouts = {"connect_timeout": 5, "read_timeout": 30} if hasty else {}
+            config = Config(retries=retries, max_pool_connections=MAX_CONNECTIONS, **timeouts)
             maker = session or boto3.DEFAULT_SESSION or boto3.Session()
             _clients[key] = maker.client(service, region_name=region, config=config)
             while len(_clients) > _KEPT:

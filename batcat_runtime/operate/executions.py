@@ -1,7 +1,8 @@
-"""Executions of a purpose's workflow: which there are, what they compute, why one failed."""
+"""Executions of a purpose's workflow: which there are, and what they compute."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -167,11 +168,13 @@ def find_execution(
         )
     found: list[tuple[datetime, str, str]] = []
     missing: NotDeployedError | None = None
+    for one in wanted if execution else ():
+        # A whole name needs one request each, and no list of a hundred thousand.
+        with contextlib.suppress(NoSuchExecutionError):
+            return describe(project, one, execution_arn(project, one, str(execution)))
     for one in wanted:
         try:
             for listed in list_executions(project, one):
-                if execution == listed["name"]:
-                    return describe(project, one, listed["executionArn"])
                 if not execution or listed["name"].startswith(execution):
                     found.append((listed["startDate"], one, listed["executionArn"]))
                     break
@@ -189,6 +192,12 @@ def find_execution(
     )
 
 
+def execution_arn(project: Project, purpose: str, name: str) -> str:
+    """Return the ARN that an execution of a purpose has by its name."""
+    names = project.names(purpose)
+    return names.arn("states", f"execution:{names.state_machine}:{name}", project.account)
+
+
 def not_deployed(project: Project, purpose: str) -> NotDeployedError:
     """Return the error for a purpose whose workflow is not there."""
     return NotDeployedError(
@@ -197,13 +206,6 @@ def not_deployed(project: Project, purpose: str) -> NotDeployedError:
         fix="Deploy it with `batcat deploy`. If it was, look at `region` in script/config.json and "
         "at AWS_PROFILE.",
     )
-
-
-def reason_in(cause: str) -> str:
-    """Return the reason within a cause, which for a processing job is its description as JSON."""
-    description = _object(cause)
-    told = (description.get("FailureReason"), description.get("ExitMessage"))
-    return "; ".join(str(text) for text in told if text) or cause
 
 
 def _object(text: str | None) -> dict[str, Any]:

@@ -36,6 +36,8 @@ class StateRun:
         The Parallel or Map state around it.
     jobs : list of str
         Names of the processing jobs that it started, one for each attempt.
+    item : int or None
+        The number, from 0, of the Map state's item that it works on.
     """
 
     name: str
@@ -46,6 +48,7 @@ class StateRun:
     reason: str = ""
     inside: StateRun | None = None
     jobs: list[str] = field(default_factory=list)
+    item: int | None = None
 
     @property
     def depth(self) -> int:
@@ -63,37 +66,40 @@ def read_states(states: Any, execution: str) -> list[StateRun]:
     execution : str
         The execution's ARN.
     """
-    visits = _Visits()
+    visits = Visits()
     pages = states.get_paginator("get_execution_history").paginate(executionArn=execution)
     for event in (event for page in pages for event in page["events"]):
         visits.note(event)
     return visits.runs
 
 
-class _Visits:
+class Visits:
     """The visits so far; for each event the visit it belongs to, and what it is inside."""
 
     def __init__(self) -> None:
         self.runs: list[StateRun] = []
         self._owner: dict[int, StateRun | None] = {}
         self._inside: dict[int, StateRun | None] = {}
+        self._item: dict[int, int | None] = {}
 
-    def note(self, event: dict[str, Any]) -> None:
+    def note(self, event: dict[str, Any]) -> StateRun | None:
+        """Take in the next event; return the visit that it belongs to."""
         kind, before = event["type"], int(event.get("previousEventId") or 0)
         owner, inside = self._owner.get(before), self._inside.get(before)
+        item = self._item.get(before)
         if kind.endswith("StateEntered"):
             name = event["stateEnteredEventDetails"]["name"]
-            owner = StateRun(
-                name, kind.removesuffix("StateEntered"), event["timestamp"], inside=inside
-            )
+            state = kind.removesuffix("StateEntered")
+            owner = StateRun(name, state, event["timestamp"], inside=inside, item=item)
             self.runs.append(owner)
         elif kind.endswith("StateExited"):
             owner = self._left(event["stateExitedEventDetails"]["name"], owner)
-            inside = owner.inside if owner else None
+            inside, item = (owner.inside, owner.item) if owner else (None, None)
             if owner:
                 self._end(owner, event["timestamp"], "succeeded")
         elif kind in _OPENS:
             inside = owner
+            item = event.get("mapIterationStartedEventDetails", {}).get("index", item)
         elif kind.startswith("Execution"):
             if kind != "ExecutionStarted":
                 good = kind == "ExecutionSucceeded"
@@ -102,6 +108,8 @@ class _Visits:
         elif owner:
             self._happened(owner, event)
         self._owner[event["id"]], self._inside[event["id"]] = owner, inside
+        self._item[event["id"]] = item
+        return owner
 
     def _left(self, name: str, owner: StateRun | None) -> StateRun | None:
         if owner is not None and owner.name == name:

@@ -101,10 +101,8 @@ def read_results(
     BatcatError
         The bucket is missing, or not ours to read.
     """
-    steps = project.config.purposes[purpose].last_steps
     prefix = f"{project.names(purpose).result_prefix}/"
-    # Of several last steps each has a folder of its own, so a day is in several places.
-    parts = [""] if len(steps) == 1 else [f"{step}/" for step in steps]
+    parts = _parts(project, purpose)
     streams = [_days(project, prefix, part, first, last) for part in parts]
     merged = heapq.merge(*streams, key=lambda one: one[0])
     for _, group in itertools.groupby(merged, lambda one: one[0]):
@@ -113,8 +111,44 @@ def read_results(
 
 def result_of(project: Project, purpose: str, run_id: str, day: str) -> Result | None:
     """Return what a run left, by the day that its window begins with; None without a manifest."""
-    found = read_results(project, purpose, first=day, last=day)
-    return next((one for one in found if one.run_id == run_id), None)
+    # A job cleans its run's id, and names its folder after that.
+    run = re.sub(r"[^\w.-]", "-", run_id)
+    prefix = f"{project.names(purpose).result_prefix}/"
+    found = [
+        entry
+        for part in _parts(project, purpose)
+        for entry in _listed(project, f"{prefix}{part}date={day}/run={run}/")
+    ]
+    return next(_results(project, purpose, prefix, found), None)
+
+
+def results_of(project: Project, purpose: str, run_id: str) -> Iterator[Result]:
+    """Yield what a run left when nothing tells its day any more: looks at every key there is."""
+    run = re.sub(r"[^\w.-]", "-", run_id)
+    prefix = f"{project.names(purpose).result_prefix}/"
+    found = [
+        entry
+        for part in _parts(project, purpose)
+        for entry in _listed(project, f"{prefix}{part}date=")
+        if f"/run={run}/" in entry[0]
+    ]
+    yield from _results(project, purpose, prefix, found)
+
+
+def _parts(project: Project, purpose: str) -> list[str]:
+    """Return the folders below a purpose's prefix that days are in; one is the prefix itself."""
+    steps = project.config.purposes[purpose].last_steps
+    # Of several last steps each has a folder of its own, so a day is in several places.
+    return [""] if len(steps) == 1 else [f"{step}/" for step in steps]
+
+
+def _listed(project: Project, prefix: str) -> Iterator[tuple[str, int]]:
+    bucket = project.config.result_s3_bucket
+    pages = project.client("s3").get_paginator("list_objects_v2")
+    with project.asked(f"s3://{bucket}/{prefix}", "s3:ListBucket"):
+        for page in pages.paginate(Bucket=bucket, Prefix=prefix):
+            for one in page.get("Contents", []):
+                yield one["Key"], one["Size"]
 
 
 def _days(

@@ -25,14 +25,17 @@ class Project:
         The project's folder.
     config : Config
         Its configuration, checked.
+    hasty : bool
+        Whether its clients give up soon, for a caller that tries again by himself.
     """
 
     folder: Path
     config: Config
+    hasty: bool = False
 
     def client(self, service: str) -> Any:
         """Return the boto3 client of a service in the project's region, made once."""
-        return client(service, region=self.config.region)
+        return client(service, region=self.config.region, hasty=self.hasty)
 
     def names(self, purpose: str) -> Names:
         """Return the AWS names of a purpose."""

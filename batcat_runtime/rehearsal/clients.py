@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
@@ -19,6 +20,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from .access.sessions import token_via
 
 Keys = tuple[str, str, str]
+_SESSION_SECONDS = 43_200
+_RENEWED_BEFORE = timedelta(hours=11)
 # The server's own: it is nobody's role, and may do everything.
 _OWN: Keys = ("embedded", "embedded", "")
 
@@ -42,7 +45,7 @@ class Clients:
         self._lock = threading.RLock()
         self._clients: dict[tuple[str, str], Any] = {}
         self._others: dict[Keys, Clients] = {}
-        self._roles: dict[tuple[str, str], Keys] = {}
+        self._roles: dict[tuple[str, str], tuple[Keys, datetime]] = {}
 
     def get(self, service: str, region: str) -> Any:
         """Return the client of a service in a region.
@@ -96,7 +99,7 @@ class Clients:
         return self._other((access_key, "forwarded", token_via(f"{service}.amazonaws.com")))
 
     def keys_of(self, role_arn: str, service: str, region: str) -> Keys:
-        """Take on a role for a service; the same session again and again.
+        """Take on a role for a service; the same session until shortly before it expires.
 
         Returns
         -------
@@ -106,15 +109,21 @@ class Clients:
         name = _SESSIONS.get(service, service)
         with self._lock:
             key = (role_arn, name)
-            if key not in self._roles:
+            if key not in self._roles or datetime.now(UTC) > self._roles[key][1] - _RENEWED_BEFORE:
                 sts = self.get("sts", region)
-                given = sts.assume_role(RoleArn=role_arn, RoleSessionName=name)["Credentials"]
+                # As long as STS allows: a job keeps the keys that it was started with.
+                given = sts.assume_role(
+                    RoleArn=role_arn, RoleSessionName=name, DurationSeconds=_SESSION_SECONDS
+                )["Credentials"]
                 self._roles[key] = (
-                    str(given["AccessKeyId"]),
-                    str(given["SecretAccessKey"]),
-                    str(given["SessionToken"]),
+                    (
+                        str(given["AccessKeyId"]),
+                        str(given["SecretAccessKey"]),
+                        str(given["SessionToken"]),
+                    ),
+                    given["Expiration"],
                 )
-            return self._roles[key]
+            return self._roles[key][0]
 
     def _other(self, keys: Keys) -> Clients:
         with self._lock:

@@ -23,6 +23,7 @@ from werkzeug.exceptions import HTTPException
 from .access import services
 from .access.gate import Access
 from .asl import definition_errors
+from .faults import RETENTION_SECONDS
 from .operations import PASS, Operation
 from .wire import Call, ServiceError
 
@@ -39,11 +40,19 @@ class Executions:
         From a region to moto's Step Functions backend.
     access : Access
         To see whether a state machine's role allows what Step Functions does with it.
+    retention : callable
+        How many seconds after their end executions are kept.
     """
 
-    def __init__(self, backend: Callable[[str], Any], access: Access) -> None:
+    def __init__(
+        self,
+        backend: Callable[[str], Any],
+        access: Access,
+        retention: Callable[[], float] = lambda: RETENTION_SECONDS,
+    ) -> None:
         self._backend = backend
         self._access = access
+        self._retention = retention
         self._stopped: dict[str, tuple[str | None, str | None]] = {}
         self._starting = threading.Lock()
 
@@ -57,6 +66,7 @@ class Executions:
             "StopExecution": self.stop,
             "DescribeExecution": self.describe,
             "ListExecutions": self.list,
+            "GetExecutionHistory": self.history,
         }
         return {("stepfunctions", name): operation for name, operation in mine.items()}
 
@@ -211,7 +221,11 @@ class Executions:
                 call.params["stateMachineArn"]
             )
         wanted = call.params.get("statusFilter")
-        rows = [one for one in machine.executions if wanted in (None, one.status)]
+        rows = [
+            one
+            for one in machine.executions
+            if wanted in (None, one.status) and not self._forgotten(one)
+        ]
         rows.sort(key=lambda one: one.start_date, reverse=True)
         start = int(call.params.get("nextToken") or 0)
         size = int(call.params.get("maxResults") or 100)
@@ -232,6 +246,21 @@ class Executions:
             result["nextToken"] = str(start + size)
         return result
 
+    def history(self, call: Call) -> dict[str, Any]:
+        """Give a page of an execution's events, from either end, unless it is forgotten."""
+        self._find(call)
+        with _moto_errors():
+            found = self._backend(call.region).get_execution_history(call.params["executionArn"])
+        events = sorted(found["events"], key=lambda event: int(event["id"]))
+        if call.params.get("reverseOrder"):
+            events.reverse()
+        start = int(call.params.get("nextToken") or 0)
+        size = int(call.params.get("maxResults") or 100)
+        result: dict[str, Any] = {"events": events[start : start + size]}
+        if start + size < len(events):
+            result["nextToken"] = str(start + size)
+        return result
+
     def running(self, regions: Iterator[str] | tuple[str, ...]) -> Iterator[Any]:
         """Yield the executions of some regions that have not ended."""
         for region in regions:
@@ -239,8 +268,23 @@ class Executions:
                 yield from (one for one in machine.executions if one.status == _RUNNING)
 
     def _find(self, call: Call) -> Any:
+        arn = str(call.params["executionArn"])
         with _moto_errors():
-            return self._backend(call.region).describe_execution(call.params["executionArn"])
+            execution = self._backend(call.region).describe_execution(arn)
+        if self._forgotten(execution):
+            raise ServiceError("ExecutionDoesNotExist", f"Execution Does Not Exist: '{arn}'")
+        return execution
+
+    def _forgotten(self, execution: Any) -> bool:
+        """Tell whether an execution ended longer ago than Step Functions keeps it."""
+        ended = execution.stop_date
+        if execution.status == _RUNNING or ended is None:
+            return False
+        return (datetime.now(UTC) - _aware(ended)).total_seconds() >= self._retention()
+
+
+def _aware(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _json(value: Any) -> str:

@@ -14,9 +14,11 @@ What is replaced, and until when:
 - the error name of a Fail state, and of a branch that ends in one, until moto lets
   ``States.TaskFailed`` through;
 - the wait before a retry, for good: a rehearsal does not sit through a back-off of minutes;
+- a new bucket's encryption and public access, until moto has what S3 does since 2023;
 - the host of a repository in China, until moto writes ``amazonaws.com.cn``;
 - the Docker run of a Lambda function, for good: there is no Docker here;
-- the targets of a rule, until moto's rules invoke Lambda functions.
+- the targets of a rule, until moto's rules invoke Lambda functions;
+- the parts of an upload that is no more, until moto refuses them instead of crashing.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -40,6 +42,7 @@ from batcat_runtime.errors import EmbeddedAWSError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from .bucket_places import BucketPlace
     from .clients import Clients
 
 _SFN = "moto.stepfunctions.parser"
@@ -124,6 +127,8 @@ TARGETS: tuple[Target, ...] = (
         ("self", "execution_arn"),
     ),
     Target("moto.awslambda.models", "LambdaFunction._invoke_lambda", ("self", "event")),
+    Target("moto.logs.models", "LogEvent.__init__", ("self", "ingestion_time", "log_event")),
+    Target("moto.logs.models", "LogStream.put_log_events", ("self", "log_events")),
     Target(
         "moto.ecr.models",
         "Repository.__init__",
@@ -139,6 +144,11 @@ TARGETS: tuple[Target, ...] = (
         ("self", "original_event", "transform_input"),
     ),
     Target(
+        "moto.s3.models",
+        "S3Backend.upload_part",
+        ("self", "bucket_name", "multipart_id", "part_id", "value"),
+    ),
+    Target(
         "moto.awslambda.models",
         "LambdaBackend.get_function",
         ("self", "function_name_or_arn", "qualifier"),
@@ -147,6 +157,25 @@ TARGETS: tuple[Target, ...] = (
         "moto.sts.models",
         "STSBackend.get_assumed_role_from_access_key",
         ("self", "access_key_id"),
+    ),
+    Target(
+        "moto.s3.models",
+        "FakeBucket.__init__",
+        ("self", "name", "account_id", "region_name", "bucket_namespace"),
+    ),
+    Target(
+        "moto.s3.models",
+        "PublicAccessBlock.__init__",
+        (
+            *("self", "block_public_acls", "ignore_public_acls", "block_public_policy"),
+            "restrict_public_buckets",
+        ),
+    ),
+    Target("moto.iam.models", "get_account_id_from", ("access_key",)),
+    Target(
+        "moto.s3.models",
+        "S3BackendDict.__init__",
+        ("self", "backend", "service_name", "use_boto3_regions", "additional_regions"),
     ),
     Target("moto.iam.models", "IAMBackend.get_role_by_arn", ("self", "arn")),
     Target("moto.iam.models", "IAMBackend.get_user_from_access_key_id", ("self", "access_key_id")),
@@ -210,6 +239,8 @@ def install(clients: Clients, run_function: Callable[[Any, Any], tuple[str, bool
     hook_retry_wait()
     hook_lambda_run(run_function)
     hook_registry_host()
+    hook_upload_part()
+    hook_new_buckets()
 
 
 def hook_sagemaker_task(clients: Clients) -> None:
@@ -381,6 +412,45 @@ def hook_registry_host() -> None:
     repository.__init__ = __init__
 
 
+def hook_new_buckets() -> None:
+    """Encrypt new buckets by default and close them to the public, as S3 does since April 2023."""
+    models = importlib.import_module("moto.s3.models")
+    original = models.FakeBucket.__init__
+    if hasattr(original, "original"):
+        return
+
+    @functools.wraps(original)
+    def __init__(self: Any, *arguments: Any, **named: Any) -> None:  # noqa: N807
+        original(self, *arguments, **named)
+        by_default = {"SSEAlgorithm": "AES256"}
+        self.encryption = {
+            "Rule": {"ApplyServerSideEncryptionByDefault": by_default, "BucketKeyEnabled": False}
+        }
+        self.public_access_block = models.PublicAccessBlock(True, True, True, True)
+
+    __init__.original = original  # type: ignore[attr-defined]
+    models.FakeBucket.__init__ = __init__
+
+
+def hook_upload_part() -> None:
+    """Refuse a part of an upload that was aborted, or never was, as S3 does."""
+    from moto.s3.exceptions import NoSuchUpload
+    from moto.s3.models import S3Backend
+
+    original = S3Backend.upload_part
+    if hasattr(original, "original"):
+        return
+
+    @functools.wraps(original)
+    def upload_part(self: Any, bucket_name: str, multipart_id: str, *rest: Any) -> Any:
+        if multipart_id not in self.get_bucket(bucket_name).multiparts:
+            raise NoSuchUpload(upload_id=multipart_id)
+        return original(self, bucket_name, multipart_id, *rest)
+
+    upload_part.original = original  # type: ignore[attr-defined]
+    S3Backend.upload_part = upload_part
+
+
 def bucket_notifications(account: str, bucket: str) -> Any:
     """Return what a bucket reports to whom, as moto keeps it; None when it was never set."""
     from moto.s3.models import s3_backends
@@ -393,11 +463,41 @@ def bucket_notifications(account: str, bucket: str) -> Any:
     return None
 
 
+def bucket_place(bucket: str) -> BucketPlace | None:
+    """Return where a bucket lies and whose it is, as moto keeps it; None when there is none."""
+    from moto.s3.models import s3_backends
+
+    from .bucket_places import BucketPlace
+
+    owner = s3_backends.bucket_accounts.get(bucket)
+    if owner is None:
+        return None
+    partition, account = owner
+    found = s3_backends[account][partition].buckets.get(bucket)
+    if found is None:
+        return None
+    return BucketPlace(partition, str(found.region_name), account, _text(found.policy))
+
+
+def account_of_key(access_key: str) -> str:
+    """Return the account that an access key belongs to; ours for one that nobody gave out."""
+    from moto.iam.models import get_account_id_from
+
+    return str(get_account_id_from(access_key))
+
+
 def state_machines(account: str, region: str) -> Any:
     """Return the Step Functions backend of a region, the one that executes."""
     from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
     return stepfunctions_parser_backends[account][region]
+
+
+def log_group(account: str, region: str, name: str) -> Any:
+    """Return moto's log group with its streams and their events, or None."""
+    from moto.logs.models import logs_backends
+
+    return logs_backends[account][region].groups.get(name)
 
 
 def lambda_function(account: str, region: str, name: str, qualifier: str | None) -> Any:
@@ -458,6 +558,38 @@ def holder_of_key(account: str, access_key: str) -> tuple[str, Any] | None:
     return None
 
 
+def partition_of_key(account: str, access_key: str) -> str | None:
+    """Return the partition whose IAM or STS gave an access key out; None if none did."""
+    held = holder_of_key(account, access_key)
+    return held[0].split(":")[1] if held else None
+
+
+def policies_of_arn(arn: str) -> tuple[list[str], str | None] | None:
+    """Return what `policies_of` does, by the ARN of a user or role; None when there is none."""
+    from moto.iam.models import iam_backends
+
+    parts = arn.split(":")
+    if len(parts) < 6:
+        return None
+    iam = iam_backends[parts[4]][parts[1]]
+    held = [*iam.roles.values(), *iam.users.values()]
+    found = next((one for one in held if one.arn == arn), None)
+    return policies_of(found) if found is not None else None
+
+
+def expiry_of_key(account: str, access_key: str) -> datetime | None:
+    """Return when the session ends that STS gave a key out with; None for every other key."""
+    from moto.sts.models import sts_backends
+    from moto.utilities.utils import PARTITION_NAMES
+
+    for partition in PARTITION_NAMES:
+        session = sts_backends[account][partition].get_assumed_role_from_access_key(access_key)
+        if session is not None:
+            # moto's times have no zone, and are in UTC.
+            return datetime.combine(session.expiration.date(), session.expiration.time(), UTC)
+    return None
+
+
 def policies_of(identity: Any) -> tuple[list[str], str | None]:
     """Return the policy documents of moto's role or user, and its permissions boundary, as text."""
     from moto.iam.models import iam_backends
@@ -474,6 +606,10 @@ def policies_of(identity: Any) -> tuple[list[str], str | None]:
     policy = iam.managed_policies.get(boundary)
     # A boundary that does not exist allows nothing, as on AWS.
     return texts, _document(policy) if policy else '{"Version": "2012-10-17", "Statement": []}'
+
+
+def _text(policy: Any) -> str:
+    return policy.decode() if isinstance(policy, bytes) else str(policy or "")
 
 
 def _document(policy: Any) -> str:

@@ -17,14 +17,15 @@ from typing import Any
 
 from batcat_runtime.config import Config
 from batcat_runtime.deploy.naming import Names
+from batcat_runtime.operate.failures import failure_of
 from batcat_runtime.operate.history import StateRun
+from batcat_runtime.operate.jobs import read_jobs as read_jobs
+from batcat_runtime.operate.loglines import LogLine, source_of_job
 from batcat_runtime.operate.manifests import missing_of
-from batcat_runtime.rehearsal.record import LogLine, ResultTable, Step, StepStatus
+from batcat_runtime.rehearsal.record import ResultTable, Step, StepStatus
 
-JOB_LOG_GROUP = "/aws/sagemaker/ProcessingJobs"
 _HEAD_ROWS = 8
 _PICTURES = {".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg"}
-_LAST_LINES = 20
 
 
 @dataclass(frozen=True)
@@ -40,17 +41,6 @@ class Result:
     images: tuple[tuple[str, bytes], ...] = ()
     missing: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
-
-
-def read_jobs(sagemaker: Any, runs: list[StateRun]) -> list[dict[str, Any]]:
-    """Return the descriptions of an execution's processing jobs, oldest first."""
-    jobs = []
-    for name in [name for run in runs for name in run.jobs]:
-        try:
-            jobs.append(sagemaker.describe_processing_job(ProcessingJobName=name))
-        except sagemaker.exceptions.ClientError:
-            continue  # SageMaker refused it: there never was such a job
-    return sorted(jobs, key=lambda job: job["CreationTime"])
 
 
 def steps_of(runs: list[StateRun], jobs: list[dict[str, Any]]) -> list[Step]:
@@ -92,105 +82,22 @@ def _job_step(job: dict[str, Any], depth: int) -> Step:
     return Step(job["ProcessingJobName"], "job", status, started, took, detail, depth)
 
 
-def read_logs(logs: Any, groups: Mapping[str, str]) -> list[LogLine]:
-    """Return every line of the log groups; `groups` maps a group's name to what to call it."""
-    lines = []
-    for group, source in groups.items():
-        try:
-            pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group)
-            for event in (event for page in pages for event in page["events"]):
-                moment = datetime.fromtimestamp(event["timestamp"] / 1000, UTC)
-                lines.append(LogLine(moment, source, event["message"].rstrip("\n")))
-        except logs.exceptions.ResourceNotFoundException:
-            continue  # nothing was ever written there
-    return lines
-
-
-def read_job_logs(logs: Any, jobs: list[dict[str, Any]]) -> list[LogLine]:
-    """Return every line that the jobs wrote; each job, and each instance, is a source of its own.
-
-    Lines of what is no job of these, from another execution, are left out.
-    """
-    lines = []
-    names = {job["ProcessingJobName"]: job for job in jobs}
-    try:
-        pages = logs.get_paginator("filter_log_events").paginate(logGroupName=JOB_LOG_GROUP)
-        for event in (event for page in pages for event in page["events"]):
-            name, _, host = event["logStreamName"].partition("/")
-            if name in names:
-                moment = datetime.fromtimestamp(event["timestamp"] / 1000, UTC)
-                text = event["message"].rstrip("\n")
-                lines.append(LogLine(moment, _source(names, names[name], host), text))
-    except logs.exceptions.ResourceNotFoundException:
-        pass  # no job has written a line
-    return lines
-
-
-def _source(jobs: Mapping[str, dict[str, Any]], job: dict[str, Any], host: str = "") -> str:
-    """Return what to call a job's log: "job" when there is one only, else with its step."""
-    count = job["ProcessingResources"]["ClusterConfig"]["InstanceCount"]
-    if len(jobs) == 1 and count == 1:
-        return "job"
-    step = job.get("Environment", {}).get("BATCAT_STEP") or job["ProcessingJobName"]
-    attempts = [
-        name for name, one in jobs.items() if one.get("Environment", {}).get("BATCAT_STEP") == step
-    ]
-    text = f"job {step}"
-    if len(attempts) > 1 and job["ProcessingJobName"] in attempts:
-        text += f", attempt {attempts.index(job['ProcessingJobName']) + 1}"
-    number = host.removeprefix("algo-").partition("-")[0]
-    return f"{text}, instance {number} of {count}" if count > 1 and number.isdigit() else text
-
-
 def reason_of(execution: dict[str, Any], jobs: list[dict[str, Any]], lines: list[LogLine]) -> str:
     """Return why an execution did not succeed, with the script's own last lines."""
-    error, cause = execution.get("error") or execution["status"], execution.get("cause") or ""
-    failed = _culprit(jobs)
-    if failed is None:
-        return f"The execution ended as {execution['status']}: {error}: {_plain(cause)}"
-    reason = failed.get("FailureReason") or _plain(cause) or error
-    source = _source({job["ProcessingJobName"]: job for job in jobs}, failed)
-    mine = [line for line in lines if line.source == source or line.source.startswith(f"{source},")]
-    written = _last_lines(mine)
-    written = written or (failed.get("ExitMessage") or "").splitlines()
-    step = failed.get("Environment", {}).get("BATCAT_STEP") or failed["ProcessingJobName"]
-    if failed["ProcessingJobStatus"] == "Stopped":
-        return "\n".join([f"The step {step} was stopped: {reason}", *written])
-    if reason.startswith("AlgorithmError") and written:
-        # SageMaker knows no more than the exit code; the script's last line says what it was.
-        code = reason.rpartition(", ")[2]
-        return "\n".join([f"The script of {step} failed ({code}): {written[-1]}", *written])
-    return "\n".join([f"The step {step} failed: {reason}", *written])
+    described = {job["ProcessingJobName"]: job for job in jobs}
 
+    def log_of(job: dict[str, Any]) -> list[tuple[str, str]]:
+        source = source_of_job(described, job)
+        return [
+            (line.source, line.text)
+            for line in lines
+            if line.source == source or line.source.startswith(f"{source},")
+        ]
 
-def _culprit(jobs: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return the job to blame: the last that failed; one that was stopped only if none did.
-
-    A job that fails takes along those that run beside it.
-    """
-    for status in ("Failed", "Stopped"):
-        found = [job for job in jobs if job["ProcessingJobStatus"] == status]
-        if found:
-            return max(found, key=lambda job: job.get("ProcessingEndTime", job["CreationTime"]))
-    return next((job for job in reversed(jobs) if job["ProcessingJobStatus"] != "Completed"), None)
-
-
-def _last_lines(lines: list[LogLine]) -> list[str]:
-    """Return the last lines; of several instances, those of the one that wrote an error last."""
-    sources = list(dict.fromkeys(line.source for line in lines))
-    if len(sources) > 1:
-        loud = [line.source for line in lines if "Error" in line.text or "Traceback" in line.text]
-        lines = [line for line in lines if line.source == (loud[-1] if loud else sources[-1])]
-    return [line.text for line in lines][-_LAST_LINES:]
-
-
-def _plain(cause: str) -> str:
-    """Return the reason within a cause, which for a job is its description as JSON."""
-    try:
-        description = json.loads(cause)
-        return str(description.get("FailureReason") or description.get("ExitMessage") or cause)
-    except (json.JSONDecodeError, AttributeError):
-        return cause
+    error, cause = execution.get("error") or "", execution.get("cause") or ""
+    failure = failure_of(execution["status"], error, cause, jobs, log_of)
+    written = failure.log or failure.exit_message.splitlines()
+    return "\n".join([failure.summary, *written])
 
 
 def read_result(s3: Any, config: Config, purpose: str, run_id: str) -> Result:

@@ -9,6 +9,7 @@ which hands the request on to moto. `ServiceError` becomes the error of the serv
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
@@ -41,16 +42,26 @@ class Perform:
         moto.
     operations : mapping
         From (service, operation) to the function that performs it.
+    late : mapping, optional
+        From a service to a function that gives further operations; called when that service is
+        first asked. Rooms whose imports take long come in this way, not at the start.
     """
 
-    def __init__(self, app: WsgiApp, operations: Operations) -> None:
+    def __init__(
+        self,
+        app: WsgiApp,
+        operations: Operations,
+        late: Mapping[str, Callable[[], Operations]] | None = None,
+    ) -> None:
         self._app = app
-        self._operations = operations
+        self._operations = dict(operations)
+        self._late = dict(late or {})
+        self._lock = threading.Lock()
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Perform the call, or let moto do it."""
         call: Call | None = environ.get(CALL_KEY)
-        operation = self._operations.get((call.service, call.operation)) if call else None
+        operation = self._operation(call) if call else None
         if call is None or operation is None:
             return self._app(environ, start_response)
         try:
@@ -61,6 +72,15 @@ class Perform:
             return self._app(environ, start_response)
         response = result if isinstance(result, Response) else result_response(call, result)
         return send(response, start_response)
+
+    def _operation(self, call: Call) -> Operation | None:
+        if call.service in self._late:
+            with self._lock:
+                load = self._late.get(call.service)
+                if load:
+                    self._operations.update(load())
+                    del self._late[call.service]
+        return self._operations.get((call.service, call.operation))
 
 
 class Failsafe:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from batcat_runtime.operate.loglines import LogLine as LogLine
+
 StepKind = Literal["image", "deploy", "data", "trigger", "workflow", "state", "job", "result"]
 StepStatus = Literal["succeeded", "failed", "skipped", "stopped"]
 
@@ -44,15 +46,6 @@ class Step:
     seconds: float | None
     detail: str = ""
     inside: int = 0
-
-
-@dataclass(frozen=True)
-class LogLine:
-    """One line that something wrote: when, which log it went to, and the text as written."""
-
-    time: datetime
-    source: str
-    text: str
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ A request passes these layers, outermost first:
 
     Guard     no browsers, no strangers            (guard.py)
     Strict    is it legal, as AWS sees it?         (strict.py, rules.py)
-    Faults    what a test wants to fail            (faults.py)
     Gate      may the caller do that?              (access/)
     Failsafe  a crash becomes an error             (operations.py)
     Perform   jobs, Lambda, CloudFormation, ...    (processing.py, invocation.py, ...)
@@ -21,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import json
 import logging
 import os
@@ -28,6 +28,7 @@ import shutil
 import signal
 import sys
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,7 @@ from .wire import (
 
 if TYPE_CHECKING:
     from .clients import Clients
+    from .operations import Operation
 
 log = logging.getLogger("batcat.rehearsal")
 
@@ -140,21 +142,23 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
     )
     from werkzeug.serving import make_server
 
-    from . import hooks, registry_login, rules
+    from . import hooks, quotas, registry_login, rules, simulation
     from .access.gate import Access, Gate
     from .access.sessions import Sessions
     from .access.trail import Trail
+    from .bucket_places import bucket_rule
     from .clients import Clients
     from .cloudformation import CloudFormation
     from .codebuild import CodeBuild
     from .eventrules import EventRules
     from .executions import Executions
-    from .faults import Faults
+    from .faults import FaultFile
     from .guard import Guard
     from .invocation import Invocations
+    from .logs import Logs
     from .operations import Failsafe, Perform
+    from .partitions import key_rule
     from .processing import ProcessingJobs
-    from .sql.athena.room import Athena
     from .sql.catalogue import Catalogue
     from .sql.redshift_room import Redshift
     from .strict import Strict
@@ -197,13 +201,25 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
         except ClientError:
             return None
 
+    faults = FaultFile(home)
+
+    def expiry_of(key: str) -> datetime | None:
+        if key in faults.now.expired_keys:
+            return datetime.now(UTC)
+        return hooks.expiry_of_key(ACCOUNT_ID, key)
+
     sessions = Sessions(
         lambda key: hooks.holder_of_key(ACCOUNT_ID, key),
         hooks.policies_of,
+        expiry_of,
     )
     access = Access(sessions, clients.keys_of, Trail(home), enforced=options.enforce, locate=locate)
-    executions = Executions(lambda region: hooks.state_machines(ACCOUNT_ID, region), access)
-    jobs = ProcessingJobs(clients, home, base, access)
+    executions = Executions(
+        lambda region: hooks.state_machines(ACCOUNT_ID, region),
+        access,
+        lambda: faults.now.retention_seconds,
+    )
+    jobs = ProcessingJobs(clients, home, base, access, lambda: faults.now)
     invocations = Invocations(
         clients,
         lambda region, name, qualifier: hooks.lambda_function(ACCOUNT_ID, region, name, qualifier),
@@ -220,21 +236,33 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
         lambda key: (hooks.holder_of_key(ACCOUNT_ID, key) or (None,))[0],
         lambda region, host: hooks.redshift_clusters(ACCOUNT_ID, region, host),
     )
-    athena = Athena(clients, home)
-    rooms: list[Any] = [executions, jobs, invocations, formation, builds, redshift, athena]
+    rooms: list[Any] = [executions, jobs, invocations, formation, builds, redshift]
     hooks.install(clients, invocations.run_for_moto)
     events = EventRules(clients, lambda bucket: hooks.bucket_notifications(ACCOUNT_ID, bucket))
     hooks.hook_rule_targets(events.complete, events.deliver)
     rooms.append(events)
+    rooms.append(Logs(lambda region, name: hooks.log_group(ACCOUNT_ID, region, name)))
 
-    operations: dict[Any, Any] = registry_login.operations()
+    @functools.cache
+    def athena() -> dict[tuple[str, str], Operation]:
+        from .sql.athena.room import Athena
+
+        room = Athena(clients, home)
+        rooms.append(room)
+        return room.operations()
+
+    operations: dict[Any, Any] = registry_login.operations() | quotas.operations()
+    operations |= simulation.operations(hooks.policies_of_arn)
     for room in rooms:
         operations |= room.operations()
     app: WsgiApp = DomainDispatcherApplication(create_backend_app)
-    app = Failsafe(Perform(app, operations))
+    # sqlglot takes more than half a second to import, and few pipelines ask Athena.
+    app = Failsafe(Perform(app, operations, {"athena": athena, "glue": athena}))
     app = Gate(app, access)
-    app = Faults(app, home)
-    app = Strict(app, (*rules.ALL, rules.role_rule(trust_policy)))
+    places = bucket_rule(hooks.bucket_place, hooks.account_of_key)
+    keys = key_rule(lambda key: hooks.partition_of_key(ACCOUNT_ID, key))
+    wrong = (faults.throttle, faults.fail)
+    app = Strict(app, (*rules.ALL, rules.role_rule(trust_policy), keys, places, *wrong))
     app = _identity(app, token)
     server.app = Guard(app, port)
     return server, rooms, clients

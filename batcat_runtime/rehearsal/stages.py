@@ -24,9 +24,10 @@ from batcat_runtime.config import Config
 from batcat_runtime.deploy.naming import Names
 from batcat_runtime.deploy.script import IMAGE_LINE, STACK_LINE, run_deploy_script
 from batcat_runtime.operate.history import StateRun, read_states
+from batcat_runtime.operate.loglines import LogLine, read_job_logs, read_logs
 from batcat_runtime.rehearsal import EmbeddedAWS, container_tool, observe, prepare, principals
 from batcat_runtime.rehearsal.prepare import Sample
-from batcat_runtime.rehearsal.record import LogLine, Step, StepKind, StepStatus
+from batcat_runtime.rehearsal.record import Step, StepKind, StepStatus
 
 _UPLOAD_WAIT_SECONDS = 30.0
 _SERVICES = (
@@ -192,7 +193,7 @@ class Rehearser:
             self.clients["s3"].upload_file(str(path), bucket, key)
             execution = self._started_execution(_UPLOAD_WAIT_SECONDS)
             if execution is None:
-                lines = observe.read_logs(self.clients["logs"], self._log_groups())
+                lines = read_logs(self.clients["logs"], self._log_groups())
                 self._end(
                     f"s3://{bucket}/{key} arrived, but no execution was started.",
                     *[line.text for line in lines][-20:],
@@ -258,7 +259,7 @@ class Rehearser:
         )
         self.notes.steps.extend(observe.steps_of(runs, jobs))
         if not succeeded:
-            lines = observe.read_job_logs(self.clients["logs"], jobs)
+            lines = read_job_logs(self.clients["logs"], jobs)
             reason = observe.reason_of(answer, jobs, lines)
             late = f"It was stopped after {timeout:.0f} s (--timeout). " if stopped else ""
             self._end(late + reason)
@@ -295,8 +296,8 @@ class Rehearser:
                     stateMachineArn=machine["stateMachineArn"]
                 )
                 self.notes.definition = json.loads(described["definition"])
-        self.notes.logs += observe.read_logs(self.clients["logs"], self._log_groups())
-        self.notes.logs += observe.read_job_logs(self.clients["logs"], self._jobs())
+        self.notes.logs += read_logs(self.clients["logs"], self._log_groups())
+        self.notes.logs += read_job_logs(self.clients["logs"], self._jobs())
 
     def _jobs(self) -> list[dict[str, Any]]:
         return observe.read_jobs(self.clients["sagemaker"], self.runs)

@@ -77,12 +77,20 @@ class ServiceError(Exception):
         HTTP status.
     extra : dict of str to str, optional
         Further elements of an S3 error, such as ``BucketName``.
+    headers : dict of str to str, optional
+        Further headers of the answer, such as ``x-amz-bucket-region``.
     """
 
     def __init__(
-        self, code: str, message: str, status: int = 400, extra: dict[str, str] | None = None
+        self,
+        code: str,
+        message: str,
+        status: int = 400,
+        extra: dict[str, str] | None = None,
+        headers: dict[str, str] | None = None,
     ) -> None:
         super().__init__(f"{code}: {message}")
+        self.headers = headers or {}
         self.code = code
         self.message = message
         self.status = status
@@ -157,7 +165,7 @@ def result_response(call: Call, result: dict[str, Any] | None) -> Response:
 def error_response(call: Call, error: ServiceError) -> Response:
     """Write an error in the protocol of the call's service."""
     request_id = str(uuid.uuid4())
-    headers = {"x-amzn-RequestId": request_id}
+    headers = {"x-amzn-RequestId": request_id, **error.headers}
     if call.protocol in ("json", "rest-json", "smithy-rpc-v2-cbor"):
         headers |= {"Content-Type": _json_content_type(call), "x-amzn-errortype": error.code}
         if "awsQueryCompatible" in call.model.service_model.metadata:
@@ -176,7 +184,13 @@ def send(response: Response, start_response: StartResponse) -> list[bytes]:
     return [response.body]
 
 
-_REASONS = {400: "Bad Request", 403: "Forbidden", 404: "Not Found", 409: "Conflict"}
+_REASONS = {
+    301: "Moved Permanently",
+    400: "Bad Request",
+    403: "Forbidden",
+    404: "Not Found",
+    409: "Conflict",
+}
 
 
 def _credential_scope(environ: Environ) -> tuple[str, str] | None:

@@ -263,5 +263,5 @@ def test_a_test_run_that_cannot_be_is_refused(project: Project) -> None:
     ):
         with pytest.raises(UserError, match=said):
             bc.test_workflow(purpose="alpha", **arguments)  # type: ignore[arg-type]
-    with pytest.raises(WorkflowError, match="There is no state machine"):
+    with pytest.raises(WorkflowError, match="alpha is not deployed"):
         bc.test_workflow(purpose="alpha")

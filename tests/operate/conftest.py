@@ -53,6 +53,14 @@ def project(
 
 
 @pytest.fixture
+def one_project(
+    _deployed: Callable[[str], DeployedProject], monkeypatch: pytest.MonkeyPatch
+) -> DeployedProject:
+    """Return the deployed project in China, for what no region changes; leave it as it is."""
+    return _pointed(_deployed(REGIONS[0]), monkeypatch)
+
+
+@pytest.fixture
 def chinese(worlds: Callable[[str], World]) -> World:
     """Return the world in China, for projects of a test's own."""
     return worlds(REGIONS[0])

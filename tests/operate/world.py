@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -66,13 +67,35 @@ class World:
             aws_secret_access_key="testing",
         )
 
+    def session(self, name: str) -> dict[str, str]:
+        """Return the credentials of a role that may do everything, as STS gives them out."""
+        iam, arn = self.client("iam"), f"arn:{self.aws.partition}:iam::{self.aws.account_id}"
+        trust = {"Effect": "Allow", "Principal": {"AWS": f"{arn}:root"}, "Action": "sts:AssumeRole"}
+        rights = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+        document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+        with contextlib.suppress(iam.exceptions.EntityAlreadyExistsException):
+            iam.create_role(RoleName=name, AssumeRolePolicyDocument=document)
+        document = json.dumps({"Version": "2012-10-17", "Statement": [rights]})
+        iam.put_role_policy(RoleName=name, PolicyName="all", PolicyDocument=document)
+        given = self.client("sts").assume_role(
+            RoleArn=f"{arn}:role/{name}", RoleSessionName="tester"
+        )
+        return dict(given["Credentials"])
+
     def project(
-        self, *, deploy: bool = True, script: str = SCRIPT, change: dict[str, Any] | None = None
+        self,
+        *,
+        name: str = "",
+        deploy: bool = True,
+        script: str = SCRIPT,
+        change: dict[str, Any] | None = None,
     ) -> DeployedProject:
         """Make a project of its own name, with its bucket; deploy it.
 
         Parameters
         ----------
+        name : str
+            What it is called; by default something that no other is.
         deploy : bool
             Whether to run its deploy.sh.
         script : str
@@ -81,7 +104,7 @@ class World:
             Laid over the purpose in script/config.json.
         """
         self.made += 1
-        name = f"cells {os.getpid()} {self.made}"
+        name = name or f"cells {os.getpid()} {self.made}"
         folder = new_project(
             {"project_name": name, "region": self.aws.region},
             no_input=True,
@@ -183,7 +206,9 @@ class DeployedProject:
             timeout=timeout,
         )
         assert code is None or done.returncode == code, done.stdout + done.stderr
-        assert "Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr
+        # On standard output it can be a job's, as in `batcat logs`; in an explanation it is
+        # indented.
+        assert "\nTraceback" not in f"\n{done.stderr}", done.stdout + done.stderr
         return done
 
     def json(self, *arguments: str, code: int = 0) -> Any:

@@ -478,3 +478,68 @@ def test_a_retry_does_not_wait_out_its_interval(cloud: Cloud) -> None:
     assert machine.ended(arn)["status"] == "FAILED"
     assert 1.0 < time.monotonic() - started < 20
     assert machine.history(arn).count("TaskFailed") == 3
+
+
+def test_a_part_of_an_upload_that_was_aborted_is_refused(cloud: Cloud) -> None:
+    s3, bucket = cloud.client("s3"), cloud.bucket()
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="a")["UploadId"]
+    given = {"Bucket": bucket, "Key": "a", "UploadId": upload, "PartNumber": 1}
+    s3.upload_part(**given, Body=b"1")
+    s3.abort_multipart_upload(Bucket=bucket, Key="a", UploadId=upload)
+    code, message = error_of(s3.upload_part, **given, Body=b"2")
+    assert code == "NoSuchUpload"
+    assert "may have been aborted" in message
+
+
+@pytest.mark.parametrize("region", REGIONS)
+def test_new_buckets_are_encrypted_and_closed(cloud: Cloud, region: str) -> None:
+    s3, bucket = cloud.client("s3", region), cloud.bucket(region, key="content")
+    rule = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"][0]
+    assert rule["ApplyServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
+    assert all(s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"].values())
+    assert s3.head_object(Bucket=bucket, Key="key")["ServerSideEncryption"] == "AES256"
+    s3.delete_public_access_block(Bucket=bucket)
+    code, _ = error_of(s3.get_public_access_block, Bucket=bucket)
+    assert code == "NoSuchPublicAccessBlockConfiguration"
+
+
+@pytest.mark.parametrize("region", REGIONS)
+def test_sagemakers_quotas_come_in_pages(cloud: Cloud, region: str) -> None:
+    quotas = cloud.client("service-quotas", region)
+    pages = list(quotas.get_paginator("list_service_quotas").paginate(ServiceCode="sagemaker"))
+    assert len(pages) > 1
+    values = {one["QuotaName"]: one["Value"] for page in pages for one in page["Quotas"]}
+    assert values["ml.m5.xlarge for processing job usage"] == 20
+    assert error_of(quotas.list_service_quotas, ServiceCode="nothing")[0] == (
+        "NoSuchResourceException"
+    )
+
+
+def test_a_history_has_pages_from_either_end(cloud: Cloud) -> None:
+    machine = Machine(cloud, {"A": {"Type": "Pass", "Next": "B"}, "B": {"Type": "Succeed"}})
+    arn = machine.start()
+    machine.ended(arn)
+    pages = machine.states.get_paginator("get_execution_history").paginate(
+        executionArn=arn, PaginationConfig={"PageSize": 2}
+    )
+    forwards = [[event["id"] for event in page["events"]] for page in pages]
+    assert forwards == [[1, 2], [3, 4], [5, 6]]
+    newest = machine.states.get_execution_history(executionArn=arn, reverseOrder=True, maxResults=1)
+    assert [event["type"] for event in newest["events"]] == ["ExecutionSucceeded"]
+    assert newest["nextToken"]
+
+
+def test_moto_keeps_log_events_where_we_read_them(cloud: Cloud) -> None:
+    from moto.logs.models import logs_backends
+
+    name = unique("group")
+    backend = logs_backends[ACCOUNT_ID][REGION]
+    backend.create_log_group(name, {})
+    backend.create_log_stream(name, "stream")
+    now = int(time.time() * 1000)
+    backend.put_log_events(name, "stream", [{"timestamp": now, "message": "text"}])
+    group = hooks.log_group(ACCOUNT_ID, REGION, name)
+    event = group.streams["stream"].events[0]
+    assert (event.timestamp, event.message) == (now, "text")
+    assert event.ingestion_time >= now
+    assert hooks.log_group(ACCOUNT_ID, REGION, "none") is None

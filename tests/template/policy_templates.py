@@ -10,7 +10,6 @@ hook shortens them as `batcat_runtime.deploy.naming` does.
 from __future__ import annotations
 
 import copy
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +64,15 @@ def _with_answers(text: str, config: Config) -> str:
     for number, name in enumerate(sorted(limited, key=len, reverse=True)):
         mark = f"\0{number}\0"
         marks[mark] = f"<<{limited[name]}:{name}>>"
-        for before, after in product(('":"', ":", "/"), ('"', "/", ":", '/"')):
+        for before, after in (
+            ('":"', '/"'),
+            (":", '"'),
+            ("/", '"'),
+            ("/", "/"),
+            ("/", ":"),
+            (":", ":"),
+            (":", "/"),
+        ):
             text = text.replace(f"{before}{name}{after}", f"{before}{mark}{after}")
     text = text.replace(f"processing-job/{PURPOSE}-*", f"processing-job/<<24:{PURPOSE}>>-*")
     for mark, name in marks.items():

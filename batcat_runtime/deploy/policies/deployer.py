@@ -9,7 +9,7 @@ characters. With given roles, no action of IAM is in them but passing those role
 from __future__ import annotations
 
 from batcat_runtime.config import Config
-from batcat_runtime.deploy.naming import Names, slug
+from batcat_runtime.deploy.naming import Names
 from batcat_runtime.deploy.policies.document import (
     NO_RESOURCES,
     Document,
@@ -43,8 +43,20 @@ _ROLE = [
 ]
 
 
-def project_statements(config: Config, names: Names, account: str) -> list[Document]:
-    """Return what deploying what all purposes share takes: the repository and the image."""
+def project_statements(names: Names, account: str, bucket: str) -> list[Document]:
+    """Return what deploying what all purposes share takes: repository, image, a look at the bucket.
+
+    Parameters
+    ----------
+    names : Names
+        Of any purpose.
+    account : str
+        The account.
+    bucket : str
+        The result bucket.
+    """
+    from batcat_runtime.deploy.codebuild import builder_stack  # which needs the roles
+
     repository = names.arn("ecr", f"repository/{names.repository}", account)
     return [
         _stacks("TheProjectsStack", [names.project_stack], names, account),
@@ -78,23 +90,15 @@ def project_statements(config: Config, names: Names, account: str) -> list[Docum
             ],
             repository,
         ),
-        *_looks(config, names, account),
+        allow(
+            "IsThereABuilder",
+            "cloudformation:DescribeStacks",
+            names.arn("cloudformation", f"stack/{builder_stack(names)}/*", account),
+        ),
+        allow("SeeTheResultBucket", "s3:ListBucket", names.arn("s3", bucket, "", region="")),
         allow(f"RegistryLogins{NO_RESOURCES}", "ecr:GetAuthorizationToken", "*"),
         allow(f"DefinitionChecks{NO_RESOURCES}", "states:ValidateStateMachineDefinition", "*"),
         allow(f"LogGroupLists{NO_RESOURCES}", "logs:DescribeLogGroups", "*"),
-    ]
-
-
-def _looks(config: Config, names: Names, account: str) -> list[Document]:
-    """Return what `batcat destroy` looks at: is there a builder, how much data stays."""
-    from batcat_runtime.deploy.codebuild import builder_stack  # which needs the roles
-
-    builder = names.arn("cloudformation", f"stack/{builder_stack(names)}/*", account)
-    prefix = {"StringLike": {"s3:prefix": f"{slug(names.project)}/*"}}
-    bucket = names.arn("s3", config.result_s3_bucket, "", region="")
-    return [
-        allow("IsThereABuilder", "cloudformation:DescribeStacks", builder),
-        allow("CountTheData", "s3:ListBucket", bucket, prefix),
     ]
 
 

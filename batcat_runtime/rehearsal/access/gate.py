@@ -66,13 +66,17 @@ class Access:
         self._locate = locate
 
     def check(self, call: Call) -> None:
-        """Note what a call needs, and refuse it when its caller may not; not for administrators.
+        """Refuse whose session has expired; note what a call needs, and refuse who may not.
+
+        Administrators may do everything.
 
         Raises
         ------
         ServiceError
             In the service's words.
         """
+        if self._sessions.expired(call.access_key):
+            raise expired(call)
         principal = self._sessions.principal(call.access_key)
         if principal.is_administrator:
             return
@@ -165,6 +169,15 @@ class Gate:
             except ServiceError as error:
                 return send(error_response(call, error), start_response)
         return self._app(environ, start_response)
+
+
+def expired(call: Call) -> ServiceError:
+    """Return the refusal of a session that has ended."""
+    if call.service == "s3":
+        return ServiceError("ExpiredToken", "The provided token has expired.")
+    message = "The security token included in the request is expired"
+    code = "ExpiredTokenException" if call.protocol in ("json", "rest-json") else "ExpiredToken"
+    return ServiceError(code, message, 400 if call.protocol == "json" else 403)
 
 
 def denial(call: Call, principal: Principal, need: Need, decision: Decision) -> ServiceError:

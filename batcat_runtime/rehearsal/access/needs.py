@@ -102,6 +102,7 @@ _SERVICES: dict[str, _Service] = {
             "AttachRolePolicy": ("role/{RoleName}",),
             "DetachRolePolicy": ("role/{RoleName}",),
             "ListRoles": ("role/",),
+            "SimulatePrincipalPolicy": ("{PolicySourceArn}",),
             "ListPolicies": ("policy/",),
         },
         regional=False,
@@ -164,6 +165,7 @@ _SERVICES: dict[str, _Service] = {
             "ListStateMachines": _ANY,
         },
     ),
+    "service-quotas": _Service("servicequotas", _ANY),
     "sts": _Service("sts", ("{RoleArn}",)),
 }
 _FREE = {("sts", "GetCallerIdentity"), ("sts", "GetSessionToken")}

@@ -10,12 +10,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
 # From an access key to (ARN, moto's role or user), and from these to (documents, boundary).
 Holder = Callable[[str], tuple[str, Any] | None]
 Policies = Callable[[Any], tuple[list[str], str | None]]
+# From an access key to when its session ends; None for a key without an end.
+Expiry = Callable[[str], datetime | None]
 
 _VIA = "via/"
 
@@ -64,7 +67,7 @@ class Sessions:
 
     Parameters
     ----------
-    holder_of_key, policies_of : callable
+    holder_of_key, policies_of, expiry_of_key : callable
         What IAM and STS of the embedded AWS know; see `hooks`.
     """
 
@@ -72,9 +75,16 @@ class Sessions:
         self,
         holder_of_key: Holder,
         policies_of: Policies,
+        expiry_of_key: Expiry = lambda key: None,
     ) -> None:
         self._holder_of_key = holder_of_key
         self._policies_of = policies_of
+        self._expiry_of_key = expiry_of_key
+
+    def expired(self, access_key: str) -> bool:
+        """Tell whether the session that a key belongs to has ended."""
+        end = self._expiry_of_key(access_key)
+        return end is not None and end <= datetime.now(UTC)
 
     def principal(self, access_key: str) -> Principal:
         """Return who holds an access key."""

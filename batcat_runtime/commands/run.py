@@ -1,0 +1,139 @@
+"""`batcat run`: one execution, its states as they go, its result or why it failed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.live import Live
+
+from batcat_runtime.commands.terminal import AsJson, Folder, Purpose, err, print_json, say
+from batcat_runtime.errors import UserError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command()(run)
+
+
+def run(
+    date_start: Annotated[
+        str | None, typer.Option(help="The window's start: 2022-01-08, or 2022-01-08T05:00.")
+    ] = None,
+    date_end: Annotated[
+        str | None, typer.Option(help="Its end, exclusive.  [default: all data]")
+    ] = None,
+    param: Annotated[
+        list[str] | None,
+        typer.Option("--param", metavar="NAME=VALUE", help="For the script; may be repeated."),
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow it to its end.")] = True,
+    timeout: Annotated[
+        float | None, typer.Option(min=1, help="Seconds to wait; it goes on after that.")
+    ] = None,
+    as_json: AsJson = False,
+    folder: Folder = Path(),
+    purpose: Purpose = None,
+) -> None:
+    """Run a deployed pipeline once.
+
+    Shows its states as they go, then the result's place and first rows. Exit code 1: it failed, and
+    the reason is shown. Ctrl-C ends the waiting only.
+    """
+    params = _params(param or [])
+    from batcat_runtime.operate.run import run as start
+
+    with _shown(err.is_terminal) as watch:
+        done = start(
+            date_start,
+            date_end,
+            params=params,
+            wait=wait,
+            timeout=timeout,
+            folder=folder,
+            purpose=purpose,
+            progress=say,
+            watch=watch,
+        )
+    if as_json:
+        print_json(done)
+    elif not wait:
+        name = done.execution.name
+        typer.echo(name)
+        say(f"It goes on. Come back with `batcat status {name}` or `batcat logs {name} -f`.")
+    else:
+        _print(done)
+    if wait and not done.succeeded:
+        raise typer.Exit(1)
+
+
+def _print(done: Any) -> None:
+    from batcat_runtime.commands.outcome import print_failure, print_result
+
+    if done.failure:
+        print_failure(done.failure, err=True)
+    elif done.result:
+        print_result(done.result, done.result_uri, done.preview)
+    else:
+        say(
+            "It succeeded, but left no result: there is no manifest for it in the result bucket. "
+            f"Read what it wrote with `batcat logs {done.execution.name}`."
+        )
+
+
+@contextlib.contextmanager
+def _shown(terminal: bool) -> Iterator[Callable[[Any], None] | None]:
+    """Yield what shows looks at an execution: a live table on a terminal, else None for lines."""
+    if not terminal:
+        yield None
+        return
+    from batcat_runtime.commands.outcome import states_table
+    from batcat_runtime.operate.visits import visits_of
+
+    seen: list[Any] = []
+    # Between two looks the durations go on.
+    live = Live(
+        console=err,
+        get_renderable=lambda: states_table(visits_of(seen[-1].states) if seen else ()),
+        refresh_per_second=4,
+    )
+
+    def watch(look: Any) -> None:
+        seen[:] = [look]
+        if not live.is_started:
+            live.start()
+        if look.execution.running:
+            live.refresh()
+        else:
+            live.stop()  # which shows the end
+
+    try:
+        yield watch
+    finally:
+        live.stop()
+
+
+def _params(given: list[str]) -> dict[str, Any]:
+    """Return NAME=VALUE pairs; a value is a JSON scalar, or else text."""
+    params: dict[str, Any] = {}
+    for one in given:
+        name, equals, text = one.partition("=")
+        if not equals or not name.strip():
+            raise UserError(
+                f"{one!r} is no parameter.", fix="Write it as name=value, e.g. --param limit=10."
+            )
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text
+        if not isinstance(value, str | int | float | bool) or value != value:
+            raise UserError(
+                f"The parameter {name.strip()} is {text}, which is no text, number or boolean.",
+                fix="Give one value; for a list give several parameters, or the address of a file.",
+            )
+        params[name.strip()] = value
+    return params

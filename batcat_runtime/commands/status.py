@@ -1,0 +1,147 @@
+"""`batcat status`: the last executions of each pipeline, and why the newest one failed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from batcat_runtime.commands.terminal import (
+    AnyPurpose,
+    AsJson,
+    Folder,
+    print_json,
+    print_table,
+    size_of,
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command()(status)
+
+
+def status(
+    execution: Annotated[
+        str | None, typer.Argument(help="Show this one in full: its name or the start of it.")
+    ] = None,
+    last: Annotated[int, typer.Option(min=1, max=1000, help="How many of each pipeline.")] = 5,
+    as_json: AsJson = False,
+    folder: Folder = Path(),
+    purpose: AnyPurpose = None,
+) -> None:
+    """Show what ran last, and why it failed.
+
+    Times are in the schedule's own zone, as the windows are. Exit code 0 also when the newest one
+    failed; 1 when nothing is deployed.
+    """
+    from batcat_runtime.operate.status import status as look
+
+    if execution:
+        found = look(execution, folder=folder, purpose=purpose)
+        if as_json:
+            print_json(found)
+        else:
+            _print_detail(found)
+        return
+    listed = look(last=last, folder=folder, purpose=purpose)
+    if as_json:
+        print_json(listed)
+        return
+    for number, one in enumerate(listed):
+        if number:
+            typer.echo()
+        _print_purpose(one, several=len(listed) > 1)
+
+
+def _print_purpose(one: Any, *, several: bool) -> None:
+    from batcat_runtime.commands.outcome import moment_of, print_failure, print_lines
+    from batcat_runtime.text import format_seconds
+
+    place = f"  {one.region}, account {one.account}"
+    named = f" --purpose {one.purpose}" if several else ""
+    if not one.deployed:
+        print_lines([Text.assemble((one.purpose, "bold"), place, "; not deployed")])
+        typer.echo("Deploy it with `batcat deploy`.")
+        return
+    schedule = "no schedule"
+    if one.schedule:
+        it = one.schedule
+        schedule = f"schedule {it.expression} {it.timezone}: {it.state}"
+    print_lines([Text.assemble((one.purpose, "bold"), f"{place}; {schedule}")])
+    if not one.executions:
+        typer.echo(f"Nothing has run yet. Start it with `batcat run{named}`.")
+        return
+    print_table(
+        ["Execution", "State", f"Started ({one.timezone})", "Took", "Window", "Rows", "By"],
+        [
+            [
+                row.execution.name,
+                row.execution.status,
+                moment_of(row.execution.started, one.timezone),
+                format_seconds(row.seconds),
+                str(row.execution.window or "all data"),
+                _rows(row),
+                row.origin,
+            ]
+            for row in one.executions
+        ],
+        right=("Took", "Rows"),
+    )
+    if one.failure:
+        typer.echo()
+        print_failure(one.failure)
+    others = [row.execution.name for row in one.executions[1 if one.failure else 0 :] if _bad(row)]
+    if others:
+        typer.echo(f"\nWhy an earlier one failed: `batcat status {others[0]}`")
+
+
+def _bad(row: Any) -> bool:
+    return not row.execution.running and row.execution.status != "SUCCEEDED"
+
+
+def _rows(row: Any) -> str | None:
+    if row.rows is None:
+        return "no result" if row.missing else None
+    return f"{row.rows:,}{', not whole' if row.missing else ''}"
+
+
+def _print_detail(found: Any) -> None:
+    from batcat_runtime.commands.outcome import (
+        moment_of,
+        print_failure,
+        print_lines,
+        print_result,
+        states_table,
+    )
+    from batcat_runtime.operate.origins import WORDS
+    from batcat_runtime.text import format_seconds
+
+    row, execution = found.row, found.row.execution
+    params = ", ".join(f"{name}={value}" for name, value in execution.params.items())
+    facts = [
+        ("pipeline", execution.purpose),
+        ("window", str(execution.window or "all data")),
+        *([("params", params)] if params else []),
+        (
+            "started",
+            f"{moment_of(execution.started, found.timezone)} {found.timezone}, {WORDS[row.origin]}",
+        ),
+        ("took" if not execution.running else "running for", format_seconds(row.seconds)),
+    ]
+    title = Text.assemble((execution.name, "bold"), f"  {execution.status}")
+    print_lines([title, *(Text(f"  {name:12}{value}") for name, value in facts), Text("")])
+    print_lines([states_table(found.visits)])
+    if found.result:
+        typer.echo()
+        print_result(found.result, found.result_uri, None)
+        for file in found.result.files:
+            typer.echo(f"        {file.key.rpartition('/')[2]}  {size_of(file.bytes)}")
+    elif row.missing:
+        typer.echo()
+        print_lines([Text(f"It succeeded, but {row.missing}.", "bold red")])
+    if found.failure:
+        typer.echo()
+        print_failure(found.failure)

@@ -1,0 +1,75 @@
+"""docs/operate.md: a week with a pipeline, each command run in order against the embedded AWS."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from batcat_runtime.commands import COMMANDS
+from batcat_runtime.rehearsal import EmbeddedAWS
+from tests.conftest import REPOSITORY
+from tests.docs.session import commands_of, form_of, rewrite
+from tests.operate.world import DeployedProject, World
+
+PAGE = REPOSITORY / "docs" / "operate.md"
+# What the page's script does on its own: it fails for one day of the week.
+SCRIPT = '''"""Usage per vehicle."""
+
+import pandas as pd
+import batcat_runtime as bc
+
+with bc.processing_job("usage-analysis") as job:
+    usage = pd.concat(map(pd.read_csv, job.input_files("usage")))
+    print(f"{len(usage)} rows of usage for {job.date_start}")
+    if str(job.date_start) == "2022-01-05" and not job.parameters.get("skip_checks"):
+        raise ValueError("the charger's clock ran backwards on 2022-01-05")
+    job.save(usage.groupby("vin", as_index=False).sum(), "usage-analysis.csv")
+'''
+
+
+@contextmanager
+def week() -> Iterator[Callable[[str], str]]:
+    """Yield what runs a line of the page and returns all that it prints."""
+    aws = EmbeddedAWS(region="cn-northwest-1", set_environment=False, enforce_policies=True)
+    with tempfile.TemporaryDirectory(prefix="batcat-docs-") as temporary, aws:
+        project = World(aws, Path(temporary)).project(name="battery", deploy=False, script=SCRIPT)
+        yield lambda line: _run(project, line)
+
+
+def _run(project: DeployedProject, line: str) -> str:
+    command = f'batcat() {{ "{sys.executable}" -m batcat_runtime "$@"; }}\n{line}'
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=project.folder,
+        env={**project.environment, "PYTHONUNBUFFERED": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        timeout=180,
+        check=False,
+    )
+    # Where the project lies is of no interest to a reader.
+    return done.stdout.replace(str(project.folder), "~/project_battery")
+
+
+def test_every_command_prints_what_the_page_says() -> None:
+    commands = commands_of(PAGE.read_text("utf-8"))
+    with week() as run:
+        for command in commands:
+            assert form_of(run(command.line)) == form_of(command.output), command.line
+
+
+def test_the_page_shows_every_command() -> None:
+    typed = {command.line.split()[1] for command in commands_of(PAGE.read_text("utf-8"))}
+    assert set(COMMANDS) <= typed
+
+
+if __name__ == "__main__":
+    with week() as run_line:
+        rewrite(PAGE, run_line)

@@ -1,0 +1,97 @@
+"""Whoever has the operator's policy and nothing else can operate a pipeline: nothing is denied."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+import pytest
+
+from batcat_runtime.commands import COMMANDS
+from batcat_runtime.deploy.policies.operator import PARTS
+from batcat_runtime.deploy.roles import operator_policy
+from batcat_runtime.rehearsal.access.evaluation import Need, decide
+from batcat_runtime.rehearsal.access.trail import Entry, read_trail
+from tests.operate.world import PURPOSE, DeployedProject
+
+WINDOW = ("--date-start", "2022-01-08", "--date-end", "2022-01-09")
+# What an operator runs, in this order; what a command is called with must reach all of its calls.
+SESSION: dict[str, list[tuple[str, ...]]] = {
+    "doctor": [("doctor",)],
+    "run": [("run", *WINDOW, "--wait")],
+    "status": [("status",)],
+    "logs": [("logs",)],
+    "results": [("results",)],
+    "schedule": [("schedule", "show"), ("schedule", "on"), ("schedule", "off")],
+}
+# These change what is deployed, so they are the deployer's; a backfill has a policy of its own.
+DEPLOYERS = {"plan", "deploy", "destroy", "backfill"}
+NOBODYS = {"open"}
+# Who may hand roles on is asked of IAM, which an operator need not be allowed to ask.
+MAY_BE_DENIED = {"iam:SimulatePrincipalPolicy"}
+
+
+def operator(project: DeployedProject) -> tuple[str, dict[str, str]]:
+    """Make a user that has the operator's policy; return its ARN and credentials."""
+    iam, account = project.client("iam"), project.world.aws.account_id
+    name = f"operator-{project.config.region}"
+    arn = str(iam.create_user(UserName=name)["User"]["Arn"])
+    document = operator_policy(project.config, PURPOSE, account)
+    made = iam.create_policy(PolicyName=name, PolicyDocument=json.dumps(document))["Policy"]
+    iam.attach_user_policy(UserName=name, PolicyArn=made["Arn"])
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    return arn, {
+        "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
+        "AWS_SESSION_TOKEN": "",
+    }
+
+
+def test_every_command_is_either_an_operators_or_a_deployers() -> None:
+    assert set(COMMANDS) <= set(SESSION) | DEPLOYERS | NOBODYS
+    assert {name for part in PARTS for name in part.commands} == set(SESSION)
+
+
+def test_the_policy_is_enough_and_nothing_of_it_is_idle(project: DeployedProject) -> None:
+    arn, keys = operator(project)
+    present = [name for name in SESSION if name in COMMANDS]
+    for name in present:
+        for arguments in SESSION[name]:
+            project.batcat(*arguments, **keys)
+    entries = [one for one in read_trail(project.world.aws.home) if one.role == arn]
+    denied = [one for one in entries if one.reason != "allowed"]
+    assert [one for one in denied if one.action not in MAY_BE_DENIED] == []
+    assert idle(present, entries) == set()
+
+
+def test_an_operator_changes_nothing(project: DeployedProject) -> None:
+    account, names = project.world.aws.account_id, project.names
+    document = operator_policy(project.config, PURPOSE, account)
+    bucket = names.arn("s3", project.config.result_s3_bucket, "", region="")
+    for action, resource in (
+        ("states:UpdateStateMachine", names.arn("states", "stateMachine:any", account)),
+        ("states:StartExecution", names.arn("states", "stateMachine:others", account)),
+        ("cloudformation:DeleteStack", "*"),
+        ("iam:PutRolePolicy", names.arn("iam", f"role/{names.role('job')}", account, region="")),
+        ("s3:PutObject", f"{bucket}/{names.result_prefix}/x"),
+        ("s3:GetObject", f"{bucket}/others/x"),
+        ("sagemaker:CreateProcessingJob", "*"),
+    ):
+        assert decide([document], Need(action, resource)).reason == "implicit", action
+
+
+@pytest.mark.parametrize("name", ["operator.policy.json"])
+def test_it_is_a_file_of_the_project(project: DeployedProject, name: str) -> None:
+    path = project.folder / "deploy" / "iam" / PURPOSE / name
+    text = path.read_text("utf-8").replace("${AccountId}", project.world.aws.account_id)
+    assert json.loads(text) == operator_policy(
+        project.config, PURPOSE, project.world.aws.account_id
+    )
+
+
+def idle(present: Iterable[str], entries: list[Entry]) -> set[str]:
+    """Return the actions of these commands that none of them needed."""
+    there = set(present)
+    wanted = {action for part in PARTS if there & set(part.commands) for action in part.actions}
+    # Not of this project: it watches no uploads.
+    return wanted - {one.action for one in entries} - {"events:DescribeRule"}

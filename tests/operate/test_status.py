@@ -1,0 +1,192 @@
+"""`batcat status`: what ran last, and why it failed, whatever it was that went wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import batcat_runtime as bc
+from batcat_runtime.rehearsal.faults import faults
+from tests.operate.world import PURPOSE, REGIONS, DeployedProject, World
+
+WINDOW = {"date_start": "2023-01-01", "date_end": "2023-01-02"}
+
+
+@pytest.fixture(scope="module")
+def broken(worlds: Callable[[str], World]) -> DeployedProject:
+    """Return a project of this module's own, whose jobs may take five seconds."""
+    world = worlds(REGIONS[0])
+    project = world.project(deploy=False)
+    path = project.folder / "script" / "config.json"
+    content = json.loads(path.read_text("utf-8"))
+    content["purposes"][PURPOSE]["steps"][0]["max_runtime_seconds"] = 5
+    path.write_text(json.dumps(content), encoding="utf-8")
+    project.deploy()
+    return project
+
+
+def why(project: DeployedProject) -> str:
+    """Return what a newcomer reads who asks for the status."""
+    shown = project.batcat("status", "--last", "1").stdout
+    return shown[shown.index("Failed: ") :]
+
+
+def test_executions_are_listed_with_window_rows_and_origin(project: DeployedProject) -> None:
+    assert project.execute("2023-01-01_2023-01-02_0a1b2c3d", **WINDOW)["status"] == "SUCCEEDED"
+    shown = project.batcat("status", "--last", "1").stdout.splitlines()
+    place = f"{project.config.region}, account {project.world.aws.account_id}"
+    zone = project.config.purposes[PURPOSE].schedule
+    assert zone is not None
+    assert shown[0] == (f"{PURPOSE}  {place}; schedule cron(0 2 * * ? *) {zone.timezone}: off")
+    assert shown[1].split() == (
+        f"Execution State Started ({zone.timezone}) Took Window Rows By".split()
+    )
+    assert re.fullmatch(
+        r"2023-01-01_2023-01-02_0a1b2c3d +SUCCEEDED +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d +[\d.]+ s +"
+        r"2023-01-01 to 2023-01-02 +2 +schedule",
+        shown[2],
+    )
+    assert len(shown) == 3
+    [found] = bc.status(last=1, folder=project.folder)
+    assert found.executions[0].rows == 2
+    assert found.failure is None
+    in_terminal = project.terminal("status")
+    assert in_terminal.wait() == 0
+    assert "SUCCEEDED" in in_terminal.shown
+
+
+def test_one_execution_is_shown_in_full(one_project: DeployedProject) -> None:
+    one_project.execute("in-full", **WINDOW, params={"lines": 1})
+    shown = one_project.batcat("status", "in-f").stdout
+    for line in (
+        r"in-full  SUCCEEDED",
+        rf"  pipeline    {PURPOSE}",
+        r"  window      2023-01-01 to 2023-01-02",
+        r"  params      lines=1",
+        r"  started     \d{4}-\d\d-\d\d \d\d:\d\d:\d\d Asia/Shanghai, by hand",
+        rf"{PURPOSE} +succeeded +[\d.]+ s +{PURPOSE}-0-\S+ Completed 1 x ml.m5.xlarge",
+        r"Result: s3://\S+/date=2023-01-01/run=in-full/",
+        r"        usage-analysis.csv  22 B",
+    ):
+        assert re.search(rf"^{line}$", shown, re.MULTILINE), (line, shown)
+    found = one_project.json("status", "in-full")
+    assert found["row"]["rows"] == 2
+    assert found["visits"][0]["jobs"][0]["status"] == "Completed"
+    assert (
+        "There is no execution nonsense" in one_project.batcat("status", "nonsense", code=1).stderr
+    )
+
+
+def test_of_an_execution_that_is_forgotten_the_result_remains(one_project: DeployedProject) -> None:
+    one_project.execute("long-ago", **WINDOW)
+    with faults(one_project.world.aws.home, retention_seconds=0):
+        told = one_project.batcat("status", "long-ago", code=1).stderr
+        listed = one_project.batcat("status").stdout
+    assert "knows no execution long-ago of usage-analysis any more. Its result is there: " in told
+    assert re.search(r"s3://\S+/date=2023-01-01/run=long-ago/ \(2 rows, of 2023-01-01 to", told)
+    assert "90 days" in told
+    assert "Nothing has run yet. Start it with `batcat run`." in listed
+
+
+def test_nothing_has_run_yet_and_a_job_that_takes_too_long(broken: DeployedProject) -> None:
+    assert "Nothing has run yet. Start it with `batcat run`." in broken.batcat("status").stdout
+    assert broken.json("status")[0]["executions"] == []
+    broken.execute("too-long", params={"seconds": 60})
+    told = why(broken)
+    assert told.startswith(f"Failed: The step {PURPOSE} was stopped: Processing job runtime")
+    assert "    line 1 of None\n" in told
+    assert "max_runtime_seconds is 5" in told
+    assert "Fix: Raise max_runtime_seconds" in told
+
+
+def test_a_job_that_was_stopped_by_hand(broken: DeployedProject) -> None:
+    broken.execute("stopped", wait=False, params={"seconds": 60})
+    sagemaker = broken.client("sagemaker")
+    deadline = time.monotonic() + 60
+    running: list[dict[str, Any]] = []
+    while not running and time.monotonic() < deadline:
+        running = [
+            one
+            for one in sagemaker.list_processing_jobs(StatusEquals="InProgress")[
+                "ProcessingJobSummaries"
+            ]
+            if one["ProcessingJobName"].startswith(PURPOSE)
+        ]
+    sagemaker.stop_processing_job(ProcessingJobName=running[0]["ProcessingJobName"])
+    ended(broken, "stopped")
+    told = why(broken)
+    assert told.startswith(f"Failed: The step {PURPOSE} was stopped: before its end\n")
+    assert "Somebody stopped the job by hand" in told
+
+
+def test_too_few_instances_are_a_matter_of_the_quota(broken: DeployedProject) -> None:
+    quota = "ml.m5.xlarge for processing job usage"
+    with faults(broken.world.aws.home, quotas={quota: 0}):
+        broken.execute("quota")
+    told = why(broken)
+    assert told.startswith(
+        f"Failed: The step {PURPOSE} could not be started: The account-level service limit '"
+        f"{quota}'"
+    )
+    assert "The account may use 0 of ml.m5.xlarge at once in this region" in told
+    assert "aws service-quotas request-service-quota-increase --region cn-northwest-1" in told
+    assert f"QuotaName=='{quota}'" in told
+
+
+def test_instances_that_are_sold_out(broken: DeployedProject) -> None:
+    with faults(broken.world.aws.home, sold_out=["ml.m5.xlarge"]):
+        broken.execute("sold-out", **WINDOW)
+    told = why(broken)
+    assert told.startswith(f"Failed: The step {PURPOSE} failed: CapacityError: Unable to provision")
+    assert "AWS has no ml.m5.xlarge to give at this moment" in told
+    assert "Run it again later: `batcat run --date-start 2023-01-01 --date-end 2023-01-02`" in told
+
+
+def test_a_role_that_lost_its_trust(broken: DeployedProject) -> None:
+    iam, role = broken.client("iam"), broken.names.role("job")
+    trust = iam.get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]
+    nobody = json.loads(json.dumps(trust).replace("sagemaker.amazonaws", "glue.amazonaws"))
+    iam.update_assume_role_policy(RoleName=role, PolicyDocument=json.dumps(nobody))
+    try:
+        broken.execute("no-trust")
+        told = why(broken)
+    finally:
+        iam.update_assume_role_policy(RoleName=role, PolicyDocument=json.dumps(trust))
+    assert told.startswith(
+        f"Failed: The step {PURPOSE} could not be started: Could not assume role"
+    )
+    assert f"aws iam update-assume-role-policy --role-name {role}" in told
+    assert "file://deploy/iam/usage-analysis/job.trust.json" in told
+    assert (broken.folder / "deploy/iam/usage-analysis/job.trust.json").is_file()
+
+
+def test_an_image_that_is_gone(broken: DeployedProject) -> None:
+    ecr, repository = broken.client("ecr"), broken.names.repository
+    images = ecr.list_images(repositoryName=repository)["imageIds"]
+    ecr.batch_delete_image(repositoryName=repository, imageIds=images)
+    broken.execute("no-image")
+    told = why(broken)
+    assert "manifest unknown" in told.splitlines()[0]
+    assert "no longer in ECR" in told
+    assert "Fix: Build and push it again with `batcat deploy`" in told
+    earlier = broken.batcat("status").stdout
+    assert "Why an earlier one failed: `batcat status no-trust`" in earlier
+    assert broken.batcat("status", "no-trust").stdout.count("Failed: ") == 1
+
+
+def ended(project: DeployedProject, name: str) -> None:
+    arn = project.names.arn(
+        "states",
+        f"execution:{project.names.state_machine}:{name}",
+        project.world.aws.account_id,
+    )
+    deadline = time.monotonic() + 60
+    describe = project.client("stepfunctions").describe_execution
+    while describe(executionArn=arn)["status"] == "RUNNING":
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
