@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from batcat_runtime.job import processing_job as processing_job
     from batcat_runtime.job import processing_output_path as processing_output_path
     from batcat_runtime.log import get_logger as get_logger
+    from batcat_runtime.operate.destroy import destroy as destroy
     from batcat_runtime.operate.doctor import doctor as doctor
     from batcat_runtime.operate.logs import logs as logs
     from batcat_runtime.operate.results import results as results
@@ -53,8 +54,10 @@ if TYPE_CHECKING:
     from batcat_runtime.operate.results_query import query_results as query_results
     from batcat_runtime.operate.results_query import register_results as register_results
     from batcat_runtime.operate.results_read import read_results as read_results
+    from batcat_runtime.operate.open import open as open  # noqa: A004
     from batcat_runtime.operate.plan import plan as plan
     from batcat_runtime.operate.run import run as run
+    from batcat_runtime.operate.schedule import schedule as schedule
     from batcat_runtime.operate.status import status as status
     from batcat_runtime.operate.trial import test_workflow as test_workflow
 
@@ -66,6 +69,7 @@ _HOME = {
     "Names": "deploy.naming",
     "Purpose": "config",
     "Step": "config",
+    "destroy": "operate.destroy",
     "doctor": "operate.doctor",
     "get_bucket_key": "events",
     "copy_objects": "io.copy",
@@ -77,6 +81,7 @@ _HOME = {
     "get_secret": "io.secrets",
     "list_keys": "io.places",
     "logs": "operate.logs",
+    "open": "operate.open",
     "plan": "operate.plan",
     "print_event": "events",
     "processing_job": "job",
@@ -98,6 +103,7 @@ _HOME = {
     "save_dataset": "io.dataset",
     "save_df_to_redshift": "io.redshift_save",
     "save_to_bucket": "io.save",
+    "schedule": "operate.schedule",
     "setup_image": "deploy.image",
     "setup_trigger": "deploy.trigger",
     "setup_workflow": "deploy.workflow",
@@ -108,7 +114,8 @@ _HOME = {
     "test_workflow": "operate.trial",
 }
 
-__all__ = ["__version__", *sorted(_HOME)]
+# `import *` must not put our `open` in the place of Python's.
+__all__ = ["__version__", *sorted(_HOME.keys() - {"open"})]
 
 
 def __getattr__(name: str) -> Any:

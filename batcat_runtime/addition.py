@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import json
 import keyword
-import os
 import re
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,7 @@ from typing import Any
 from batcat_runtime.config import CONFIG_PATH, Config, get_config, parse_config
 from batcat_runtime.deploy.naming import slug
 from batcat_runtime.errors import ConfigError, UserError
-from batcat_runtime.jsontext import insert_member
+from batcat_runtime.jsontext import insert_member, write_whole
 from batcat_runtime.project import template_folder
 
 _ROOT = "{{cookiecutter.project_slug}}"
@@ -165,7 +163,7 @@ def _write(folder: Path, addition: Addition) -> None:
             with target.open("x", encoding="utf-8", newline="\n") as file:
                 made.append(target)
                 file.write(text)
-        _replace(folder / CONFIG_PATH, addition.config)
+        write_whole(folder / CONFIG_PATH, addition.config)
     except BaseException as error:
         for target in made:
             target.unlink(missing_ok=True)
@@ -173,17 +171,4 @@ def _write(folder: Path, addition: Addition) -> None:
             raise UserError(
                 f"The purpose was not added: {error}.", fix="Nothing was changed; try again."
             ) from error
-        raise
-
-
-def _replace(path: Path, text: str) -> None:
-    """Replace a file, whole or not at all."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(text.encode("utf-8"))
-        Path(temporary).chmod(path.stat().st_mode & 0o777)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
         raise

@@ -34,6 +34,8 @@ from batcat_runtime.purpose import Step as Step
 
 CONFIG_PATH = Path("script") / "config.json"
 
+# What starts a purpose, or pretends to, and so does not concern what its jobs compute.
+_STARTERS = {"schedule", "s3_trigger", "rehearsal"}
 _PARTITIONS = (("cn-", "aws-cn"), ("us-gov-", "aws-us-gov"))
 _ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+")
 
@@ -169,9 +171,16 @@ class Config(Part):
         return hashlib.sha256(text.encode()).hexdigest()
 
     def sha256_of(self, purpose: str) -> str:
-        """Return the hex digest of what concerns one purpose: other purposes do not change it."""
+        """Return the hex digest of what a purpose's jobs compute by.
+
+        Neither other purposes change it, nor what starts this one: a switched schedule is no change
+        of the workflow.
+        """
         content = self.model_dump(mode="json")
-        content["purposes"] = {purpose: content["purposes"][purpose]}
+        mine = content["purposes"][purpose]
+        content["purposes"] = {
+            purpose: {key: value for key, value in mine.items() if key not in _STARTERS}
+        }
         text = json.dumps(content, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
 

@@ -20,6 +20,9 @@ COMMANDS: tuple[str, ...] = (
     "status",
     "logs",
     "results",
+    "schedule",
+    "open",
+    "destroy",
 )
 
 

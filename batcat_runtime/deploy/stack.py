@@ -102,7 +102,8 @@ def deploy_stack(
     WaitInterruptedError
         Ctrl-C, lost credentials or a lost network while CloudFormation was at work: it goes on.
     """
-    body = json.dumps(template, indent=1, ensure_ascii=False)
+    # In ASCII, other letters as \uXXXX: GetTemplate gives back a question mark for each of them.
+    body = json.dumps(template, indent=1)
     if len(body.encode()) > _TEMPLATE_BYTES:
         raise StackError(
             f"The template of {name} is too large: {len(body.encode()):,} bytes, where AWS takes "

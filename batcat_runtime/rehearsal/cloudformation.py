@@ -202,9 +202,12 @@ class CloudFormation:
     def get_template(self, call: Call) -> dict[str, Any]:
         """Return a stack's template as it was given."""
         if call.params.get("ChangeSetName"):
-            return {"TemplateBody": self._change_sets.find(call).template.text}
+            return {"TemplateBody": self._change_sets.find(call).template.returned}
         stack = self._store.stack(call, call.params["StackName"], deleted=True)
-        return {"TemplateBody": stack.template.text, "StagesAvailable": ["Original", "Processed"]}
+        return {
+            "TemplateBody": stack.template.returned,
+            "StagesAvailable": ["Original", "Processed"],
+        }
 
     def get_template_summary(self, call: Call) -> dict[str, Any]:
         """Say what a template declares."""

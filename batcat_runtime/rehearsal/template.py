@@ -101,6 +101,14 @@ class Template:
     body: dict[str, Any]
     order: tuple[str, ...] = ()
 
+    @property
+    def returned(self) -> str:
+        """The text as GetTemplate gives it back: with a question mark for other letters.
+
+        A known fault of AWS's: aws-cloudformation/cloudformation-coverage-roadmap, issue 1220.
+        """
+        return "".join(letter if letter.isascii() else "?" for letter in self.text)
+
     def section(self, name: str) -> dict[str, Any]:
         """Return a section, empty when the template lacks it."""
         return dict(self.body.get(name) or {})

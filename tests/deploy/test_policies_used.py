@@ -1,8 +1,8 @@
 """Policies against what really happens: deployments and a run, on an embedded AWS that enforces.
 
 One story for the whole module: a first deployment that fails and is rolled back, the same mended,
-again unchanged, planned, changed after a change that failed, with its schedule taken away, and one
-run. Whoever deploys has the
+again unchanged, one run, the schedule switched on, planned, changed after a change that failed,
+with its schedule taken away, and all of it removed while a job runs. Whoever deploys has the
 deployer's policies and nothing else. Every call is recorded with the role that made it.
 """
 
@@ -30,6 +30,8 @@ from batcat_runtime.deploy.policies.sources import SOURCES
 from batcat_runtime.deploy.roles import ROLES, deployer_policies, policy
 from batcat_runtime.deploy.script import STACK_LINE
 from batcat_runtime.errors import StackError
+from batcat_runtime.operate.destroy import destroy
+from batcat_runtime.operate.schedule import schedule
 from batcat_runtime.project import new_project
 from batcat_runtime.rehearsal import EmbeddedAWS, container_tool, prepare, principals
 from batcat_runtime.rehearsal.access.evaluation import Need, decide
@@ -113,6 +115,21 @@ class Stage:
             uri = found["repositories"][0]["repositoryUri"]
             builder.build_and_push(context, uri, "built-in-the-account")
 
+    def switch_on(self) -> None:
+        """Do what `batcat schedule on` does, as the deployer."""
+        with applied(self.deployer):
+            schedule("on", folder=self.project)
+
+    def destroy(self) -> None:
+        """Do what `batcat destroy --stop-running` does while a job runs, as the deployer."""
+        config = get_config(self.project)
+        names = Names.of(config, PURPOSE)
+        machine = names.arn("states", f"stateMachine:{names.state_machine}", ACCOUNT)
+        boto3.client("stepfunctions").start_execution(stateMachineArn=machine, input="{}")
+        with applied(self.deployer):
+            done = destroy(config.project, folder=self.project, stop_running=True)
+        assert (len(done.removed), len(done.stopped), done.left) == (4, 1, ())
+
     def configure(self, edit: Change) -> None:
         change(self.project, edit)
 
@@ -191,7 +208,10 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         documents = documents_of(get_config(project))
         outcomes.append(stage.deploy())
         outcomes.append([stage.run()])
+        stage.switch_on()
         stage.build_with_codebuild()
+        script = project / "script" / f"{PURPOSE}.py"
+        script.write_text("import time\ntime.sleep(60)\n")  # runs until it is stopped
         function = project / "deploy" / "lambda" / "lambda_function.py"
         function.write_text(function.read_text() + "\n# changed\n")
         stage.configure(changed)
@@ -200,6 +220,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         outcomes.append(stage.deploy())
         stage.configure(unscheduled)
         outcomes.append(stage.deploy())
+        stage.destroy()
         yield Story(read_trail(home), documents, outcomes)
 
 

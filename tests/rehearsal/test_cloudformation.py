@@ -669,3 +669,16 @@ def test_parameters_are_checked() -> None:
         parameter_values(template, [], {})
     with pytest.raises(TemplateError, match=r"\[X\] do not exist in the template"):
         parameter_values(template, [{"ParameterKey": "X", "ParameterValue": "1"}], {})
+
+
+def test_get_template_loses_letters_that_are_not_ascii(cloud: Cloud) -> None:
+    stack = Stack(cloud)
+    name = f"/letters/{stack.name}"
+    group = {"Type": "AWS::Logs::LogGroup", "Properties": {"LogGroupName": name}}
+    template = {"Description": "夜", "Resources": {"Group": group}}
+    stack.deploy(json.dumps(template, ensure_ascii=False))
+    returned = stack.client.get_template(StackName=stack.name)["TemplateBody"]
+    assert returned["Description"] == "?"
+    stack.plan(json.dumps({**template, "Description": "夜間"}, ensure_ascii=True))
+    planned = stack.client.get_template(StackName=stack.name, ChangeSetName="change")
+    assert planned["TemplateBody"]["Description"] == "夜間"

@@ -143,6 +143,17 @@ def test_a_purposes_digest_does_not_change_with_another_purpose(content: dict[st
     assert parse_config(content).sha256_of("usage-analysis") != after.sha256_of("usage-analysis")
 
 
+def test_a_purposes_digest_does_not_change_with_what_starts_it(content: dict[str, Any]) -> None:
+    before = parse_config(content).sha256_of("usage-analysis")
+    purpose = content["purposes"]["usage-analysis"]
+    purpose["schedule"] |= {"enabled": True, "expression": "rate(1 day)"}
+    purpose["s3_trigger"] = {"prefix": "s3://2022-rnd-battery/raw/"}
+    purpose["rehearsal"] = {"fire_at": "2022-01-08T02:00:00"}
+    assert parse_config(content).sha256_of("usage-analysis") == before
+    del purpose["schedule"]
+    assert parse_config(content).sha256_of("usage-analysis") == before
+
+
 def test_purposes_that_aws_could_not_tell_apart_are_refused(content: dict[str, Any]) -> None:
     content["purposes"]["usage--analysis"] = {"steps": [step("a")]}
     with pytest.raises(ConfigError, match=r"purposes: .*the same names in AWS"):

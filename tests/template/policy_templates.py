@@ -51,6 +51,7 @@ def _with_answers(text: str, config: Config) -> str:
         build_role_name(names): 64,
         builder_stack(names): 128,
         builder_project(names): 64,
+        names.backfill_stack: 128,
         names.workflow_stack: 128,
         names.trigger_stack: 128,
         names.project_stack: 128,

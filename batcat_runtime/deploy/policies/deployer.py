@@ -27,6 +27,7 @@ _STACK = [
     "cloudformation:DescribeStacks",
     "cloudformation:ExecuteChangeSet",
     "cloudformation:GetTemplate",
+    "cloudformation:ListStackResources",
 ]
 _ROLE = [
     "iam:DeleteRole",
@@ -54,6 +55,8 @@ def project_statements(names: Names, account: str, bucket: str) -> list[Document
     bucket : str
         The result bucket.
     """
+    from batcat_runtime.deploy.codebuild import builder_stack  # which needs the roles
+
     repository = names.arn("ecr", f"repository/{names.repository}", account)
     return [
         _stacks("TheProjectsStack", [names.project_stack], names, account),
@@ -86,6 +89,11 @@ def project_statements(names: Names, account: str, bucket: str) -> list[Document
                 "ecr:UploadLayerPart",
             ],
             repository,
+        ),
+        allow(
+            "IsThereABuilder",
+            "cloudformation:DescribeStacks",
+            names.arn("cloudformation", f"stack/{builder_stack(names)}/*", account),
         ),
         allow("SeeTheResultBucket", "s3:ListBucket", names.arn("s3", bucket, "", region="")),
         allow(f"RegistryLogins{NO_RESOURCES}", "ecr:GetAuthorizationToken", "*"),
@@ -132,6 +140,21 @@ def purpose_statements(
                 "states:UpdateStateMachine",
             ],
             machine,
+        ),
+        allow(
+            "SeeWhatRuns",
+            "states:ListExecutions",
+            [machine, names.arn("states", f"mapRun:{names.state_machine}/*:*", account)],
+        ),
+        allow(
+            "StopWhatRuns",
+            "states:StopExecution",
+            names.arn("states", f"execution:{names.state_machine}:*", account),
+        ),
+        allow(
+            "IsThereABackfill",
+            "cloudformation:DescribeStacks",
+            names.arn("cloudformation", f"stack/{names.backfill_stack}/*", account),
         ),
         allow(
             "TheTrigger",

@@ -17,7 +17,6 @@ from batcat_runtime.deploy.policies.document import (
     Document,
     allow,
     kms_key,
-    pass_role,
     steps_of,
 )
 
@@ -101,8 +100,12 @@ def _results(scope: Scope) -> list[str]:
 
 def _stacks(scope: Scope) -> list[str]:
     names = scope.names
-    stacks = (names.project_stack, names.workflow_stack, names.trigger_stack)
+    stacks = (names.project_stack, names.workflow_stack, names.trigger_stack, names.backfill_stack)
     return [scope.arn("cloudformation", f"stack/{one}/*") for one in stacks]
+
+
+def _trigger(scope: Scope) -> list[str]:
+    return [scope.arn("cloudformation", f"stack/{scope.names.trigger_stack}/*")]
 
 
 def _repository(scope: Scope) -> list[str]:
@@ -130,12 +133,12 @@ def _everything(scope: Scope) -> list[str]:
 
 _ALL = ("run", "status", "logs", "results")
 PARTS: tuple[Part, ...] = (
-    Part("ListRuns", ("status", "logs", "results"), ("states:ListExecutions",), _lists),
+    Part("ListRuns", ("status", "logs", "results", "open"), ("states:ListExecutions",), _lists),
     Part("StartRuns", ("run",), ("states:StartExecution",), _machine),
     Part("SeeTheWorkflow", ("doctor",), ("states:DescribeStateMachine",), _machine),
     Part(
         "SeeRuns",
-        ("run", "status", "logs"),
+        ("run", "status", "logs", "open"),
         ("states:DescribeExecution", "states:GetExecutionHistory"),
         _described,
     ),
@@ -161,12 +164,12 @@ PARTS: tuple[Part, ...] = (
         ),
         _bucket,
     ),
-    Part("SeeStacks", ("doctor",), ("cloudformation:DescribeStacks",), _stacks),
+    Part("SeeStacks", ("doctor", "open", "schedule"), ("cloudformation:DescribeStacks",), _stacks),
     Part("SeeTheImage", ("doctor",), ("ecr:DescribeImages",), _repository),
     Part("SeeRoles", ("doctor",), ("iam:GetRole", "iam:GetRolePolicy"), _roles),
     Part(f"Quotas{NO_RESOURCES}", ("doctor",), ("servicequotas:ListServiceQuotas",), _everything),
     Part("SeeTheSchedule", ("doctor", "schedule", "status"), ("scheduler:GetSchedule",), _schedule),
-    Part("SwitchTheSchedule", ("schedule",), ("scheduler:UpdateSchedule",), _schedule),
+    Part("SeeTheTriggersTemplate", ("schedule",), ("cloudformation:GetTemplate",), _trigger),
     Part("SeeTheEventRule", ("schedule",), ("events:DescribeRule",), _rule),
 )
 
@@ -179,8 +182,6 @@ def operator_statements(
     found = [
         allow(one.sid, one.actions, one.resources(scope)) for one in PARTS if one.resources(scope)
     ]
-    if "schedule" in roles:  # a changed schedule is given its role anew
-        found.append(pass_role("SchedulesKeepTheirRole", roles["schedule"], "scheduler"))
     outputs = {config.kms_of(names.purpose, step).output for step in steps_of(config, names)}
     for number, key in enumerate(sorted(one for one in outputs if one), 1):
         found.append(kms_key(f"DecryptResults{number}", ["kms:Decrypt"], key, names, account))

@@ -22,10 +22,6 @@ _SAGEMAKER = (
     "SageMaker AI developer guide, How to use SageMaker AI execution roles (CreateProcessingJob)",
     "https://docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-roles.html",
 )
-_STATES = (
-    "Step Functions developer guide, IAM policies for Amazon SageMaker",
-    "https://docs.aws.amazon.com/step-functions/latest/dg/sagemaker-iam.html",
-)
 _UPLOADS = (
     "Amazon S3 user guide, Multipart upload API and permissions",
     "https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html",
@@ -56,12 +52,6 @@ def _group(
 
 SOURCES: dict[tuple[str, str], Source] = {
     **_group(
-        "workflow",
-        ("sagemaker:StopProcessingJob",),
-        _STATES,
-        "a stopped or timed-out execution stops its job",
-    ),
-    **_group(
         "job", ("logs:DescribeLogStreams",), _SAGEMAKER, "SageMaker looks for a job's log streams"
     ),
     **_group(
@@ -91,7 +81,6 @@ SOURCES: dict[tuple[str, str], Source] = {
             "lambda:GetPolicy",
             "lambda:GetRuntimeManagementConfig",
             "logs:DescribeLogGroups",
-            "scheduler:GetSchedule",
         ),
         _SCHEMA,
         "CloudFormation reads a resource back after it has made or changed it",
@@ -124,11 +113,5 @@ SOURCES: dict[tuple[str, str], Source] = {
         ("s3:GetObjectVersion",),
         _BUILD_ROLE,
         "the result bucket may keep versions",
-    ),
-    **_group(
-        "deployer",
-        ("codebuild:DeleteProject", "ecr:DeleteRepository", "states:DeleteStateMachine"),
-        _SCHEMA,
-        "CloudFormation undoes a first deployment that fails later on",
     ),
 }
