@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from batcat_runtime.job import processing_job as processing_job
     from batcat_runtime.job import processing_output_path as processing_output_path
     from batcat_runtime.log import get_logger as get_logger
+    from batcat_runtime.operate.backfill import backfill as backfill
     from batcat_runtime.operate.doctor import doctor as doctor
     from batcat_runtime.operate.logs import logs as logs
     from batcat_runtime.operate.run import run as run
@@ -59,6 +60,7 @@ _HOME = {
     "Names": "deploy.naming",
     "Purpose": "config",
     "Step": "config",
+    "backfill": "operate.backfill",
     "doctor": "operate.doctor",
     "get_bucket_key": "events",
     "copy_objects": "io.copy",

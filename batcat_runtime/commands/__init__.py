@@ -17,6 +17,7 @@ COMMANDS: tuple[str, ...] = (
     "run",
     "status",
     "logs",
+    "backfill",
 )
 
 
