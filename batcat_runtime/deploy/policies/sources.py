@@ -132,4 +132,25 @@ SOURCES: dict[tuple[str, str], Source] = {
         _SCHEMA,
         "CloudFormation undoes a first deployment that fails later on",
     ),
+    **_group(
+        "backfiller",
+        (
+            "cloudformation:DeleteChangeSet",
+            "cloudformation:DeleteStack",
+            "iam:DeleteRole",
+            "iam:DeleteRolePolicy",
+            "iam:GetRolePolicy",
+            "iam:ListAttachedRolePolicies",
+            "iam:ListRolePolicies",
+            "states:DeleteStateMachine",
+        ),
+        _SCHEMA,
+        "CloudFormation undoes a backfill's stack that fails, and reads its role back",
+    ),
+    **_group(
+        "backfiller",
+        ("s3:AbortMultipartUpload", "s3:DeleteObject"),
+        _UPLOADS,
+        "a list of windows that is not needed after all leaves nothing behind",
+    ),
 }
