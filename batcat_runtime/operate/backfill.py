@@ -104,7 +104,7 @@ def backfill(
     """
     project = open_project(folder)
     chosen = project.config.purpose_name(purpose)
-    scope = _asked(start, end, every, concurrency, params)
+    scope = _asked(start, end, every, concurrency, params, force)
     if scope is None:
         record = _by_verb(project, chosen, str(start), concurrency, progress, sleep)
     else:
@@ -122,6 +122,7 @@ def _asked(
     every: str,
     concurrency: int | None,
     params: Mapping[str, Any] | None,
+    force: bool,
 ) -> Range | None:
     """Return the range that a caller asks for, checked; None for a verb."""
     if concurrency is not None and not 1 <= concurrency <= MOST_AT_ONCE:
@@ -132,6 +133,12 @@ def _asked(
         )
     if end is None:
         if str(start) in VERBS:
+            if params or force:
+                raise UserError(
+                    f"`{start}` takes no parameters and no --force: it is about the last backfill, "
+                    "which has its own.",
+                    fix="To compute other windows, give start and end.",
+                )
             return None
         raise UserError(
             f"{str(start)!r} is no range.",

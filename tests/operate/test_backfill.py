@@ -246,6 +246,7 @@ def bare(worlds: Callable[[str], World]) -> DeployedProject:
         (("2022-01-01", "2022-13-01"), 2, "is no date"),
         (("2022-01-01",), 2, "Give start and end"),
         (("stop", "2022-01-01"), 2, "takes no dates"),
+        (("resume", "--force"), 2, "takes no parameters and no --force"),
         (("2022-01-01", "2022-01-03", "--every", "month"), 2, "hour, day, week"),
         (("2000-01-01", "2022-01-01", "--every", "hour"), 2, "192,864 windows of one hour"),
         (("2022-01-01", "2022-01-03", "--param", "x"), 2, "is no parameter"),
