@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 
 from batcat_runtime.operate.backfill_record import Backfill, Record, read_record
 from batcat_runtime.operate.backfill_watch import list_children, map_run_of, outcome
+from batcat_runtime.operate.executions import execution_arn
 from batcat_runtime.operate.project import Project
 
 _CAUSE = "Stopped by `batcat backfill stop`"
@@ -59,11 +60,9 @@ def _stop_children(project: Project, purpose: str, record: Record) -> int:
     for child in list_children(project, map_run, "RUNNING"):
         left += 1
         _stop(project, child["executionArn"])
-    names = project.names(purpose)
     for child in list_children(project, map_run, "ABORTED"):
         name = json.loads(child["input"])["name"]
-        arn = names.arn("states", f"execution:{names.state_machine}:{name}", project.account)
-        left += _stop(project, arn)
+        left += _stop(project, execution_arn(project, purpose, name))
     return left
 
 

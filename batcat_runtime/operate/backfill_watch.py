@@ -29,7 +29,7 @@ from batcat_runtime.operate.backfill_record import (
     Record,
     read_record,
 )
-from batcat_runtime.operate.executions import describe, reason_in
+from batcat_runtime.operate.executions import describe, execution_arn
 from batcat_runtime.operate.project import Project
 from batcat_runtime.operate.survey import Survey, survey
 from batcat_runtime.operate.windows import Window
@@ -118,16 +118,11 @@ def outcome(project: Project, purpose: str, record: Record) -> Backfill:
 def _still_runs(project: Project, purpose: str, found: Survey, index: int) -> bool:
     """Look at an execution that was listed as running: lists are behind by a moment."""
     try:
-        one = describe(project, purpose, _arn(project, purpose, found.name(index)))
+        one = describe(project, purpose, execution_arn(project, purpose, found.name(index)))
     except NoSuchExecutionError:
         return True  # of another name
     found.note_end(index, one.status)
     return one.running
-
-
-def _arn(project: Project, purpose: str, name: str) -> str:
-    names = project.names(purpose)
-    return names.arn("states", f"execution:{names.state_machine}:{name}", project.account)
 
 
 class _Look:
@@ -226,7 +221,7 @@ def _reasons(
     for index in left[:MOST_REASONS]:
         window, name = found.scope.window(index), found.name(index)
         try:
-            one = describe(project, purpose, _arn(project, purpose, name))
+            one = describe(project, purpose, execution_arn(project, purpose, name))
             reason = _words(one.error, one.cause)
             if one.status == "SUCCEEDED":
                 reason = "its execution succeeded, but the result is not whole"
@@ -277,15 +272,26 @@ def _backfill(
 
 
 def _words(error: str, cause: str) -> str:
-    """Return a reason in one line: the last of a job's exit message says the most."""
-    lines = [line.strip() for line in reason_in(cause).splitlines() if line.strip()]
+    """Return a reason in one line: the last of a job's exit message says the most.
+
+    The cause of a failed job is its description as JSON.
+    """
+    description = _object(cause)
+    told = (description.get("FailureReason"), description.get("ExitMessage"))
+    reason = "\n".join(str(text) for text in told if text) or cause
+    lines = [line.strip() for line in reason.splitlines() if line.strip()]
     return lines[-1] if lines else error
 
 
 def _nested(cause: str) -> dict[str, Any]:
     """Return the description of the nested execution within a child's cause."""
+    value = _object(cause)
+    return value if "ExecutionArn" in value else {}
+
+
+def _object(text: str) -> dict[str, Any]:
     try:
-        value = json.loads(cause)
+        value = json.loads(text)
     except ValueError:
         return {}
-    return value if isinstance(value, dict) and "ExecutionArn" in value else {}
+    return value if isinstance(value, dict) else {}

@@ -20,6 +20,8 @@ def backfill_statements(config: Config, names: Names, account: str) -> list[Docu
     """Return what the state machine of a purpose's backfills may do."""
     machine, workflow = names.backfill_machine, names.state_machine
     windows = f"{config.result_s3_bucket}/{names.backfill_prefix}/*"
+    # The other form is that of Express workflows; without it, linters miss a resource.
+    express = names.arn("states", f"express:{workflow}:*:*", account)
     return [
         allow(
             "RunTheWorkflowAndItself",
@@ -36,6 +38,7 @@ def backfill_statements(config: Config, names: Names, account: str) -> list[Docu
                 names.arn("states", f"execution:{workflow}:*", account),
                 names.arn("states", f"execution:{machine}:*", account),
                 names.arn("states", f"execution:{machine}/{LABEL}:*", account),
+                express,
             ],
         ),
         allow(
@@ -104,7 +107,7 @@ def backfiller_statements(
         allow(
             "SeeAndStop",
             ["states:DescribeExecution", "states:StopExecution"],
-            [*executions, children],
+            [*executions, children, names.arn("states", f"express:{workflow}:*:*", account)],
         ),
         allow(
             "WriteTheWindows",
