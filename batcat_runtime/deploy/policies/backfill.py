@@ -10,7 +10,13 @@ from __future__ import annotations
 from batcat_runtime.config import Config
 from batcat_runtime.deploy.naming import Names
 from batcat_runtime.deploy.policies.deployer import role_making, stack_changes
-from batcat_runtime.deploy.policies.document import Document, allow, pass_role
+from batcat_runtime.deploy.policies.document import (
+    Document,
+    allow,
+    kms_key,
+    pass_role,
+    steps_of,
+)
 
 LABEL = "windows"  # of the Map state, so of its children's ARNs
 _RULE = "rule/StepFunctionsGetEventsForStepFunctionsExecutionRule"
@@ -125,4 +131,9 @@ def backfiller_statements(
         ),
         pass_role("TheBackfillGetsItsRole", role, "states"),
     ]
+    outputs = {config.kms_of(names.purpose, step).output for step in steps_of(config, names)}
+    for number, key in enumerate(sorted(one for one in outputs if one), 1):
+        statements.append(
+            kms_key(f"DecryptManifests{number}", ["kms:Decrypt"], key, names, account)
+        )
     return statements + (role_making("BackfillRole", config, [role]) if created else [])
