@@ -46,16 +46,17 @@ if TYPE_CHECKING:
     from batcat_runtime.job import processing_job as processing_job
     from batcat_runtime.job import processing_output_path as processing_output_path
     from batcat_runtime.log import get_logger as get_logger
+    from batcat_runtime.operate.backfill import backfill as backfill
     from batcat_runtime.operate.destroy import destroy as destroy
     from batcat_runtime.operate.doctor import doctor as doctor
     from batcat_runtime.operate.logs import logs as logs
+    from batcat_runtime.operate.open import open as open  # noqa: A004
+    from batcat_runtime.operate.plan import plan as plan
     from batcat_runtime.operate.results import results as results
     from batcat_runtime.operate.results_get import get_results as get_results
     from batcat_runtime.operate.results_query import query_results as query_results
     from batcat_runtime.operate.results_query import register_results as register_results
     from batcat_runtime.operate.results_read import read_results as read_results
-    from batcat_runtime.operate.open import open as open  # noqa: A004
-    from batcat_runtime.operate.plan import plan as plan
     from batcat_runtime.operate.run import run as run
     from batcat_runtime.operate.schedule import schedule as schedule
     from batcat_runtime.operate.status import status as status
@@ -70,6 +71,7 @@ _HOME = {
     "Purpose": "config",
     "Step": "config",
     "destroy": "operate.destroy",
+    "backfill": "operate.backfill",
     "doctor": "operate.doctor",
     "get_bucket_key": "events",
     "copy_objects": "io.copy",

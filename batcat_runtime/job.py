@@ -56,7 +56,10 @@ class ProcessingJob:
     run_id : str
         The execution's name, or ``local-<time>`` on a laptop.
     date_start, date_end : datetime.date or None
-        The half-open window ``[date_start, date_end)`` to compute; None means everything.
+        The half-open window ``[date_start, date_end)`` to compute; None means everything. Both are
+        dates; of a window with hours both are `datetime.datetime` (which is a date too) without a
+        zone, in the schedule's own: ``2022-01-08T05:00`` is 05:00 there. ``pandas.Timestamp``
+        takes either.
     parameters : dict
         The execution's further parameters, as JSON scalars.
     shard : Shard
@@ -208,7 +211,7 @@ def processing_job(purpose: str) -> Iterator[ProcessingJob]:
     environment = os.environ
     place = place_of(purpose)
     output = place.output
-    window = (_date("BATCAT_DATE_START", environment), _date("BATCAT_DATE_END", environment))
+    window = _window(environment)
     if window[0] and window[1] and window[0] >= window[1]:
         raise JobError(
             f"The date window is empty: {window[0]} is not before {window[1]}.",
@@ -275,14 +278,38 @@ def _check_result(job: ProcessingJob) -> None:
         )
 
 
+def _window(environment: Mapping[str, str]) -> tuple[date | None, date | None]:
+    """Return both ends, as dates or, when one has a time of day, as date-times."""
+    start, end = (_date(f"BATCAT_DATE_{name}", environment) for name in ("START", "END"))
+    if isinstance(start, datetime) or isinstance(end, datetime):
+        return _at_midnight(start), _at_midnight(end)
+    return start, end
+
+
 def _date(name: str, environment: Mapping[str, str]) -> date | None:
     text = environment.get(name, "").strip()
     if not text:
         return None
     try:
-        return date.fromisoformat(text)
+        if len(text) == len("2022-01-31"):
+            return date.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise JobError(f"{name}={text!r} is no date.", fix="Write it as 2022-01-31.") from error
+        raise JobError(
+            f"{name}={text!r} is no date.", fix="Write it as 2022-01-31, or 2022-01-31T05:00."
+        ) from error
+    if moment.tzinfo is not None:
+        raise JobError(
+            f"{name}={text!r} has an offset.",
+            fix="Write it in the schedule's own time zone: 2022-01-31T05:00.",
+        )
+    return moment
+
+
+def _at_midnight(value: date | None) -> datetime | None:
+    if value is None or isinstance(value, datetime):
+        return value
+    return datetime(value.year, value.month, value.day)
 
 
 def _parameters(environment: Mapping[str, str]) -> dict[str, str | int | float | bool]:

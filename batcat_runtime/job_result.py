@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,8 +32,15 @@ def shard_name(name: str, job: ProcessingJob) -> str:
 
 def result_folder(job: ProcessingJob, output: Path) -> Path:
     """Return where a job's result lies: below the day that its window begins with, and its run."""
-    day = job.date_start or run_started().date()
-    return output / f"date={day.isoformat()}" / f"run={job.run_id}"
+    day = job.date_start or run_started()
+    return output / f"date={day:%Y-%m-%d}" / f"run={job.run_id}"
+
+
+def window_text(value: date | None) -> str | None:
+    """Return an end of a window as it travels: ``2022-01-08``, or ``2022-01-08T05:00``."""
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="minutes")
+    return value.isoformat() if value else None
 
 
 def run_started() -> datetime:
@@ -79,8 +86,8 @@ def _manifest(job: ProcessingJob, files: list[Path], started: datetime) -> dict[
         "purpose": job.purpose,
         "step": job.step,
         "run_id": job.run_id,
-        "date_start": job.date_start.isoformat() if job.date_start else None,
-        "date_end": job.date_end.isoformat() if job.date_end else None,
+        "date_start": window_text(job.date_start),
+        "date_end": window_text(job.date_end),
         "parameters": job.parameters,
         "rows": sum(job.rows.values()),
         "files": [

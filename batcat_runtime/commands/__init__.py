@@ -23,6 +23,7 @@ COMMANDS: tuple[str, ...] = (
     "schedule",
     "open",
     "destroy",
+    "backfill",
 )
 
 

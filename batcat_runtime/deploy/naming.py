@@ -114,7 +114,7 @@ class Names:
         return shorten(f"{self._stem}-upload", 64)
 
     def role(self, use: str) -> str:
-        """Return the role for `use`: workflow, job, trigger or schedule; at most 64 characters."""
+        """Return the role for `use`, such as workflow or job: at most 64 characters."""
         return shorten(f"{self._stem}-{use}-{self.region}", 64)
 
     @property
@@ -191,6 +191,11 @@ class Names:
     def work_prefix(self, step: str) -> str:
         """Return the key prefix of what a step that is not the last hands on."""
         return f"{slug(self.project)}/_work/{slug(self.purpose)}/{step}"
+
+    @property
+    def backfill_prefix(self) -> str:
+        """The key prefix of the lists of windows of the purpose's backfills."""
+        return self.work_prefix("_backfill")
 
     def arn(self, service: str, resource: str, account: str, *, region: str | None = None) -> str:
         """Return an ARN in this partition; `region` may be ``""`` for global services."""

@@ -18,6 +18,8 @@ from batcat_runtime.deploy.codebuild import build_policy, build_role_name, build
 from batcat_runtime.deploy.naming import Names
 from batcat_runtime.deploy.policies.document import Document
 from batcat_runtime.deploy.roles import (
+    BACKFILL,
+    backfill_policies,
     deployer_policies,
     existing_role,
     operator_policy,
@@ -78,6 +80,8 @@ def all_roles(config: Config, account: str = PLACEHOLDER) -> list[RoleFiles]:
     for part, document in deployer_policies(config, account).items():
         stem = {"": "deployer", "build": "deployer-build"}.get(part, f"{part}/deployer")
         found.append(RoleFiles(stem, "", None, None, document))
+    for purpose, document in backfill_policies(config, account).items():
+        found.append(RoleFiles(f"{purpose}/deployer-backfill", "", None, None, document))
     first = Names.of(config, next(iter(config.purposes)))
     build = build_policy(config, first, account)
     found.append(
@@ -95,7 +99,7 @@ def all_roles(config: Config, account: str = PLACEHOLDER) -> list[RoleFiles]:
                 trust(role, names, account),
                 policy(role, config, names, account),
             )
-            for role in roles_of(config, purpose)
+            for role in (*roles_of(config, purpose), BACKFILL)
         ]
     return sorted(found, key=lambda one: (one.stem.partition("/")[::2], one.stem))
 
@@ -200,6 +204,10 @@ def _about(one: RoleFiles) -> str:
             "customer managed policy of it."
         )
     if one.name == "":
+        if one.stem.endswith("deployer-backfill"):
+            return (
+                "For the user or role that runs `batcat backfill`. Make a customer managed policy."
+            )
         return (
             "For the user or role that runs deploy/deploy.sh. Make a customer managed policy of it"
             + (", only if AWS CodeBuild shall build the image." if "build" in one.stem else ".")

@@ -2,10 +2,11 @@
 
 Four roles carry a purpose. `workflow` is the state machine's: it starts processing jobs. `job` is
 the jobs': it reads the inputs, writes the results and logs. `trigger` is the Lambda function's: it
-starts the state machine. `schedule` is EventBridge Scheduler's: it invokes the function. What each
-may do is in `policies`, as data; the stacks embed it with ``${AWS::AccountId}`` for the account,
-and `policy_files` puts it where an administrator can read it. Where the configuration names a role
-that exists, nothing creates one.
+starts the state machine. `schedule` is EventBridge Scheduler's: it invokes the function. A fifth,
+`backfill`, comes into being with the first backfill: it runs the state machine for many windows.
+What each may do is in `policies`, as data; the stacks embed it with ``${AWS::AccountId}`` for the
+account, and `policy_files` puts it where an administrator can read it. Where the configuration
+names a role that exists, nothing creates one.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 from batcat_runtime.config import Config
 from batcat_runtime.deploy.naming import Names, slug
+from batcat_runtime.deploy.policies.backfill import backfill_statements, backfiller_statements
 from batcat_runtime.deploy.policies.deployer import (
     builder_statements,
     project_statements,
@@ -28,7 +30,14 @@ from batcat_runtime.deploy.policies.workflow import workflow_statements
 
 ACCOUNT = "${AWS::AccountId}"
 ROLES = ("workflow", "job", "trigger", "schedule")
-_SERVICE = {"workflow": "states", "job": "sagemaker", "trigger": "lambda", "schedule": "scheduler"}
+BACKFILL = "backfill"
+_SERVICE = {
+    "backfill": "states",
+    "workflow": "states",
+    "job": "sagemaker",
+    "trigger": "lambda",
+    "schedule": "scheduler",
+}
 
 
 def existing_role(config: Config, role: str) -> str | None:
@@ -38,6 +47,7 @@ def existing_role(config: Config, role: str) -> str | None:
         "job": config.job_role,
         "trigger": config.trigger_role,
         "schedule": config.schedule_role,
+        "backfill": None,
     }[role]
     return given or config.workflow_execution_role
 
@@ -63,6 +73,7 @@ def trust(role: str, names: Names, account: str = ACCOUNT) -> Document:
     }
     source = {
         "workflow": names.arn("states", f"stateMachine:{names.state_machine}", account),
+        "backfill": names.arn("states", f"stateMachine:{names.backfill_machine}", account),
         "job": names.arn("sagemaker", "*", account),
         "schedule": names.arn("scheduler", "schedule-group/default", account),
     }.get(role)
@@ -82,6 +93,8 @@ def policy(role: str, config: Config, names: Names, account: str = ACCOUNT) -> D
         return document([*own, *(dict(one) for one in added)])
     if role == "job":
         return document(job_statements(config, names, account))
+    if role == BACKFILL:
+        return document(backfill_statements(config, names, account))
     return document(
         {"trigger": trigger_statements, "schedule": schedule_statements}[role](names, account)
     )
@@ -114,6 +127,19 @@ def operator_policy(config: Config, purpose: str, account: str = ACCOUNT) -> Doc
     needed = roles_of(config, purpose)
     arns = {role: role_arn(role, config, names, account) for role in needed}
     return document(operator_statements(config, names, account, arns))
+
+
+def backfill_policies(config: Config, account: str = ACCOUNT) -> dict[str, Document]:
+    """Return what whoever runs `batcat backfill` may do, by purpose."""
+    found = {}
+    for purpose in config.purposes:
+        names = Names.of(config, purpose)
+        role = role_arn(BACKFILL, config, names, account)
+        created = existing_role(config, BACKFILL) is None
+        found[purpose] = document(
+            backfiller_statements(config, names, account, role, created=created)
+        )
+    return found
 
 
 def role_resource(role: str, config: Config, names: Names) -> Document:

@@ -68,7 +68,7 @@ class Execution:
 
 
 def list_executions(
-    project: Project, purpose: str, *, status: str | None = None
+    project: Project, purpose: str, *, status: str | None = None, page_size: int = 100
 ) -> Iterator[dict[str, Any]]:
     """Yield the executions of a purpose, newest first, as ListExecutions has them.
 
@@ -78,7 +78,10 @@ def list_executions(
         The purpose has no workflow in this account and region.
     """
     client = project.client("stepfunctions")
-    asked: dict[str, Any] = {"stateMachineArn": project.machine_arn(purpose)}
+    asked: dict[str, Any] = {
+        "stateMachineArn": project.machine_arn(purpose),
+        "PaginationConfig": {"PageSize": page_size},
+    }
     if status:
         asked["statusFilter"] = status
     with project.asked(f"the workflow of {purpose}", "states:ListExecutions"):

@@ -42,6 +42,13 @@ _FIELDS = {
 }
 _TOP = {"Comment", "StartAt", "States", "Version", "TimeoutSeconds", "QueryLanguage"}
 _PROCESSOR = {"ProcessorConfig"}
+# What only a Map state in DISTRIBUTED mode has.
+_DISTRIBUTED = (
+    *("ItemReader", "ItemBatcher", "ResultWriter", "Label"),
+    *("ToleratedFailurePercentage", "ToleratedFailurePercentagePath"),
+    *("ToleratedFailureCount", "ToleratedFailureCountPath"),
+)
+_LABEL = re.compile(r"[^\s?*<>{}\[\]:;,\\|^~$#%&`\"]{1,40}")
 _PATH = re.compile(r"\$.*|States\.\w+\(.*\)", re.DOTALL)
 
 PROCESSING_JOB_PARAMETERS = frozenset(
@@ -172,6 +179,16 @@ def _task(state: dict[str, Any], here: str, partition: str, jsonata: bool) -> It
             "resource ARN, or the resource is not available in this region.",
             f"{here}/Resource",
         )
+    if ":states:::states:startExecution" in resource:
+        given = _names(state.get("Arguments" if jsonata else "Parameters"))
+        for name in sorted(given - {"Input", "Name", "StateMachineArn", "TraceHeader"}):
+            yield _schema(
+                f'The field "{name}" is not supported by Step Functions', f"{here}/Parameters"
+            )
+        if "StateMachineArn" not in given:
+            yield _schema(
+                'The field "StateMachineArn" is required but was missing', f"{here}/Parameters"
+            )
     if ":states:::sagemaker:createProcessingJob" in resource:
         arguments = state.get("Arguments" if jsonata else "Parameters", {})
         if not isinstance(arguments, dict):
@@ -186,6 +203,11 @@ def _task(state: dict[str, Any], here: str, partition: str, jsonata: bool) -> It
                 yield _schema(
                     f'The field "{name}" is required but was missing', f"{here}/Parameters"
                 )
+
+
+def _names(arguments: Any) -> set[str]:
+    given = arguments if isinstance(arguments, dict) else {}
+    return {str(name).removesuffix(".$") for name in given}
 
 
 def _choice(state: dict[str, Any], here: str, _: str, __: bool) -> Iterator[Problem]:
@@ -216,6 +238,42 @@ def _map(state: dict[str, Any], here: str, partition: str, jsonata: bool) -> Ite
         return
     allowed = _TOP | _PROCESSOR
     yield from _machine(inner, f"{here}/{name}", partition, jsonata=jsonata, allowed=allowed)
+    yield from _mode(state, inner, here, f"{here}/{name}")
+    yield from _limits(state, here)
+    reader = state.get("ItemReader")
+    if isinstance(reader, dict):
+        if not str(reader.get("Resource")).startswith(f"arn:{partition}:states:::s3:"):
+            yield _schema("The ItemReader's Resource must be one of S3's", f"{here}/ItemReader")
+        if not jsonata:
+            yield from _payload(reader.get("Parameters"), f"{here}/ItemReader/Parameters")
+
+
+def _mode(state: dict[str, Any], inner: dict[str, Any], here: str, place: str) -> Iterator[Problem]:
+    config = inner.get("ProcessorConfig") or {}
+    mode = config.get("Mode", "INLINE")
+    if mode not in ("INLINE", "DISTRIBUTED"):
+        yield _schema("Mode must be one of [INLINE, DISTRIBUTED]", f"{place}/ProcessorConfig")
+    if mode != "DISTRIBUTED":
+        for field in _DISTRIBUTED:
+            if field in state:
+                yield _schema(f"Field '{field}' is not supported in INLINE mode", f"{here}/{field}")
+    elif config.get("ExecutionType") not in ("STANDARD", "EXPRESS"):
+        yield _schema(
+            "ExecutionType must be one of [STANDARD, EXPRESS]", f"{place}/ProcessorConfig"
+        )
+
+
+def _limits(state: dict[str, Any], here: str) -> Iterator[Problem]:
+    for field in ("MaxConcurrency", "ToleratedFailurePercentage", "ToleratedFailureCount"):
+        if field in state and f"{field}Path" in state:
+            yield _schema(f"Only one of [{field}, {field}Path] is allowed", here)
+        value = state.get(field, 0)
+        too_much = field.endswith("Percentage") and isinstance(value, int | float) and value > 100
+        if isinstance(value, int | float) and (value < 0 or too_much):
+            yield _schema(f"The value {value} is out of range", f"{here}/{field}")
+    label = state.get("Label")
+    if label is not None and not (isinstance(label, str) and _LABEL.fullmatch(label)):
+        yield _schema("A Label has 1 to 40 characters, without special ones", f"{here}/Label")
 
 
 def _nothing(*_: Any) -> Iterator[Problem]:

@@ -20,10 +20,12 @@ from moto.core.exceptions import ServiceException
 from moto.utilities.utils import get_partition
 from werkzeug.exceptions import HTTPException
 
+from . import hooks
 from .access import services
 from .access.gate import Access
 from .asl import definition_errors
 from .faults import RETENTION_SECONDS
+from .mapruns import MapRuns
 from .operations import PASS, Operation
 from .wire import Call, ServiceError
 
@@ -40,6 +42,8 @@ class Executions:
         From a region to moto's Step Functions backend.
     access : Access
         To see whether a state machine's role allows what Step Functions does with it.
+    map_runs : MapRuns
+        Knows the child executions of Distributed Maps.
     retention : callable
         How many seconds after their end executions are kept.
     """
@@ -48,9 +52,11 @@ class Executions:
         self,
         backend: Callable[[str], Any],
         access: Access,
+        map_runs: MapRuns,
         retention: Callable[[], float] = lambda: RETENTION_SECONDS,
     ) -> None:
         self._backend = backend
+        self._map_runs = map_runs
         self._access = access
         self._retention = retention
         self._stopped: dict[str, tuple[str | None, str | None]] = {}
@@ -68,7 +74,9 @@ class Executions:
             "ListExecutions": self.list,
             "GetExecutionHistory": self.history,
         }
-        return {("stepfunctions", name): operation for name, operation in mine.items()}
+        return self._map_runs.operations() | {
+            ("stepfunctions", name): operation for name, operation in mine.items()
+        }
 
     def create(self, call: Call) -> Any:
         """Create a state machine; the same again is fine, another of that name is not."""
@@ -174,10 +182,7 @@ class Executions:
             error, cause = call.params.get("error"), call.params.get("cause")
             self._stopped[execution.execution_arn] = (error, cause)
             deadline = time.monotonic() + _STOP_WAIT_SECONDS
-            # The interpreter makes its environment in a thread of its own; it may not be there yet.
-            while execution.exec_worker.env is None and time.monotonic() < deadline:
-                time.sleep(0.02)
-            execution.stop(stop_date=datetime.now(UTC), error=error, cause=cause)
+            hooks.stop_execution(execution, error, cause, _STOP_WAIT_SECONDS)
             while execution.status == _RUNNING and time.monotonic() < deadline:
                 time.sleep(0.02)
         return {"stopDate": execution.stop_date or datetime.now(UTC)}
@@ -202,8 +207,7 @@ class Executions:
         if status != _RUNNING:
             result["stopDate"] = execution.stop_date
         if status == "SUCCEEDED":
-            output = execution.output
-            result["output"] = output if isinstance(output, str) else _json(output)
+            result["output"] = _json(execution.output)
             result["outputDetails"] = {"included": True}
         error, cause = self._stopped.get(execution.execution_arn, (None, None))
         for name, value in (
@@ -215,16 +219,19 @@ class Executions:
         return result
 
     def list(self, call: Call) -> dict[str, Any]:
-        """List the executions of a state machine, newest first."""
-        with _moto_errors():
-            machine = self._backend(call.region).describe_state_machine(
-                call.params["stateMachineArn"]
-            )
+        """List the executions of a state machine or the children of a Map Run, newest first."""
+        if call.params.get("mapRunArn"):
+            found = self._map_runs.children(call)
+        else:
+            with _moto_errors():
+                found = (
+                    self._backend(call.region)
+                    .describe_state_machine(call.params["stateMachineArn"])
+                    .executions
+                )
         wanted = call.params.get("statusFilter")
         rows = [
-            one
-            for one in machine.executions
-            if wanted in (None, one.status) and not self._forgotten(one)
+            one for one in [*found] if wanted in (None, one.status) and not self._forgotten(one)
         ]
         rows.sort(key=lambda one: one.start_date, reverse=True)
         start = int(call.params.get("nextToken") or 0)
@@ -233,11 +240,16 @@ class Executions:
             "executions": [
                 {
                     "executionArn": one.execution_arn,
-                    "stateMachineArn": machine.arn,
+                    "stateMachineArn": one.state_machine_arn,
                     "name": one.name,
                     "status": one.status,
                     "startDate": one.start_date,
                     **({"stopDate": one.stop_date} if one.status != _RUNNING else {}),
+                    **(
+                        {"mapRunArn": call.params["mapRunArn"]}
+                        if "mapRunArn" in call.params
+                        else {}
+                    ),
                 }
                 for one in rows[start : start + size]
             ]
@@ -248,9 +260,7 @@ class Executions:
 
     def history(self, call: Call) -> dict[str, Any]:
         """Give a page of an execution's events, from either end, unless it is forgotten."""
-        self._find(call)
-        with _moto_errors():
-            found = self._backend(call.region).get_execution_history(call.params["executionArn"])
+        found = self._find(call).to_history_output()
         events = sorted(found["events"], key=lambda event: int(event["id"]))
         if call.params.get("reverseOrder"):
             events.reverse()
@@ -269,6 +279,9 @@ class Executions:
 
     def _find(self, call: Call) -> Any:
         arn = str(call.params["executionArn"])
+        child = self._map_runs.child(arn)
+        if child is not None:
+            return child
         with _moto_errors():
             execution = self._backend(call.region).describe_execution(arn)
         if self._forgotten(execution):

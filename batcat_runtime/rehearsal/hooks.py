@@ -11,6 +11,8 @@ What is replaced, and until when:
 - the clients of its tasks, until moto makes them with the role of the state machine;
 - the context object of an execution, until moto gives ``RedriveCount`` and an ISO start time;
 - the end of a stopped execution, until moto's interpreter no longer reports it as FAILED;
+- what a Distributed Map does with its items, until moto runs each as an execution of its own;
+- whole numbers as ``ToleratedFailurePercentage``, until moto's grammar takes them;
 - the error name of a Fail state, and of a branch that ends in one, until moto lets
   ``States.TaskFailed`` through;
 - the wait before a retry, for good: a rehearsal does not sit through a back-off of minutes;
@@ -23,10 +25,12 @@ What is replaced, and until when:
 
 from __future__ import annotations
 
+import copy
 import functools
 import importlib
 import importlib.util
 import inspect
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -44,9 +48,11 @@ if TYPE_CHECKING:
 
     from .bucket_places import BucketPlace
     from .clients import Clients
+    from .mapruns import MapRuns
 
 _SFN = "moto.stepfunctions.parser"
 _TASK = f"{_SFN}.asl.component.state.exec.state_task"
+_MAP = f"{_SFN}.asl.component.state.exec.state_map"
 
 
 @dataclass(frozen=True)
@@ -104,6 +110,48 @@ TARGETS: tuple[Target, ...] = (
         ("self", "state_machine_arn", "name", "execution_input", "trace_header"),
     ),
     Target(f"{_SFN}.models", "StepFunctionsParserBackend._validate_definition", ("definition",)),
+    Target(
+        f"{_TASK}.service.state_task_service_sfn",
+        "StateTaskServiceSfn._build_sync2_resolver",
+        ("self", "env", "resource_runtime_part", "normalised_parameters", "state_credentials"),
+    ),
+    Target(
+        f"{_TASK}.service.state_task_service_callback",
+        "StateTaskServiceCallback._eval_sync",
+        (
+            *("self", "env", "sync_resolver", "timeout_seconds", "callback_endpoint"),
+            "heartbeat_endpoint",
+        ),
+    ),
+    Target(
+        f"{_MAP}.iteration.distributed_iteration_component",
+        "DistributedIterationComponent._eval_body",
+        ("self", "env"),
+    ),
+    Target(
+        f"{_MAP}.iteration.distributed_iteration_component",
+        "DistributedIterationComponentEvalInput.__init__",
+        (
+            *("self", "state_name", "max_concurrency", "input_items", "parameters"),
+            *("item_selector", "item_reader", "tolerated_failure_count"),
+            *("tolerated_failure_percentage", "label", "map_run_record"),
+        ),
+    ),
+    Target(
+        f"{_MAP}.iteration.itemprocessor.map_run_record",
+        "MapRunRecord.update",
+        ("self", "max_concurrency", "tolerated_failure_count", "tolerated_failure_percentage"),
+    ),
+    Target(
+        f"{_SFN}.backend.execution",
+        "Execution.__init__",
+        (
+            *("self", "name", "sm_type", "role_arn", "exec_arn", "account_id", "region_name"),
+            *("state_machine", "start_date", "cloud_watch_logging_session", "activity_store"),
+            *("input_data", "trace_header"),
+        ),
+    ),
+    Target(f"{_SFN}.asl.parse.asl_parser", "AmazonStateLanguageParser.parse", ("definition",)),
     Target(f"{_SFN}.backend.execution", "Execution.stop", ("self", "stop_date", "error", "cause")),
     Target(
         f"{_SFN}.backend.execution_worker",
@@ -241,6 +289,7 @@ def install(clients: Clients, run_function: Callable[[Any, Any], tuple[str, bool
     hook_registry_host()
     hook_upload_part()
     hook_new_buckets()
+    hook_whole_percentages()
 
 
 def hook_sagemaker_task(clients: Clients) -> None:
@@ -341,6 +390,154 @@ def hook_retry_wait(longest: float = 1.0) -> None:
         time.sleep(min(seconds, longest))
 
     module.time = SimpleNamespace(sleep=sleep)  # type: ignore[attr-defined]
+
+
+def hook_distributed_map(runs: MapRuns) -> None:
+    """Let a Distributed Map run each item as a child execution; see `mapruns`.
+
+    moto's own body notes in the history that the Map Run started and how it ended; so does this.
+    """
+    from botocore.exceptions import ClientError
+    from moto.stepfunctions.parser.api import HistoryEventType, MapRunStatus
+    from moto.stepfunctions.parser.asl.component.common.error_name import failure_event
+    from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name import (
+        StatesErrorName,
+    )
+    from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name_type import (
+        StatesErrorNameType,
+    )
+
+    from .mapruns import MapRunFailedError
+
+    module = importlib.import_module(f"{_MAP}.iteration.distributed_iteration_component")
+
+    def note(env: Any, kind: Any, **details: Any) -> None:
+        env.event_manager.add_event(
+            context=env.event_history_context, event_type=kind, event_details=details or None
+        )
+
+    def failure(env: Any, error: str, cause: str) -> Any:
+        kinds = (one for one in StatesErrorNameType if one.to_name() == error)
+        return failure_event.FailureEventException(
+            failure_event.FailureEvent(
+                env=env,
+                error_name=StatesErrorName(next(kinds)),
+                event_type=HistoryEventType.MapRunFailed,
+                event_details={"mapRunFailedEventDetails": {"error": error, "cause": cause}},  # type: ignore[typeddict-item,unused-ignore]
+            )
+        )
+
+    def items_of(env: Any, given: Any) -> list[Any]:
+        if not given.item_reader:
+            return list(given.input_items)
+        try:
+            given.item_reader.eval(env=env)
+        except ClientError as error:
+            raise failure(env, "States.ItemReaderFailed", str(error)) from error
+        return list(env.stack.pop())
+
+    def select_from(env: Any, given: Any) -> Callable[[int, Any], Any]:
+        def select(index: int, item: Any) -> Any:
+            chosen = given.item_selector or given.parameters
+            if not chosen:
+                return item
+            frame = env.open_inner_frame()
+            try:
+                context = frame.states.context_object.context_object_data
+                context["Map"] = {"Item": {"Index": index, "Value": item}}
+                frame.states.reset(input_value=env.states.get_input())
+                frame.stack.append(frame.states.get_input())
+                chosen.eval(frame)
+                return frame.stack[-1]
+            finally:
+                env.delete_frame(frame)
+
+        return select
+
+    def _eval_body(self: Any, env: Any) -> None:
+        given = env.stack.pop()
+        record = given.map_run_record
+        started = {"mapRunArn": record.map_run_arn}
+        note(env, HistoryEventType.MapRunStarted, mapRunStartedEventDetails=started)
+        try:
+            outputs = runs.perform(
+                env, record, given.state_name, lambda: items_of(env, given), select_from(env, given)
+            )
+        except (MapRunFailedError, failure_event.FailureEventException) as error:
+            if isinstance(error, MapRunFailedError):
+                error = failure(env, error.error, error.cause)
+            name, cause = error.extract_error_cause_pair() or ("", "")
+            details = {"error": name, "cause": cause}
+            note(env, HistoryEventType.MapRunFailed, mapRunFailedEventDetails=details)
+            record.set_stop(status=MapRunStatus.FAILED)
+            raise error from None
+        if outputs is None:
+            note(env, HistoryEventType.MapRunAborted)
+            record.set_stop(status=MapRunStatus.ABORTED)
+        else:
+            note(env, HistoryEventType.MapRunSucceeded)
+            record.set_stop(status=MapRunStatus.SUCCEEDED)
+        env.stack.append(outputs or [])
+
+    module.DistributedIterationComponent._eval_body = _eval_body
+
+
+def hook_whole_percentages() -> None:
+    """Let ``ToleratedFailurePercentage`` be a whole number; moto's grammar knows fractions only."""
+    parser = importlib.import_module(f"{_SFN}.asl.parse.asl_parser").AmazonStateLanguageParser
+    original = getattr(parser.parse, "original", parser.parse)
+    whole = re.compile(r'("ToleratedFailurePercentage"\s*:\s*\d+)(?![\d.])')
+
+    def parse(definition: str) -> Any:
+        return original(whole.sub(r"\1.0", definition))
+
+    parse.original = original  # type: ignore[attr-defined]
+    parser.parse = staticmethod(parse)
+
+
+def child_machine(machine: Any, arn: str, definition: str) -> Any:
+    """Return a state machine of moto's for the children of a Distributed Map."""
+    child = copy.copy(machine)
+    child.arn, child.definition, child.executions = arn, definition, []
+    child.name = arn.rpartition(":")[2]
+    return child
+
+
+def start_child(backend: Any, machine: Any, name: str, given: str) -> Any:
+    """Start an execution of a state machine that the backend does not list; return it."""
+    from moto.stepfunctions.parser.backend.execution import Execution
+
+    place = machine.arn.replace(":stateMachine:", ":execution:")
+    execution = Execution(
+        name=name,
+        sm_type=machine.sm_type,
+        role_arn=machine.roleArn,
+        exec_arn=f"{place}:{name}",
+        account_id=backend.account_id,
+        region_name=backend.region_name,
+        state_machine=machine,
+        start_date=datetime.now(UTC),
+        cloud_watch_logging_session=None,
+        activity_store={},
+        input_data=given,
+    )
+    execution.start()
+    return execution
+
+
+def stop_execution(
+    execution: Any, error: str | None = None, cause: str | None = None, seconds: float = 5.0
+) -> None:
+    """Stop an execution; its tasks notice a little later."""
+    deadline = time.monotonic() + seconds
+    # The interpreter makes its environment in a thread of its own; it may not be there yet, or may
+    # not have begun.
+    while time.monotonic() < deadline and execution.status == "RUNNING":
+        env = execution.exec_worker.env
+        if env is not None and env.is_running():
+            break
+        time.sleep(0.02)
+    execution.stop(stop_date=datetime.now(UTC), error=error, cause=cause)
 
 
 def hook_lambda_run(run_function: Callable[[Any, Any], tuple[str, bool, str]]) -> None:

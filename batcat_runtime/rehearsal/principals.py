@@ -16,6 +16,7 @@ from batcat_runtime.config import Config
 from batcat_runtime.deploy.codebuild import build_policy
 from batcat_runtime.deploy.naming import Names
 from batcat_runtime.deploy.roles import (
+    BACKFILL,
     deployer_policies,
     existing_role,
     policy,
@@ -76,7 +77,7 @@ def create_given_roles(iam: Any, config: Config, account: str) -> None:
     documents: dict[str, dict[str, Any]] = {}
     for purpose in config.purposes:
         names = Names.of(config, purpose)
-        for role in roles_of(config, purpose):
+        for role in (*roles_of(config, purpose), BACKFILL):
             given = existing_role(config, role)
             if given:
                 wanted = documents.setdefault(given, {})

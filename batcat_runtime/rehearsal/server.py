@@ -156,6 +156,7 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
     from .guard import Guard
     from .invocation import Invocations
     from .logs import Logs
+    from .mapruns import MapRuns
     from .operations import Failsafe, Perform
     from .partitions import key_rule
     from .processing import ProcessingJobs
@@ -214,11 +215,12 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
         expiry_of,
     )
     access = Access(sessions, clients.keys_of, Trail(home), enforced=options.enforce, locate=locate)
-    executions = Executions(
-        lambda region: hooks.state_machines(ACCOUNT_ID, region),
-        access,
-        lambda: faults.now.retention_seconds,
-    )
+
+    def machines(region: str) -> Any:
+        return hooks.state_machines(ACCOUNT_ID, region)
+
+    map_runs = MapRuns(machines, access)
+    executions = Executions(machines, access, map_runs, lambda: faults.now.retention_seconds)
     jobs = ProcessingJobs(clients, home, base, access, lambda: faults.now)
     invocations = Invocations(
         clients,
@@ -238,6 +240,7 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
     )
     rooms: list[Any] = [executions, jobs, invocations, formation, builds, redshift]
     hooks.install(clients, invocations.run_for_moto)
+    hooks.hook_distributed_map(map_runs)
     events = EventRules(clients, lambda bucket: hooks.bucket_notifications(ACCOUNT_ID, bucket))
     hooks.hook_rule_targets(events.complete, events.deliver)
     rooms.append(events)

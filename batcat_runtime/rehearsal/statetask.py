@@ -48,6 +48,7 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.resou
 
 from .asl import PROCESSING_JOB_PARAMETERS
 from .clients import Clients
+from .nestedtask import NestedExecutionTask
 
 log = logging.getLogger(__name__)
 
@@ -202,7 +203,7 @@ def stop_quietly(client: Any, name: str) -> None:
 
 
 def factory(original: Callable[..., Any], clients: Clients) -> Callable[..., Any]:
-    """Wrap moto's factory of service tasks so that it knows SageMaker.
+    """Wrap moto's factory of service tasks so that it knows SageMaker and nested workflows.
 
     Parameters
     ----------
@@ -215,6 +216,10 @@ def factory(original: Callable[..., Any], clients: Clients) -> Callable[..., Any
     def state_task_service_for(service_name: str) -> Any:
         if service_name == "sagemaker":
             return ProcessingJobTask(clients)
+        if service_name == "states":
+            return NestedExecutionTask(
+                lambda region, role: clients.as_role(role, region).get("stepfunctions", region)
+            )
         return original(service_name=service_name)
 
     return state_task_service_for

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from benchmarks.bench import Bench
 from benchmarks.outcome import Outcome
-from benchmarks.rows import commands, flat, installed, transfer
+from benchmarks.rows import backfill, commands, flat, installed, transfer
 
 ROWS: dict[str, Callable[[Bench], Outcome]] = {
     "csv-one": transfer.csv_one,
@@ -22,5 +22,6 @@ ROWS: dict[str, Callable[[Bench], Outcome]] = {
     "lambda": commands.lambda_handler,
     "generate": commands.generate,
     "rehearse": commands.rehearse,
+    "backfill": backfill.backfill,
     "size": installed.size,
 }

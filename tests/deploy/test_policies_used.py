@@ -1,9 +1,10 @@
 """Policies against what really happens: deployments and a run, on an embedded AWS that enforces.
 
 One story for the whole module: a first deployment that fails and is rolled back, the same mended,
-again unchanged, one run, the schedule switched on, planned, changed after a change that failed,
-with its schedule taken away, and all of it removed while a job runs. Whoever deploys has the
-deployer's policies and nothing else. Every call is recorded with the role that made it.
+again unchanged, one run, the schedule switched on, backfills, planned, changed after a change that
+failed, with its schedule taken away, and all of it removed while a job runs. Whoever deploys has
+the deployer's policies and nothing else, and so has whoever backfills. Every call is recorded with
+the role that made it.
 """
 
 from __future__ import annotations
@@ -27,7 +28,13 @@ from batcat_runtime.deploy.codebuild import CodeBuild, build_policy, build_role_
 from batcat_runtime.deploy.context import gather_context
 from batcat_runtime.deploy.naming import Names
 from batcat_runtime.deploy.policies.sources import SOURCES
-from batcat_runtime.deploy.roles import ROLES, deployer_policies, policy
+from batcat_runtime.deploy.roles import (
+    BACKFILL,
+    ROLES,
+    backfill_policies,
+    deployer_policies,
+    policy,
+)
 from batcat_runtime.deploy.script import STACK_LINE
 from batcat_runtime.errors import StackError
 from batcat_runtime.operate.destroy import destroy
@@ -41,6 +48,7 @@ from batcat_runtime.rehearsal.faults import Fault, set_faults
 
 ACCOUNT = "123456789012"
 PURPOSE = "usage-analysis"
+BACKFILLER = "backfiller"
 GLOBAL = {"aws:PrincipalAccount": ACCOUNT, "aws:RequestedRegion": "cn-northwest-1"}
 Change = Callable[[dict[str, Any]], None]
 
@@ -70,12 +78,36 @@ class Stage:
             PolicyName="build",
             PolicyDocument=json.dumps(deployer_policies(config, ACCOUNT)["build"]),
         )
+        backfiller = self._backfiller(config)
         tools = container_tool.install(aws.home / "bin").parent
         self.deployer = {
             **aws.environment(),
             **principals.credentials_of(self.clients["sts"], role, "deploy.sh"),
             "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
         }
+        self.backfiller = {
+            **aws.environment(),
+            **principals.credentials_of(self.clients["sts"], backfiller, "ada"),
+        }
+
+    def _backfiller(self, config: Config) -> str:
+        iam, owner = self.clients["iam"], {"AWS": f"arn:aws-cn:iam::{ACCOUNT}:root"}
+        trust = {"Effect": "Allow", "Principal": owner, "Action": "sts:AssumeRole"}
+        role = iam.create_role(
+            RoleName=BACKFILLER,
+            AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
+        )["Role"]
+        document = backfill_policies(config, ACCOUNT)[PURPOSE]
+        iam.put_role_policy(
+            RoleName=BACKFILLER, PolicyName="own", PolicyDocument=json.dumps(document)
+        )
+        return str(role["Arn"])
+
+    def backfill(self, *arguments: str, **options: Any) -> str:
+        """Do what `batcat backfill` does, with its document alone; return the status."""
+        with applied(self.backfiller):
+            state = bc.backfill(*arguments, folder=self.project, **options)
+        return state.status
 
     def deploy(self) -> list[str]:
         """Do what deploy/deploy.sh does, as the deployer; return the stacks' outcomes."""
@@ -119,6 +151,14 @@ class Stage:
         """Do what `batcat schedule on` does, as the deployer."""
         with applied(self.deployer):
             schedule("on", folder=self.project)
+
+    def remove_backfills(self) -> None:
+        """Delete the backfill's stack, as an administrator: the deployer has no right to it."""
+        stacks, name = boto3.client("cloudformation"), Names.of(get_config(self.project))
+        stacks.delete_stack(StackName=name.backfill_stack)
+        stacks.get_waiter("stack_delete_complete").wait(
+            StackName=name.backfill_stack, WaiterConfig={"Delay": 1}
+        )
 
     def destroy(self) -> None:
         """Do what `batcat destroy --stop-running` does while a job runs, as the deployer."""
@@ -164,6 +204,8 @@ def documents_of(config: Config) -> dict[str, list[dict[str, Any]]]:
     """Return the documents by the name of the role that has them."""
     names = Names.of(config, PURPOSE)
     found = {names.role(role): [policy(role, config, names, ACCOUNT)] for role in ROLES}
+    found[names.role(BACKFILL)] = [policy(BACKFILL, config, names, ACCOUNT)]
+    found[BACKFILLER] = [backfill_policies(config, ACCOUNT)[PURPOSE]]
     found[build_role_name(names)] = [build_policy(config, names, ACCOUNT)]
     return found | {principals.DEPLOYER: list(deployer_policies(config, ACCOUNT).values())}
 
@@ -209,23 +251,30 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         outcomes.append(stage.deploy())
         outcomes.append([stage.run()])
         stage.switch_on()
+        backfills = [stage.backfill("2022-01-05", "2022-01-06")]
+        backfills.append(stage.backfill("2022-01-02", "2022-01-03", wait=False))
+        backfills.append(stage.backfill("stop"))
         stage.build_with_codebuild()
-        script = project / "script" / f"{PURPOSE}.py"
-        script.write_text("import time\ntime.sleep(60)\n")  # runs until it is stopped
         function = project / "deploy" / "lambda" / "lambda_function.py"
         function.write_text(function.read_text() + "\n# changed\n")
         stage.configure(changed)
         outcomes.append(stage.plan())
         stage.fail_half_way_and_back()
         outcomes.append(stage.deploy())
+        backfills.append(stage.backfill("resume"))
+        outcomes.append(backfills)
+        script = project / "script" / f"{PURPOSE}.py"
+        script.write_text("import time\ntime.sleep(60)\n")  # runs until it is stopped
         stage.configure(unscheduled)
         outcomes.append(stage.deploy())
+        stage.remove_backfills()
         stage.destroy()
         yield Story(read_trail(home), documents, outcomes)
 
 
 def test_the_deployers_policies_are_enough(story: Story) -> None:
-    first, second, run, planned, changed, unscheduled = story.outcomes
+    first, second, run, planned, changed, backfills, unscheduled = story.outcomes
+    assert backfills == ["SUCCEEDED", "RUNNING", "ABORTED", "SUCCEEDED"]
     assert [line.split(": ")[1] for line in first] == ["updated", "updated", "created"]
     assert [line.split(": ")[1] for line in second] == ["unchanged"] * 3
     assert run == ["SUCCEEDED"]
@@ -284,7 +333,7 @@ def need_of(entry: Entry) -> Need:
 
 
 def kind_of(role: str) -> str:
-    return next((one for one in (*ROLES, "build") if f"-{one}-" in role), role)
+    return next((one for one in (*ROLES, BACKFILL, "build") if f"-{one}-" in role), role)
 
 
 def actions_of(documents: list[dict[str, Any]]) -> set[str]:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
@@ -116,7 +117,9 @@ def test_a_second_run_of_the_same_window_is_beside_the_first(
     ("name", "value", "said"),
     [
         ("BATCAT_DATE_START", "yesterday", "BATCAT_DATE_START='yesterday' is no date"),
+        ("BATCAT_DATE_START", "2022-01-01T05:00+08:00", "has an offset"),
         ("BATCAT_DATE_END", "2022-01-01", "window is empty"),
+        ("BATCAT_DATE_END", "2022-01-01T00:00", "window is empty"),
         ("BATCAT_PARAMETERS", "{", "is no JSON"),
         ("BATCAT_PARAMETERS", '{"a": [1]}', "must be an object"),
     ],
@@ -127,6 +130,21 @@ def test_impossible_settings_are_refused(
     monkeypatch.setenv(name, value)
     with pytest.raises(JobError, match=said), bc.processing_job("usage-analysis"):
         pytest.fail("the block must not run")
+
+
+def test_a_window_may_have_hours_and_its_folder_is_the_first_day(
+    container: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BATCAT_DATE_START", "2022-01-01T23:00")
+    monkeypatch.setenv("BATCAT_DATE_END", "2022-01-02")
+    with bc.processing_job("usage-analysis") as job:
+        assert job.date_start == datetime(2022, 1, 1, 23)
+        assert job.date_end == datetime(2022, 1, 2)
+        assert isinstance(job.date_end, datetime), "both ends are of one kind"
+        job.save(pd.DataFrame({"a": [1]}), "a.csv")
+    manifest = json.loads((results(container) / "_manifest.json").read_text())
+    window = (manifest["date_start"], manifest["date_end"])
+    assert window == ("2022-01-01T23:00", "2022-01-02T00:00")
 
 
 def test_without_a_window_everything_is_asked_for(

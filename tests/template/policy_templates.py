@@ -10,6 +10,7 @@ hook shortens them as `batcat_runtime.deploy.naming` does.
 from __future__ import annotations
 
 import copy
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from batcat_runtime.config import Config, parse_config
 from batcat_runtime.deploy.codebuild import build_role_name, builder_project, builder_stack
 from batcat_runtime.deploy.naming import Names
 from batcat_runtime.deploy.policy_files import all_roles
-from batcat_runtime.deploy.roles import ROLES
+from batcat_runtime.deploy.roles import BACKFILL, ROLES
 from tests.conftest import CONFIG
 from tests.template.baking import ROOT
 
@@ -47,13 +48,15 @@ def _config() -> Config:
 def _with_answers(text: str, config: Config) -> str:
     names = Names.of(config)
     limited = {
-        **{names.role(role): 64 for role in ROLES},
+        **{names.role(role): 64 for role in (*ROLES, BACKFILL)},
         build_role_name(names): 64,
         builder_stack(names): 128,
         builder_project(names): 64,
         names.backfill_stack: 128,
         names.workflow_stack: 128,
         names.trigger_stack: 128,
+        names.backfill_stack: 128,
+        names.backfill_machine: 80,
         names.project_stack: 128,
         names.function: 64,
         names.schedule: 64,
@@ -64,15 +67,7 @@ def _with_answers(text: str, config: Config) -> str:
     for number, name in enumerate(sorted(limited, key=len, reverse=True)):
         mark = f"\0{number}\0"
         marks[mark] = f"<<{limited[name]}:{name}>>"
-        for before, after in (
-            ('":"', '/"'),
-            (":", '"'),
-            ("/", '"'),
-            ("/", "/"),
-            ("/", ":"),
-            (":", ":"),
-            (":", "/"),
-        ):
+        for before, after in product(('":"', ":", "/"), ('"', "/", ":", '/"')):
             text = text.replace(f"{before}{name}{after}", f"{before}{mark}{after}")
     text = text.replace(f"processing-job/{PURPOSE}-*", f"processing-job/<<24:{PURPOSE}>>-*")
     for mark, name in marks.items():

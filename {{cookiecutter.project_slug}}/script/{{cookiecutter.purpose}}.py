@@ -128,7 +128,7 @@ def add_resistance(df: pd.DataFrame) -> pd.DataFrame:
 
 
 def within_window(df: pd.DataFrame, start: date | None, end: date | None) -> pd.DataFrame:
-    """Keep the rows of the days ``[start, end)``; None leaves that side open."""
+    """Keep the rows of ``[start, end)``, days or date-times of `TIME_ZONE`; None: no limit."""
     kept = pd.Series(True, index=df.index)
     if start is not None:
         kept &= df["time"] >= pd.Timestamp(start, tz=TIME_ZONE)

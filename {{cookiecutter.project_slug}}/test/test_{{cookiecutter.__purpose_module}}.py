@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from types import ModuleType
 
@@ -190,6 +190,8 @@ def test_the_window_has_its_first_day_and_not_its_last(script: ModuleType) -> No
     result = script.analyse(df, date(2022, 1, 2), date(2022, 1, 3))
     assert result["date"].tolist() == [date(2022, 1, 2)]
     assert len(script.analyse(df)) == 3
+    hours = script.analyse(df, datetime(2022, 1, 2, 0), datetime(2022, 1, 2, 1))
+    assert hours["date"].tolist() == [date(2022, 1, 2)]
 
 
 def test_a_day_does_not_depend_on_its_window(script: ModuleType) -> None:

@@ -59,7 +59,7 @@ def project_statements(names: Names, account: str, bucket: str) -> list[Document
 
     repository = names.arn("ecr", f"repository/{names.repository}", account)
     return [
-        _stacks("TheProjectsStack", [names.project_stack], names, account),
+        stack_changes("TheProjectsStack", [names.project_stack], names, account),
         allow(
             "TheRepository",
             [
@@ -127,7 +127,9 @@ def purpose_statements(
         for one in (names.workflow_log_group, names.function_log_group)
     ]
     statements = [
-        _stacks("ThePurposesStacks", [names.workflow_stack, names.trigger_stack], names, account),
+        stack_changes(
+            "ThePurposesStacks", [names.workflow_stack, names.trigger_stack], names, account
+        ),
         allow(
             "TheWorkflow",
             [
@@ -195,16 +197,17 @@ def purpose_statements(
     if purpose.s3_trigger is not None:
         statements += _events(names, account, function, purpose.s3_trigger.bucket)
     if created:
-        statements += _roles("Roles", config, created)
+        statements += role_making("Roles", config, created)
     return statements
 
 
-def _stacks(sid: str, stacks: list[str], names: Names, account: str) -> Document:
+def stack_changes(sid: str, stacks: list[str], names: Names, account: str) -> Document:
+    """Return what making, changing and undoing stacks takes."""
     arns = [names.arn("cloudformation", f"stack/{one}/*", account) for one in stacks]
     return allow(sid, _STACK, arns)
 
 
-def _roles(what: str, config: Config, arns: list[str]) -> list[Document]:
+def role_making(what: str, config: Config, arns: list[str]) -> list[Document]:
     """Return what making roles takes; with a boundary, none is made or empowered without it."""
     making, limit = ["iam:CreateRole", "iam:PutRolePolicy"], config.permissions_boundary
     if limit is None:
@@ -273,7 +276,7 @@ def builder_statements(config: Config, names: Names, account: str) -> list[Docum
         "iam", f"role/{codebuild.build_role_name(names)}", account, region=""
     )
     statements = [
-        _stacks("TheBuildersStack", [codebuild.builder_stack(names)], names, account),
+        stack_changes("TheBuildersStack", [codebuild.builder_stack(names)], names, account),
         allow(
             "TheBuilder",
             [
@@ -306,5 +309,5 @@ def builder_statements(config: Config, names: Names, account: str) -> list[Docum
         pass_role("BuildsGetTheirRole", role, "codebuild"),
     ]
     if config.build_role is None:
-        statements += _roles("BuildRole", config, [role])
+        statements += role_making("BuildRole", config, [role])
     return statements

@@ -114,4 +114,25 @@ SOURCES: dict[tuple[str, str], Source] = {
         _BUILD_ROLE,
         "the result bucket may keep versions",
     ),
+    **_group(
+        "backfiller",
+        (
+            "cloudformation:DeleteChangeSet",
+            "cloudformation:DeleteStack",
+            "iam:DeleteRole",
+            "iam:DeleteRolePolicy",
+            "iam:GetRolePolicy",
+            "iam:ListAttachedRolePolicies",
+            "iam:ListRolePolicies",
+            "states:DeleteStateMachine",
+        ),
+        _SCHEMA,
+        "CloudFormation undoes a backfill's stack that fails, and reads its role back",
+    ),
+    **_group(
+        "backfiller",
+        ("s3:AbortMultipartUpload", "s3:DeleteObject"),
+        _UPLOADS,
+        "a list of windows that is not needed after all leaves nothing behind",
+    ),
 }

@@ -158,7 +158,7 @@ _SERVICES: dict[str, _Service] = {
     "secretsmanager": _Service("secretsmanager", ("secret:{SecretId}", "secret:{Name}")),
     "stepfunctions": _Service(
         "states",
-        ("{resourceArn}", "{stateMachineArn}", "{executionArn}"),
+        ("{resourceArn}", "{stateMachineArn}", "{executionArn}", "{mapRunArn}"),
         {
             "CreateStateMachine": ("stateMachine:{name}",),
             "ValidateStateMachineDefinition": _ANY,

@@ -17,6 +17,10 @@ from ..wire import ACCOUNT_ID
 from .evaluation import Need
 
 _IMAGE = re.compile(r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/([^:@]+)")
+_RULES = {
+    "sagemaker:createProcessingJob.sync": "StepFunctionsGetEventsForSageMakerProcessingJobsRule",
+    "states:startExecution.sync": "StepFunctionsGetEventsForStepFunctionsExecutionRule",
+}
 _LOG_DELIVERY = (
     "CreateLogDelivery",
     "DeleteLogDelivery",
@@ -89,12 +93,14 @@ def job_keys(request: Mapping[str, Any], region: str) -> Iterator[Need]:
 
 
 def managed_rules(definition: str, region: str) -> list[Need]:
-    """Step Functions waits for jobs with an events rule of its own, made with the role."""
-    if "sagemaker:createProcessingJob.sync" not in definition:
-        return []
-    rule = "rule/StepFunctionsGetEventsForSageMakerProcessingJobsRule"
-    arn = f"arn:{get_partition(region)}:events:{region}:{ACCOUNT_ID}:{rule}"
-    return [Need(f"events:{action}", arn) for action in ("DescribeRule", "PutRule", "PutTargets")]
+    """Step Functions waits for jobs and workflows with events rules of its own, by the role."""
+    place = f"arn:{get_partition(region)}:events:{region}:{ACCOUNT_ID}:rule"
+    return [
+        Need(f"events:{action}", f"{place}/{rule}")
+        for resource, rule in _RULES.items()
+        if resource in definition
+        for action in ("DescribeRule", "PutRule", "PutTargets")
+    ]
 
 
 def log_delivery(logging: Mapping[str, Any]) -> list[Need]:

@@ -1,0 +1,279 @@
+"""`batcat backfill`: each window once, whoever is killed, stopped or there twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+import batcat_runtime as bc
+from batcat_runtime.cli import app
+from batcat_runtime.errors import BatcatError
+from batcat_runtime.operate.backfill_record import list_backfills
+from batcat_runtime.operate.executions import list_executions
+from batcat_runtime.operate.manifests import read_results
+from batcat_runtime.operate.survey import execution_name
+from batcat_runtime.operate.windows import Window
+from tests.operate.world import PURPOSE, DeployedProject, World
+
+# Quick: no pandas. A bad day fails once.
+SCRIPT = """
+import time
+import batcat_runtime as bc
+
+with bc.processing_job("usage-analysis") as job:
+    time.sleep(float(job.parameters.get("seconds", 0)))
+    first = not job.run_id.endswith("_b2")
+    if first and str(job.date_start) in str(job.parameters.get("bad", "")).split():
+        raise ValueError(f"no usage for {job.date_start}")
+    (job.output_path / "usage-analysis.csv").write_text(f"day\\n{job.date_start}\\n")
+"""
+Looked = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def _made(worlds: Callable[[str], World]) -> DeployedProject:
+    return worlds("cn-northwest-1").project(script=SCRIPT)
+
+
+@pytest.fixture
+def quick(_made: DeployedProject, monkeypatch: pytest.MonkeyPatch) -> DeployedProject:
+    """Return a project with quick jobs; this process's environment points to its AWS."""
+    for name, value in _made.world.aws.environment().items():
+        monkeypatch.setenv(name, value)
+    return _made
+
+
+def days_computed(project: DeployedProject, first: str, last: str) -> Counter[str]:
+    """Return how many whole results each day has."""
+    found = read_results(project.opened, PURPOSE, first=first, last=last)
+    return Counter(one.window.start for one in found if one.whole and one.window)
+
+
+def executions(project: DeployedProject, start: str) -> list[Looked]:
+    """Return the executions of the workflow whose names begin so."""
+    listed = list_executions(project.opened, PURPOSE)
+    return [one for one in listed if one["name"].startswith(start)]
+
+
+def until(look: Callable[[], Any], seconds: float = 60) -> Any:
+    end = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    return found
+
+
+def done(project: DeployedProject) -> int:
+    """Return how many windows the last backfill has computed so far."""
+    return bc.backfill("show", wait=False, folder=project.folder).counts.done
+
+
+def test_thirty_days_are_computed_once_though_the_command_is_killed(
+    quick: DeployedProject,
+) -> None:
+    wanted = ("backfill", "2022-03-01", "2022-03-31", "--concurrency", "4")
+    command = quick.start(*wanted)
+    until(lambda: any(True for _ in list_backfills(quick.opened, PURPOSE)))
+    until(lambda: done(quick) >= 8)
+    os.killpg(command.pid, signal.SIGKILL)
+    command.communicate()
+    again = quick.batcat(*wanted)
+    assert "runs already: coming back to it" in again.stderr
+    assert re.search(r"^done +30$", again.stdout, re.MULTILINE), again.stdout
+    computed = days_computed(quick, "2022-03-01", "2022-03-30")
+    assert computed == {f"2022-03-{day:02d}": 1 for day in range(1, 31)}
+    started = executions(quick, "2022-03-")
+    assert len(started) == 30
+    assert len(list(list_backfills(quick.opened, PURPOSE))) == 1
+    moments = [(one["startDate"], 1) for one in started] + [
+        (one["stopDate"], -1) for one in started
+    ]
+    at_once = [sum(step for when, step in moments if when <= at) for at, _ in moments]
+    assert max(at_once) <= 4
+    nothing = quick.batcat(*wanted)
+    assert "Nothing to do: every window has its result" in nothing.stderr
+    assert len(executions(quick, "2022-03-")) == 30
+
+
+def test_what_was_stopped_half_way_is_resumed(quick: DeployedProject) -> None:
+    wanted = ("2022-04-01", "2022-04-11", "-n", "3", "--param", "seconds=0.5")
+    begun = quick.batcat("backfill", *wanted, "--no-wait")
+    assert "goes on in AWS" in begun.stderr
+    until(lambda: done(quick) >= 3)
+    stopped = quick.json("backfill", "stop")
+    assert stopped["status"] == "ABORTED"
+    assert not [one for one in executions(quick, "2022-04-") if one["status"] == "RUNNING"]
+    counts = stopped["counts"]
+    assert counts["done"] >= 3
+    assert counts["waiting"] > 0
+    assert sum(counts.values()) == 10
+    assert all("Stopped" in one["reason"] or one["reason"] for one in stopped["failures"])
+    before = days_computed(quick, "2022-04-01", "2022-04-10")
+    shown = quick.batcat("backfill", "show", code=1)
+    assert "Go on with what is left: `batcat backfill resume -p usage-analysis`" in shown.stderr
+    resumed = quick.json("backfill", "resume")
+    assert (resumed["status"], resumed["concurrency"]) == ("SUCCEEDED", 3)
+    assert resumed["counts"]["skipped"] == sum(before.values())
+    assert resumed["counts"]["done"] == 10 - sum(before.values())
+    computed = days_computed(quick, "2022-04-01", "2022-04-10")
+    assert computed == {f"2022-04-{day:02d}": 1 for day in range(1, 11)}
+    ended = Counter(one["status"] for one in executions(quick, "2022-04-"))
+    assert ended["SUCCEEDED"] == 10
+
+
+def test_two_at_once_compute_each_day_once(quick: DeployedProject) -> None:
+    ranges = (
+        ("2022-05-01", "2022-05-05"),
+        ("2022-05-01", "2022-05-05"),
+        ("2022-05-03", "2022-05-07"),
+    )
+    before = len(list(list_backfills(quick.opened, PURPOSE)))
+    commands = [quick.start("backfill", *one, "-n", "2", "--json") for one in ranges]
+    outcomes = []
+    for command in commands:
+        out, said = command.communicate(timeout=90)
+        assert command.returncode == 0, said
+        outcomes.append(json.loads(out))
+    assert {one["status"] for one in outcomes} == {"SUCCEEDED"}
+    computed = days_computed(quick, "2022-05-01", "2022-05-06")
+    assert computed == {f"2022-05-0{day}": 1 for day in range(1, 7)}
+    assert len(executions(quick, "2022-05-")) == 6
+    assert len(list(list_backfills(quick.opened, PURPOSE))) - before <= 2
+
+
+def test_a_bad_day_does_not_stop_the_rest_and_is_retried_alone(quick: DeployedProject) -> None:
+    given = ("2022-06-01", "2022-06-04", "--param", "bad=2022-06-02")
+    failed = quick.batcat("backfill", *given, code=1)
+    assert re.search(r"^done +2$", failed.stdout, re.MULTILINE)
+    assert re.search(r"^failed +1$", failed.stdout, re.MULTILINE)
+    row = r"2022-06-02 to 2022-06-03 +FAILED +2022-06-02_\S+ +ValueError: no usage for 2022-06-02"
+    assert re.search(row, failed.stdout), failed.stdout
+    assert "batcat backfill retry -p usage-analysis" in failed.stderr
+    retried = quick.json("backfill", "retry")
+    assert (retried["status"], retried["counts"]["done"]) == ("SUCCEEDED", 1)
+    assert retried["counts"]["skipped"] == 2
+    names = sorted(one["name"] for one in executions(quick, "2022-06-"))
+    assert len(names) == 4
+    assert names[2] == f"{names[1]}_b2"
+    assert "Nothing to do" in quick.batcat("backfill", "retry").stderr
+
+
+def test_windows_with_a_result_are_skipped_unless_forced_and_running_ones_are_left_alone(
+    quick: DeployedProject,
+) -> None:
+    quick.execute("by-hand", date_start="2022-07-01", date_end="2022-07-02", params={})
+    # One that the schedule has started, and one that a person has.
+    slow: dict[str, Any] = {"params": {"seconds": 4}}
+    second, third = Window("2022-07-02", "2022-07-03"), Window("2022-07-03", "2022-07-04")
+    for name, one in ((execution_name(second, slow["params"]), second), ("by-hand-2", third)):
+        quick.execute(name, wait=False, date_start=one.start, date_end=one.end, **slow)
+    begun = quick.json("backfill", "2022-07-01", "2022-07-04", "--param", "seconds=4", "--no-wait")
+    counts = begun["counts"]
+    assert counts["waiting"] + counts["running"] == 1, "only the first day is to be computed"
+    ended = bc.backfill("show", folder=quick.folder)
+    assert ended.succeeded
+    until(lambda: not bc.backfill("show", folder=quick.folder).counts.running)
+    assert days_computed(quick, "2022-07-02", "2022-07-03") == {second.start: 1, third.start: 1}
+    plain = quick.json("backfill", "2022-07-01", "2022-07-02")
+    assert (plain["name"], plain["counts"]["skipped"]) == ("", 1)
+    forced = quick.json("backfill", "2022-07-01", "2022-07-02", "--force")
+    assert (forced["counts"]["done"], forced["counts"]["skipped"]) == (1, 0)
+    # By hand, with another parameter, and forced.
+    assert days_computed(quick, "2022-07-01", "2022-07-01") == {"2022-07-01": 3}
+
+
+def test_hours(quick: DeployedProject) -> None:
+    state = quick.json("backfill", "2022-08-01T22:00", "2022-08-02T01:00", "--every", "hour")
+    assert state["counts"]["done"] == 3
+    found = read_results(quick.opened, PURPOSE, first="2022-08-01", last="2022-08-02")
+    assert [(one.day, str(one.window)) for one in found] == [
+        ("2022-08-01", "2022-08-01T22:00 to 2022-08-01T23:00"),
+        ("2022-08-01", "2022-08-01T23:00 to 2022-08-02T00:00"),
+        ("2022-08-02", "2022-08-02T00:00 to 2022-08-02T01:00"),
+    ]
+
+
+def test_ctrl_c_leaves_it_running_and_show_comes_back(quick: DeployedProject) -> None:
+    terminal = quick.terminal(
+        "backfill", "2022-09-01", "2022-09-04", "-n", "3", "--param", "seconds=2"
+    )
+    terminal.read_until("running")
+    until(lambda: executions(quick, "2022-09-"))
+    terminal.interrupt()
+    assert terminal.wait() == 130
+    assert "goes on in AWS" in terminal.shown
+    assert "batcat backfill show -p usage-analysis" in terminal.shown
+    shown = quick.json("backfill", "show")
+    assert (shown["status"], shown["counts"]["done"]) == ("SUCCEEDED", 3)
+    assert len(executions(quick, "2022-09-")) == 3
+
+
+def test_it_runs_in_each_region_with_and_without_a_terminal(project: DeployedProject) -> None:
+    terminal = project.terminal("backfill", "2021-10-01", "2021-10-03")
+    assert terminal.wait() == 0, terminal.shown
+    assert "has ended after" in terminal.shown
+    again = project.json("backfill", "2021-10-01", "2021-10-04", "--concurrency", "2")
+    assert again["status"] == "SUCCEEDED"
+    assert (again["counts"]["skipped"], again["counts"]["done"]) == (2, 1)
+    computed = days_computed(project, "2021-10-01", "2021-10-03")
+    assert computed == {f"2021-10-0{day}": 1 for day in (1, 2, 3)}
+    role = project.names.role("backfill")
+    statements = project.client("iam").get_role_policy(RoleName=role, PolicyName="backfill")
+    text = json.dumps(statements["PolicyDocument"])
+    assert f'"arn:{project.names.partition}:states:' in text
+
+
+@pytest.fixture(scope="module")
+def bare(worlds: Callable[[str], World]) -> DeployedProject:
+    """Return a project that is not deployed."""
+    return worlds("cn-northwest-1").project(deploy=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("2022-01-01", "2022-01-03", "-n", "0"), 2, "A concurrency of 0 is not possible"),
+        (("2022-01-03", "2022-01-01"), 2, "is empty"),
+        (("2022-01-01", "2022-13-01"), 2, "is no date"),
+        (("2022-01-01",), 2, "Give start and end"),
+        (("stop", "2022-01-01"), 2, "takes no dates"),
+        (("resume", "--force"), 2, "takes no parameters and no --force"),
+        (("2022-01-01", "2022-01-03", "--every", "month"), 2, "hour, day, week"),
+        (("2000-01-01", "2022-01-01", "--every", "hour"), 2, "192,864 windows of one hour"),
+        (("2022-01-01", "2022-01-03", "--param", "x"), 2, "is no parameter"),
+        (("2022-01-01", "2022-01-03"), 1, "is not deployed"),
+        (("resume",), 2, "There has been no backfill"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_changed(
+    bare: DeployedProject,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    code: int,
+    words: str,
+) -> None:
+    for name, value in bare.world.aws.environment().items():
+        monkeypatch.setenv(name, value)
+    refused = CliRunner().invoke(app, ["backfill", "-C", str(bare.folder), *arguments])
+    error = refused.exception
+    assert isinstance(error, BatcatError), refused.output
+    assert error.exit_code == code
+    assert words in str(error)
+    stacks = bare.client("cloudformation").list_stacks()["StackSummaries"]
+    assert bare.names.backfill_stack not in {one["StackName"] for one in stacks}
+
+
+def test_a_refusal_is_one_message(bare: DeployedProject) -> None:
+    refused = bare.batcat("backfill", "2022-01-01", "2022-01-03", "-n", "0", code=2)
+    assert refused.stdout == ""
+    assert "Error: A concurrency of 0 is not possible." in refused.stderr
+    assert "Fix: Give 1 to 10,000" in refused.stderr
