@@ -19,11 +19,11 @@ COMMANDS: tuple[str, ...] = (
     "run",
     "status",
     "logs",
+    "backfill",
     "results",
     "schedule",
     "open",
     "destroy",
-    "backfill",
 )
 
 
