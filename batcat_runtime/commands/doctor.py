@@ -49,11 +49,11 @@ def _print(checks: list[Check]) -> None:
     count = {status: sum(one.status == status for one in checks) for status in _ORDER}
     for status, style in _ORDER.items():
         for reason, alike in _groups([one for one in checks if one.status == status]):
-            word = Text(f"{status:<8} ", style)
+            word = (f"{status:<8} ", style)
             if len(alike) == 1:
-                console.print(word + Text(f"{alike[0].name}: {reason}"))
+                console.print(Text.assemble(word, f"{alike[0].name}: {reason}"))
             else:
-                console.print(word + Text(f"{reason}:"))
+                console.print(Text.assemble(word, f"{reason}:"))
                 for one in alike:
                     console.print(Text(f"{_INDENT}{one.name}"))
             fixes = dict.fromkeys(one.fix for one in alike if one.fix)

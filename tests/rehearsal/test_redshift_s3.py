@@ -211,7 +211,7 @@ def test_copy_and_unload_are_refused_where_redshift_refuses(
     put(house, bucket, "a.csv", "1\n")
     copy = "COPY target FROM 's3://{bucket}/{key}' IAM_ROLE '{role}' CSV"
     stranger = house.cloud.role("lambda", house.region)
-    foreign = house.cloud.bucket("us-east-1", **{"a.csv": "1"})
+    foreign = house.cloud.bucket("cn-north-1", **{"a.csv": "1"})
 
     def failed(**changes: str) -> str:
         return house.error(copy.format(**{"bucket": bucket, "key": "a", "role": role, **changes}))
