@@ -11,7 +11,7 @@ import typer
 from batcat_runtime.commands.terminal import AnyPurpose, AsJson, Folder, print_json, progress, say
 
 if TYPE_CHECKING:
-    from batcat_runtime.operate.schedule import ScheduleState
+    from batcat_runtime.operate.schedule_state import ScheduleState
 
 
 class Action(StrEnum):
