@@ -137,3 +137,11 @@ def test_what_is_known_stays_few_and_forgets_whole_milliseconds() -> None:
     burst = Seen(0)
     assert all(burst.add(5, str(number)) for number in range(30_000))
     assert not burst.add(5, "7")
+
+
+def test_a_log_that_has_ended_is_not_searched_up_to_today(
+    reader: Reader, connection: Asked
+) -> None:
+    reader.put("job/algo-1-1", (1, "while it ran"), (400_000, "of somebody else"))
+    ended = Log(reader.name, lambda event: "job", NOW, lambda: NOW + 1_000, prefix="job/")
+    assert texts(merged([], [ended], connection, None)) == ["while it ran"]
