@@ -25,6 +25,7 @@ _SMALLEST_PAGE = 1000
 _MOST_KNOWN = 20_000
 # Clocks of instances differ a little from Step Functions' own.
 _SKEW = 60_000
+_LATEST = 300_000
 
 
 class Seen:
@@ -118,6 +119,10 @@ class Log:
     ) -> Iterator[Happening]:
         """Yield its lines that were not given yet, up to the time `last`, by pages of `size`."""
         asked: dict[str, Any] = {**self._asked, "startTime": self._seen.floor, "limit": size}
+        until = self.until()
+        if until is not None:
+            # Without an end CloudWatch would search the group up to today, page by empty page.
+            last = min(until + _LATEST, until + _LATEST if last is None else last)
         if last is not None:
             if last < self._seen.floor:
                 return

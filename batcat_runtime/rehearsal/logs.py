@@ -8,9 +8,15 @@ was given. A page that is full has a token, also when nothing is left: the next 
 
 from __future__ import annotations
 
+import heapq
+import itertools
+import math
 import re
+import threading
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 from .operations import Operation
 from .wire import Call, ServiceError
@@ -18,6 +24,7 @@ from .wire import Call, ServiceError
 PAGE_BYTES = 1024 * 1024
 EVENT_OVERHEAD = 26
 _MOST_EVENTS = 10_000
+Place = tuple[float, ...]
 _TERM = re.compile(r'([?-]?)(?:"((?:[^"\\]|\\.)*)"|([\w.@/:#=-]+))(?:\s+|$)')
 
 
@@ -53,6 +60,10 @@ class Logs:
 
     def __init__(self, group: Callable[[str, str], Any]) -> None:
         self._group = group
+        # What was sorted once; a long log is read in many pages.
+        self._sorted: WeakKeyDictionary[Any, tuple[int, list[Line]]] = WeakKeyDictionary()
+        self._numbers = itertools.count()
+        self._sorting = threading.Lock()
 
     def operations(self) -> dict[tuple[str, str], Operation]:
         """Return the operations that this room performs."""
@@ -76,15 +87,22 @@ class Logs:
             raise _invalid("The startTime must not be after the endTime.")
         newest_first = asked.get("startFromHead") is False
         place = _place(asked.get("nextToken"), "n")
-        found = [
-            line
-            for stream in _streams(group)
-            if (not names or stream[1] in names) and (not prefix or stream[1].startswith(prefix))
-            for line in _lines(*stream, first, None if last is None else last + 1)
-            if (not place or (line[:4] < place if newest_first else line[:4] > place))
-            and matches(line.message)
+        low: Place = (first or 0,)
+        high: Place = (math.inf,) if last is None else (last + 1,)
+        if place and newest_first:
+            high = place
+        elif place:
+            low = _behind(place)
+        streams = [
+            self._between(group, name, low, high)
+            for name in list(group.streams)
+            if (not names or name in names) and (not prefix or name.startswith(prefix))
         ]
-        found.sort(reverse=newest_first)
+        if newest_first:
+            streams = [lines[::-1] for lines in streams]
+        found = (
+            line for line in heapq.merge(*streams, reverse=newest_first) if matches(line.message)
+        )
         page, full = _page(found, asked.get("limit"))
         events = [
             {
@@ -103,18 +121,22 @@ class Logs:
         """Give the lines of one stream, forwards or backwards; `endTime` is not included."""
         asked = call.params
         name = str(asked["logStreamName"])
-        stream = next((one for one in _streams(self._found(call)) if one[1] == name), None)
-        if stream is None:
+        group = self._found(call)
+        if name not in group.streams:
             raise ServiceError(
                 "ResourceNotFoundException", "The specified log stream does not exist."
             )
-        found = sorted(_lines(*stream, asked.get("startTime"), asked.get("endTime")))
         token = str(asked.get("nextToken") or "")
         place = _place(token, "fb")
         forwards = token.startswith("f/") if token else bool(asked.get("startFromHead"))
-        if place:
-            found = [one for one in found if (one[:4] > place if forwards else one[:4] < place)]
-        page, _ = _page(found if forwards else found[::-1], asked.get("limit"))
+        low: Place = (asked.get("startTime") or 0,)
+        high: Place = (asked.get("endTime") or math.inf,)
+        if place and forwards:
+            low = _behind(place)
+        elif place:
+            high = place
+        found = self._between(group, name, low, high)
+        page, _ = _page(iter(found if forwards else found[::-1]), asked.get("limit"))
         page = page if forwards else page[::-1]
         # At an end the token that was given comes back; without one, that of the very beginning.
         start, end = (page[0].place, page[-1].place) if page else (token[2:] or "0" * 56,) * 2
@@ -130,6 +152,22 @@ class Logs:
             "nextForwardToken": f"f/{end}",
             "nextBackwardToken": f"b/{start}",
         }
+
+    def _between(self, group: Any, name: str, low: Place, high: Place) -> list[Line]:
+        """Return a stream's lines from one place up to another, in order."""
+        stream = group.streams[name]
+        with self._sorting:
+            number, lines = self._sorted.setdefault(stream, (next(self._numbers), []))
+            known = len(lines)
+            fresh = [
+                Line(one.timestamp, one.ingestion_time, number, position, name, one.message)
+                for position, one in enumerate(stream.events[known:], known)
+            ]
+            lines += fresh
+            # Nothing to do for what came in order; little for what nearly did.
+            if fresh:
+                lines.sort()
+            return lines[bisect_left(lines, low) : bisect_left(lines, high)]
 
     def _found(self, call: Call) -> Any:
         name, identifier = call.params.get("logGroupName"), call.params.get("logGroupIdentifier")
@@ -177,32 +215,19 @@ def pattern_of(text: str) -> Callable[[str], bool]:
     return matches
 
 
-def _streams(group: Any) -> Iterator[tuple[int, str, list[Any]]]:
-    """Yield number, name and events of the streams, as they are now."""
-    for number, (name, stream) in enumerate(list(group.streams.items())):
-        yield number, name, list(stream.events)
-
-
-def _lines(
-    number: int, name: str, events: list[Any], first: int | None, end: int | None
-) -> Iterator[Line]:
-    for index, one in enumerate(events):
-        moment = one.timestamp
-        if (first is None or moment >= first) and (end is None or moment < end):
-            yield Line(moment, one.ingestion_time, number, index, name, one.message)
-
-
-def _page(found: list[Line], limit: Any) -> tuple[list[Line], bool]:
+def _page(found: Iterator[Line], limit: Any) -> tuple[list[Line], bool]:
     """Return the first page of the lines, and whether it is full."""
     most = int(limit or _MOST_EVENTS)
+    page: list[Line] = []
     size = 0
-    for number, line in enumerate(found):
+    for line in found:
         size += line.size
-        if number and size > PAGE_BYTES:
-            return found[:number], True
-        if number + 1 == most:
-            return found[:most], True
-    return found, False
+        if page and size > PAGE_BYTES:
+            return page, True
+        page.append(line)
+        if len(page) == most:
+            return page, True
+    return page, False
 
 
 def _place(token: Any, kinds: str) -> tuple[int, ...]:
@@ -212,6 +237,11 @@ def _place(token: Any, kinds: str) -> tuple[int, ...]:
         raise _invalid("The specified nextToken is invalid.")
     digits = str(token)[2:]
     return tuple(int(digits[start : start + 14]) for start in range(0, 56, 14))
+
+
+def _behind(place: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the place right after that of a line."""
+    return *place[:3], place[3] + 1
 
 
 def _invalid(message: str) -> ServiceError:

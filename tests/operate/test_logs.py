@@ -8,8 +8,7 @@ import os
 import re
 import subprocess
 import sys
-import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +39,12 @@ def job_of(project: DeployedProject, arn: str) -> str:
     scheduled = next(one for one in pages if one["type"] == "TaskScheduled")
     parameters = json.loads(scheduled["taskScheduledEventDetails"]["parameters"])
     return str(parameters["ProcessingJobName"])
+
+
+def end_of(project: DeployedProject, arn: str) -> int:
+    """Return when an execution ended, in milliseconds since 1970."""
+    described = project.client("stepfunctions").describe_execution(executionArn=arn)
+    return int(described["stopDate"].timestamp() * 1000)
 
 
 def put(project: DeployedProject, stream: str, *lines: tuple[int, str]) -> None:
@@ -137,7 +142,7 @@ def test_the_workflows_own_log_adds_what_the_history_lacks(project: DeployedProj
     arn = ended(project, "logs-failed", fail="the file is empty")
     logs, group = project.client("logs"), project.names.workflow_log_group
     logs.create_log_stream(logGroupName=group, logStreamName="states/1")
-    now = int(time.time() * 1000)
+    now = end_of(project, arn)
     echo = {"id": "13", "type": "ExecutionFailed", "details": {}, "execution_arn": arn}
     for message in (json.dumps(echo), f"a note on {arn}", "a note on another"):
         event = {"timestamp": now, "message": message}
@@ -149,7 +154,7 @@ def test_the_workflows_own_log_adds_what_the_history_lacks(project: DeployedProj
 @ONE_REGION
 def test_text_is_harmless_and_long_lines_stay_whole(project: DeployedProject) -> None:
     arn = ended(project, "logs-good")
-    now = int(time.time() * 1000)
+    now = end_of(project, arn)
     long = "x" * 20_000
     put(
         project,
@@ -167,10 +172,9 @@ def test_text_is_harmless_and_long_lines_stay_whole(project: DeployedProject) ->
 @ONE_REGION
 def test_since_leaves_out_what_is_older(project: DeployedProject) -> None:
     arn = ended(project, "logs-good")
-    now = datetime.now(UTC)
-    late = int(now.timestamp() * 1000) + 10_000
-    put(project, f"{job_of(project, arn)}/algo-1-1", (late, "late"))
-    cut = (now + timedelta(seconds=5)).isoformat(timespec="seconds")
+    end = end_of(project, arn)
+    put(project, f"{job_of(project, arn)}/algo-1-1", (end + 10_000, "late"))
+    cut = datetime.fromtimestamp(end // 1000 + 5, UTC).isoformat()
     texts = [line.text for line in bc.logs("logs-good", since=cut, folder=project.folder)]
     assert texts[0] == "late"
     assert len(texts) == 2  # and the outcome
@@ -228,7 +232,7 @@ def test_a_log_that_may_not_be_read_is_said_and_left_out(project: DeployedProjec
 @ONE_REGION
 def test_a_large_log_takes_no_more_memory_than_a_small_one(project: DeployedProject) -> None:
     arn = ended(project, "logs-good")
-    stream, now = f"{job_of(project, arn)}/algo-1-1", int(time.time() * 1000)
+    stream, now = f"{job_of(project, arn)}/algo-1-1", end_of(project, arn)
     filler = "." * 180
     put(
         project, stream, *[(now + number // 100, f"{number} {filler}") for number in range(100_000)]
@@ -261,7 +265,7 @@ def _peak(project: DeployedProject, *arguments: str) -> tuple[int, list[str]]:
 @ONE_REGION
 def test_a_pipe_that_is_closed_ends_it_quietly(project: DeployedProject) -> None:
     arn = ended(project, "logs-good")
-    now = int(time.time() * 1000)
+    now = end_of(project, arn)
     put(project, f"{job_of(project, arn)}/algo-1-1", *[(now, "." * 900) for _ in range(1000)])
     child = project.start("logs", "logs-good")
     assert child.stdout is not None
@@ -273,7 +277,9 @@ def test_a_pipe_that_is_closed_ends_it_quietly(project: DeployedProject) -> None
 
 
 @ONE_REGION
-@pytest.mark.parametrize("arguments", [("logs", "logs-good"), ("logs", "logs-good", "--json")])
+@pytest.mark.parametrize(
+    "arguments", [("logs", "logs-good"), ("logs", "logs-good", "--json"), ("--help",)]
+)
 def test_a_full_disk_is_a_clear_error(project: DeployedProject, arguments: tuple[str, ...]) -> None:
     ended(project, "logs-good")
     with Path("/dev/full").open("wb") as full:
