@@ -63,7 +63,7 @@ def detail_of(project: Project, name: str, purpose: str | None = None) -> Detail
         jobs = read_jobs(project.client("sagemaker"), states)
     result = result_of(project, found.purpose, found.name, found.day)
     return Detail(
-        row=row_of(found, result),
+        row=row_of(found, result, timezone_of(project, found.purpose)),
         timezone=timezone_of(project, found.purpose),
         visits=visits_of(states, jobs),
         result=result,

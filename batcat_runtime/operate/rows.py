@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from zoneinfo import ZoneInfo
 
 from batcat_runtime.operate.executions import Execution
 from batcat_runtime.operate.manifests import Result
@@ -35,13 +36,13 @@ class Row:
     missing: str = ""
 
 
-def row_of(execution: Execution, result: Result | None, missing: str = "") -> Row:
+def row_of(execution: Execution, result: Result | None, zone: str, missing: str = "") -> Row:
     """Return an execution as a row of the list, with what it left."""
     if execution.status == "SUCCEEDED" and not missing:
         missing = result.missing if result else "it left no result"
     return Row(
         execution=execution,
-        origin=origin_of(execution.name),
+        origin=origin_of(execution.name, execution.started.astimezone(ZoneInfo(zone)).date()),
         seconds=execution.seconds,
         rows=result.rows if result else None,
         missing=missing,

@@ -178,7 +178,7 @@ def _looked_up(project: Project, purpose: str, arn: str) -> Row | None:
             result = result_of(project, purpose, execution.name, execution.day)
         except AccessDeniedError:
             missing = "not ours to read"
-    return row_of(execution, result, missing)
+    return row_of(execution, result, timezone_of(project, purpose), missing)
 
 
 def _schedule(project: Project, purpose: str) -> ScheduleState | None:

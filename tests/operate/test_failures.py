@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import pytest
@@ -155,16 +156,21 @@ def test_who_stopped_it_makes_the_difference() -> None:
     ("name", "origin"),
     [
         ("2022-01-07_2022-01-08_0a1b2c3d", "schedule"),
+        ("2022-01-06_2022-01-07_0a1b2c3d", "schedule"),  # a day late
+        ("2022-01-05_2022-01-06_0a1b2c3d", "backfill"),
+        ("2022-01-08_2022-01-09_0a1b2c3d", "backfill"),
+        ("2022-01-07_2022-01-08_0a1b2c3d_b2", "backfill"),
+        ("2022-01-07T0500_2022-01-07T0600_0a1b2c3d", "backfill"),
+        ("2022-13-07_2022-13-08_0a1b2c3d", "backfill"),
         (f"upload_{'0a' * 16}", "upload"),
-        ("backfill-20220108-0a1b2c", "backfill"),
         ("test-20220108T091500-0a1b2c", "test"),
         ("run-20220108-091500-0a1b2c", "run"),
         ("0f8fad5b-d9cb-469f-a165-70867728950e", "hand"),
         ("run-my own", "hand"),
     ],
 )
-def test_the_name_tells_what_started_it(name: str, origin: str) -> None:
-    assert origin_of(name) == origin
+def test_name_and_day_tell_what_started_it(name: str, origin: str) -> None:
+    assert origin_of(name, date(2022, 1, 8)) == origin
 
 
 def test_a_log_that_does_not_exist_yet_is_empty(one_project: DeployedProject) -> None:

@@ -48,7 +48,7 @@ def test_executions_are_listed_with_window_rows_and_origin(project: DeployedProj
     )
     assert re.fullmatch(
         r"2023-01-01_2023-01-02_0a1b2c3d +SUCCEEDED +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d +[\d.]+ s +"
-        r"2023-01-01 to 2023-01-02 +2 +schedule",
+        r"2023-01-01 to 2023-01-02 +2 +backfill",
         shown[2],
     )
     assert len(shown) == 3

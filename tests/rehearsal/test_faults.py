@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from conftest import Cloud, error_of, until
 
 from batcat_runtime.rehearsal.access.sessions import Sessions
 from batcat_runtime.rehearsal.faults import faults
+from tests.rehearsal.conftest import Cloud, error_of, until
 from tests.rehearsal.test_access import Role, allow, client
 
 QUOTA = "ml.m5.xlarge for processing job usage"
