@@ -8,7 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as parquet
-from conftest import REGION, Cloud, until
+
+from tests.rehearsal.conftest import REGION, Cloud, until
 
 FINAL = ("SUCCEEDED", "FAILED", "CANCELLED")
 LAZY = "org.apache.hadoop.hive.serde2.lazy.LazySimpleSerDe"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from conftest import REGION, Cloud
+from tests.rehearsal.conftest import REGION, Cloud
 
 ADMIN = "awsuser"
 PASSWORD = "Canary-Pa55word"

@@ -9,8 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from athena_world import World
-from conftest import REGIONS, Cloud, error_of, until
+
+from tests.rehearsal.athena_world import World
+from tests.rehearsal.conftest import REGIONS, Cloud, error_of, until
 
 _SLOW = "select count_if(rand() > 0.5) from t a, t b, t c, t d"
 

@@ -15,10 +15,10 @@ from typing import Any
 import boto3
 import pandas as pd
 import pytest
-from athena_world import World
-from conftest import REGION, Cloud
 
 from batcat_runtime.rehearsal.environment import applied, client_environment
+from tests.rehearsal.athena_world import World
+from tests.rehearsal.conftest import REGION, Cloud
 
 wr = pytest.importorskip("awswrangler")
 _POLL_SECONDS = 0.05

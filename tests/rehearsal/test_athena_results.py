@@ -6,8 +6,9 @@ import gzip
 
 import pyarrow as pa
 import pytest
-from athena_world import OPEN_CSV, PARQUET, World
-from conftest import Cloud
+
+from tests.rehearsal.athena_world import OPEN_CSV, PARQUET, World
+from tests.rehearsal.conftest import Cloud
 
 HEADER = {"skip.header.line.count": "1", "escapeChar": "\x01"}
 PROJECTED = {

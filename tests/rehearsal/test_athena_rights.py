@@ -10,11 +10,11 @@ from typing import Any
 import boto3
 import pyarrow as pa
 import pytest
-from athena_world import World
 from botocore.config import Config
-from conftest import REGION, Cloud, error_of, trust
 
 from batcat_runtime.rehearsal import EmbeddedAWS
+from tests.rehearsal.athena_world import World
+from tests.rehearsal.conftest import REGION, Cloud, error_of, trust
 
 _QUERY = "athena:StartQueryExecution"
 _READ_GLUE = ("glue:GetTable", "glue:GetDatabase", "glue:GetPartitions")

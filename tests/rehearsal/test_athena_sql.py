@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pytest
-from athena_world import World
-from conftest import Cloud
+
+from tests.rehearsal.athena_world import World
+from tests.rehearsal.conftest import Cloud
 
 
 @pytest.fixture(scope="module")

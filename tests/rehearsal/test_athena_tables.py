@@ -10,8 +10,9 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from athena_world import HIVE_JSON, LAZY, OPEN_CSV, OPENX, PARQUET, World
-from conftest import Cloud, error_of
+
+from tests.rehearsal.athena_world import HIVE_JSON, LAZY, OPEN_CSV, OPENX, PARQUET, World
+from tests.rehearsal.conftest import Cloud, error_of
 
 
 @pytest.fixture(scope="module")

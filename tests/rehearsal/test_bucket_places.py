@@ -12,7 +12,8 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.httpsession import URLLib3Session
-from conftest import Cloud, error_of
+
+from tests.rehearsal.conftest import Cloud, error_of
 
 STRANGER = "210987654321"
 

@@ -7,13 +7,13 @@ import uuid
 from typing import Any
 
 import pytest
-from conftest import REGION, REGIONS, Cloud, error_of, trust, until
 
 from batcat_runtime.rehearsal.changesets import NO_CHANGES
 from batcat_runtime.rehearsal.resources import KINDS
 from batcat_runtime.rehearsal.scope import Scope
 from batcat_runtime.rehearsal.template import TemplateError, parameter_values, read_template
 from batcat_runtime.rehearsal.wire import ACCOUNT_ID
+from tests.rehearsal.conftest import REGION, REGIONS, Cloud, error_of, trust, until
 
 CODE = "def handler(event, context):\n    return {word!r}\n"
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import boto3
 import pytest
-from conftest import REGIONS, Cloud, error_of, trust, until
 
 from batcat_runtime.errors import BatcatError, EmbeddedAWSError
 from batcat_runtime.rehearsal import EmbeddedAWS, local_down, local_status, local_up
+from tests.rehearsal.conftest import REGIONS, Cloud, error_of, trust, until
 
 
 def answers(port: int, host: str = "127.0.0.1") -> bool:

@@ -6,11 +6,11 @@ import xml.etree.ElementTree as ET
 from typing import Any
 
 import pytest
-from records import ONE_STEP, task
 
 from batcat_runtime.rehearsal.graph import workflow_svg
 from batcat_runtime.rehearsal.layers import Link, Node, place
 from batcat_runtime.rehearsal.states import describe_condition, describe_state
+from tests.rehearsal.records import ONE_STEP, task
 
 CHAIN = {
     "StartAt": "cleaning",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import http.client
 
 import pytest
-from conftest import Cloud
 
 from batcat_runtime.rehearsal.guard import refusal
+from tests.rehearsal.conftest import Cloud
 
 
 def ask(cloud: Cloud, path: str = "/", method: str = "GET", **headers: str) -> tuple[int, str]:

@@ -14,11 +14,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from conftest import REGION, REGIONS, Cloud, error_of, until
 
 from batcat_runtime.errors import EmbeddedAWSError
 from batcat_runtime.rehearsal import hooks
 from batcat_runtime.rehearsal.wire import ACCOUNT_ID
+from tests.rehearsal.conftest import REGION, REGIONS, Cloud, error_of, until
 
 END = {"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"}
 

@@ -7,7 +7,8 @@ import uuid
 from typing import Any
 
 import pytest
-from conftest import REGION, Cloud, error_of
+
+from tests.rehearsal.conftest import REGION, Cloud, error_of
 
 
 class Group:

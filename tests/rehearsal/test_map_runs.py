@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import REGION, Cloud, error_of, until
 
 from batcat_runtime.rehearsal import EmbeddedAWS
 from batcat_runtime.rehearsal.asl import definition_errors
 from batcat_runtime.rehearsal.wire import ACCOUNT_ID
+from tests.rehearsal.conftest import REGION, Cloud, error_of, until
 
 END = {"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"}
 PASS = {"Pass": {"Type": "Pass", "End": True}}

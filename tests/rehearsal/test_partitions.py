@@ -8,7 +8,8 @@ from typing import Any
 
 import boto3
 import pytest
-from conftest import Cloud, error_of
+
+from tests.rehearsal.conftest import Cloud, error_of
 
 
 def user(cloud: Cloud, region: str) -> tuple[str, str, Any]:

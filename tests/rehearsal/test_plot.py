@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from records import usage_frame
 
 from batcat_runtime.rehearsal.chart import Chart, NoChart, choose_chart, split_unit
 from batcat_runtime.rehearsal.plot import panel_svg, short_number, tick_texts
 from batcat_runtime.rehearsal.textchart import chart_text
+from tests.rehearsal.records import usage_frame
 
 
 def chart_of(frame: pd.DataFrame) -> Chart:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import REGION, REGIONS, Cloud, error_of, until
 
 from batcat_runtime.rehearsal.wire import ACCOUNT_ID
+from tests.rehearsal.conftest import REGION, REGIONS, Cloud, error_of, until
 
 
 @pytest.fixture(scope="module")

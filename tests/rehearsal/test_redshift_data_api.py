@@ -14,8 +14,6 @@ from typing import Any
 
 import boto3
 import pytest
-from conftest import Cloud, error_of, until
-from redshift_world import House
 
 from batcat_runtime.rehearsal.clients import Clients
 from batcat_runtime.rehearsal.sql.catalogue import Catalogue
@@ -24,6 +22,8 @@ from batcat_runtime.rehearsal.sql.redshift_external import World
 from batcat_runtime.rehearsal.sql.redshift_serverless import Serverless
 from batcat_runtime.rehearsal.sql.redshift_targets import Targets
 from batcat_runtime.rehearsal.wire import Call, ServiceError
+from tests.rehearsal.conftest import Cloud, error_of, until
+from tests.rehearsal.redshift_world import House
 
 TYPES = [
     # Expression, typeName, the Field's key, its value.

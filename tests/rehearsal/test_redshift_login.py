@@ -8,8 +8,9 @@ import uuid
 from typing import Any
 
 import pytest
-from conftest import Cloud, error_of
-from redshift_world import ADMIN, PASSWORD, House
+
+from tests.rehearsal.conftest import Cloud, error_of
+from tests.rehearsal.redshift_world import ADMIN, PASSWORD, House
 
 REGIONS = ("cn-northwest-1", "us-east-1")
 CANARY = "Canary-Serverless1"

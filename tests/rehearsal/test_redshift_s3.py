@@ -11,8 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import Cloud
-from redshift_world import House
+
+from tests.rehearsal.conftest import Cloud
+from tests.rehearsal.redshift_world import House
 
 REGIONS = ("cn-northwest-1", "us-east-1")
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from conftest import Cloud
-from redshift_world import House
+
+from tests.rehearsal.conftest import Cloud
+from tests.rehearsal.redshift_world import House
 
 
 @pytest.fixture(scope="module")

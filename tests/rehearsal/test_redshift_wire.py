@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 import redshift_connector
-from conftest import REGION, Cloud
-from redshift_world import ADMIN, PASSWORD, House
+
+from tests.rehearsal.conftest import REGION, Cloud
+from tests.rehearsal.redshift_world import ADMIN, PASSWORD, House
 
 
 @pytest.fixture(scope="module")

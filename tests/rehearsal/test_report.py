@@ -11,7 +11,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from records import (
+
+from batcat_runtime.rehearsal.record import LogLine, Rehearsal, Step
+from batcat_runtime.rehearsal.report import render_report, write_report
+from tests.rehearsal.records import (
     HOSTILE,
     START,
     failed_rehearsal,
@@ -20,9 +23,6 @@ from records import (
     result_of,
     usage_frame,
 )
-
-from batcat_runtime.rehearsal.record import LogLine, Rehearsal, Step
-from batcat_runtime.rehearsal.report import render_report, write_report
 
 VOID = {"meta", "link", "img", "wbr", "br"}
 REFERENCES = ("src", "href", "action", "srcset", "data", "poster", "background", "xlink:href")

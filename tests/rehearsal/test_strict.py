@@ -8,13 +8,13 @@ from typing import Any
 
 import botocore.session
 import pytest
-from conftest import Cloud, error_of, trust
 
 from batcat_runtime.rehearsal.asl import definition_errors
 from batcat_runtime.rehearsal.constraints import violations
 from batcat_runtime.rehearsal.patterns import compile_pattern
 from batcat_runtime.rehearsal.rules import bucket_name_is_possible, trusts
 from batcat_runtime.rehearsal.schedules import is_schedule_expression, is_timezone
+from tests.rehearsal.conftest import Cloud, error_of, trust
 
 PATTERN_ERROR = (
     "1 validation error detected: Value '{value}' at '{path}' failed to satisfy constraint: "

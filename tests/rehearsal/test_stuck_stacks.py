@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import Cloud, error_of
-from test_cloudformation import Stack, group
 
 from batcat_runtime.rehearsal.faults import Fault, set_faults
+from tests.rehearsal.conftest import Cloud, error_of
+from tests.rehearsal.test_cloudformation import Stack, group
 
 DENIED = "User: arn:aws-cn:sts::1:assumed-role/d/d is not authorized to perform: it"
 

@@ -5,12 +5,18 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from records import failed_rehearsal, hostile_rehearsal, rehearsal, result_of, usage_frame
 from rich.console import Console
 
 from batcat_runtime.rehearsal.record import Rehearsal
 from batcat_runtime.rehearsal.summary import print_summary
 from batcat_runtime.text import clean, display_width, format_column, format_seconds
+from tests.rehearsal.records import (
+    failed_rehearsal,
+    hostile_rehearsal,
+    rehearsal,
+    result_of,
+    usage_frame,
+)
 
 REPORT = Path("/home/me/project_battery/report/rehearsal-usage-analysis-with-a-long-name.html")
 

@@ -12,13 +12,13 @@ from typing import Any
 from urllib.parse import quote_plus
 
 import pytest
-from conftest import REGION, Cloud, until
 
 from batcat_runtime.config import Config, parse_config
 from batcat_runtime.deploy.naming import Names
 from batcat_runtime.deploy.stack import deploy_stack
 from batcat_runtime.deploy.trigger import HANDLER_FILE, let_bucket_report, trigger_template
 from tests.conftest import CONFIG, REPOSITORY, batcat
+from tests.rehearsal.conftest import REGION, Cloud, until
 
 HANDLER = REPOSITORY / "{{cookiecutter.project_slug}}" / HANDLER_FILE
 SOON = 30.0
