@@ -59,7 +59,11 @@ def _print(checks: list[Check]) -> None:
             fixes = dict.fromkeys(one.fix for one in alike if one.fix)
             for fix in fixes if status != "ok" else ():
                 console.print(Text(f"{_INDENT}Fix: {fix}"))
-    said = ", ".join(f"{number} {status}" for status, number in count.items() if number)
+    said = ", ".join(
+        f"{number} {status}{'s' if status == 'warning' and number > 1 else ''}"
+        for status, number in count.items()
+        if number
+    )
     console.print(Text(f"\n{said}"))
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from batcat_runtime.commands import COMMANDS
 from batcat_runtime.rehearsal import EmbeddedAWS
@@ -37,7 +39,21 @@ def week() -> Iterator[Callable[[str], str]]:
     aws = EmbeddedAWS(region="cn-northwest-1", set_environment=False, enforce_policies=True)
     with tempfile.TemporaryDirectory(prefix="batcat-docs-") as temporary, aws:
         project = World(aws, Path(temporary)).project(name="battery", deploy=False, script=SCRIPT)
+        project.environment |= _keys_of_ada(project.client("iam"))
         yield lambda line: _run(project, line)
+
+
+def _keys_of_ada(iam: Any) -> dict[str, str]:
+    """Return the keys of a user, as most people have them who deploy."""
+    iam.create_user(UserName="ada")
+    everything = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [everything]})
+    iam.put_user_policy(UserName="ada", PolicyName="all", PolicyDocument=document)
+    key = iam.create_access_key(UserName="ada")["AccessKey"]
+    return {
+        "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
+    }
 
 
 def _run(project: DeployedProject, line: str) -> str:
@@ -54,8 +70,10 @@ def _run(project: DeployedProject, line: str) -> str:
         timeout=180,
         check=False,
     )
-    # Where the project lies is of no interest to a reader.
-    return done.stdout.replace(str(project.folder), "~/project_battery")
+    # Where project and tools lie is of no interest to a reader.
+    tools = str(project.world.aws.home / "bin")
+    text = done.stdout.replace(str(project.folder), "~/project_battery")
+    return text.replace(tools, "/usr/bin")
 
 
 def test_every_command_prints_what_the_page_says() -> None:
