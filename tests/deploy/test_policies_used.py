@@ -316,9 +316,9 @@ def test_without_any_one_action_something_fails(story: Story) -> None:
             if all(decide(reduced, need_of(one), context=GLOBAL).allowed for one in entries):
                 idle.add((kind_of(role), action))
     known = set(SOURCES)
-    assert sorted(idle - known) == []
     # Whether the backfill that is stopped has begun its job is a matter of moments.
     sometimes = {("workflow", "sagemaker:StopProcessingJob")}
+    assert sorted(idle - known - sometimes) == []
     assert sorted(known - idle - sometimes) == [], "these do happen: SOURCES need not name them"
 
 
