@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from batcat_runtime.config import Config
 from batcat_runtime.deploy.naming import Names
-from batcat_runtime.deploy.policies.deployer import role_making, stack_changes
+from batcat_runtime.deploy.policies.deployer import role_making
 from batcat_runtime.deploy.policies.document import (
     Document,
     allow,
@@ -84,7 +84,19 @@ def backfiller_statements(
         names.arn("states", f"execution:{workflow}:*", account),
     ]
     statements = [
-        stack_changes("TheBackfillsStack", [names.backfill_stack], names, account),
+        allow(
+            "TheBackfillsStack",
+            [
+                "cloudformation:CreateChangeSet",
+                "cloudformation:DeleteChangeSet",
+                "cloudformation:DeleteStack",
+                "cloudformation:DescribeChangeSet",
+                "cloudformation:DescribeStackEvents",
+                "cloudformation:DescribeStacks",
+                "cloudformation:ExecuteChangeSet",
+            ],
+            names.arn("cloudformation", f"stack/{names.backfill_stack}/*", account),
+        ),
         allow(
             "TheBackfill",
             [
