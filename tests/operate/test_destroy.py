@@ -221,13 +221,14 @@ def test_missing_rights_leave_nothing_behind_and_a_second_run_goes_on(
 
 def test_ctrl_c_says_what_goes_on_and_a_second_run_finishes(bare: DeployedProject) -> None:
     for name in (bare.names.trigger_stack, bare.names.workflow_stack):
-        put(bare, name, **{f"Group{n}": group(bare, f"{name}-{n}") for n in range(12)})
+        put(bare, name)
 
-    def interrupted(seconds: float) -> None:
-        raise KeyboardInterrupt
+    def interrupted(line: str) -> None:
+        if line.startswith("DELETE_"):
+            raise KeyboardInterrupt
 
     with pytest.raises(WaitInterruptedError) as caught:
-        destroy(bare.config.project, folder=bare.folder, sleep=interrupted)
+        destroy(bare.config.project, folder=bare.folder, progress=interrupted)
     said = str(caught.value)
     assert f"goes on removing the stack {bare.names.trigger_stack}. 1 more is still" in said
     assert "`batcat destroy` again goes on" in said

@@ -156,13 +156,12 @@ def test_a_switch_that_fails_leaves_the_configuration_as_it_was(
 def test_ctrl_c_leaves_cloudformation_to_its_work(switched_off: DeployedProject) -> None:
     project = switched_off
 
-    def interrupted(seconds: float) -> None:
-        raise KeyboardInterrupt
+    def interrupted(line: str) -> None:
+        if line.startswith("UPDATE_"):
+            raise KeyboardInterrupt
 
-    with pytest.raises(
-        WaitInterruptedError, match="CloudFormation goes on with the stack"
-    ) as caught:
-        schedule("on", folder=project.folder, sleep=interrupted)
+    with pytest.raises(WaitInterruptedError, match="CloudFormation goes on") as caught:
+        schedule("on", folder=project.folder, progress=interrupted)
     assert "batcat schedule show" in caught.value.fix
     assert b'"enabled": true' in (project.folder / CONFIG).read_bytes()
     waiter = project.client("cloudformation").get_waiter("stack_update_complete")
