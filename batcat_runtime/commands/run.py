@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +11,6 @@ import typer
 from rich.live import Live
 
 from batcat_runtime.commands.terminal import AsJson, Folder, Purpose, err, print_json, say
-from batcat_runtime.errors import UserError
 
 
 def register(app: typer.Typer) -> None:
@@ -44,8 +42,10 @@ def run(
     Shows its states as they go, then the result's place and first rows. Exit code 1: it failed, and
     the reason is shown. Ctrl-C ends the waiting only.
     """
-    params = _params(param or [])
+    from batcat_runtime.operate.parameters import params_of
     from batcat_runtime.operate.run import run as start
+
+    params = params_of(param)
 
     with _shown(err.is_terminal) as watch:
         done = start(
@@ -115,25 +115,3 @@ def _shown(terminal: bool) -> Iterator[Callable[[Any], None] | None]:
         yield watch
     finally:
         live.stop()
-
-
-def _params(given: list[str]) -> dict[str, Any]:
-    """Return NAME=VALUE pairs; a value is a JSON scalar, or else text."""
-    params: dict[str, Any] = {}
-    for one in given:
-        name, equals, text = one.partition("=")
-        if not equals or not name.strip():
-            raise UserError(
-                f"{one!r} is no parameter.", fix="Write it as name=value, e.g. --param limit=10."
-            )
-        try:
-            value = json.loads(text)
-        except ValueError:
-            value = text
-        if not isinstance(value, str | int | float | bool) or value != value:
-            raise UserError(
-                f"The parameter {name.strip()} is {text}, which is no text, number or boolean.",
-                fix="Give one value; for a list give several parameters, or the address of a file.",
-            )
-        params[name.strip()] = value
-    return params

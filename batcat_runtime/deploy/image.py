@@ -14,6 +14,7 @@ from typing import Any
 
 from batcat_runtime.config import Config, find_project, get_config
 from batcat_runtime.deploy import planning
+from batcat_runtime.deploy.bucket import check_bucket
 from batcat_runtime.deploy.builders import choose_builder
 from batcat_runtime.deploy.context import gather_context
 from batcat_runtime.deploy.naming import Names
@@ -51,10 +52,14 @@ def setup_image(
     ------
     ImageError
         A file of the image is missing, or it could not be built or pushed.
+    NoSuchBucketError, BucketOwnerError, BucketRegionError
+        The result bucket is not there, not ours or elsewhere; nothing was changed.
     """
     folder = project_folder or find_project()
     config = config or get_config(folder)
     session = session_for(config.region)
+    # The first that a deployment does, so that nothing is changed when it cannot end well.
+    check_bucket(config)
     names = Names.of(config, next(iter(config.purposes)))
     change = deploy_stack(
         session.client("cloudformation"),

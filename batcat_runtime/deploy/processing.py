@@ -3,16 +3,11 @@
 `processing_steps` gives all of them in order, those that run side by side as one Parallel state;
 `processing_step` gives a single one. The request of a job is plain data (`job_request`).
 
-The SDK is imported inside the functions that author: it takes seconds and prints.
+The SDK is imported inside the functions that author (`sdk`).
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import os
-from collections.abc import Iterator
 from typing import Any
 
 from batcat_runtime.config import Config, Input, Purpose, Step
@@ -20,6 +15,7 @@ from batcat_runtime.deploy.image import SCRIPT_FOLDER
 from batcat_runtime.deploy.naming import Names, shorten
 from batcat_runtime.deploy.pinning import PinnedImage, image_for
 from batcat_runtime.deploy.roles import role_arn, tag_list
+from batcat_runtime.deploy.sdk import quiet_sdk
 
 _SLACK_SECONDS = 1800  # for starting instances and moving data, beyond the job's own max runtime
 _INPUT_FOLDER = "/opt/ml/processing/input"
@@ -248,16 +244,3 @@ def _network(config: Config, purpose: str, step: Step) -> dict[str, Any]:
             "SecurityGroupIds": list(network.security_group_ids),
         }
     return settings
-
-
-@contextlib.contextmanager
-def quiet_sdk() -> Iterator[None]:
-    """Import sagemaker and stepfunctions without what they print."""
-    os.environ.setdefault("SAGEMAKER_SUPPRESS_V2_WARNING", "1")
-    logging.getLogger("sagemaker.config").setLevel(logging.WARNING)
-    import warnings
-
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        import stepfunctions.steps  # noqa: F401
-    yield

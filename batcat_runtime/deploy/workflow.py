@@ -18,13 +18,14 @@ from batcat_runtime.config import Config, get_config
 from batcat_runtime.deploy.bucket import check_bucket
 from batcat_runtime.deploy.definition import Definition, definition_of
 from batcat_runtime.deploy.naming import Names
-from batcat_runtime.deploy.processing import processing_steps, quiet_sdk
+from batcat_runtime.deploy.processing import processing_steps
 from batcat_runtime.deploy.roles import (
     existing_role,
     role_resource,
     tag_list,
     with_substitutions,
 )
+from batcat_runtime.deploy.sdk import quiet_sdk
 from batcat_runtime.deploy.session import session_for
 from batcat_runtime.deploy.stack import StackChange, deploy_stack
 from batcat_runtime.errors import WorkflowError

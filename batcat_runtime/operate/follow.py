@@ -16,18 +16,17 @@ from batcat_runtime.errors import (
     ConnectError,
     CredentialsError,
     ThrottledError,
-    UserError,
     WaitInterruptedError,
 )
 from batcat_runtime.operate.executions import Execution, describe, not_deployed
 from batcat_runtime.operate.history import StateRun, read_states
+from batcat_runtime.operate.parameters import checked_params
 from batcat_runtime.operate.project import Project
 from batcat_runtime.operate.visits import visits_of
 from batcat_runtime.operate.windows import Window
 from batcat_runtime.text import format_seconds
 
 Scalar = str | int | float | bool
-MOST_PARAMETERS = 256  # SageMaker's limit for an environment variable
 # What ends a wait without ending what is waited for.
 LOST = (CredentialsError, ConnectError, ThrottledError)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
@@ -45,14 +44,7 @@ def input_of(window: Window | None, params: Mapping[str, Scalar] | None) -> dict
     if window:
         given = {"date_start": window.start, "date_end": window.end}
     if params:
-        if not all(isinstance(value, str | int | float | bool) for value in params.values()):
-            raise UserError("params must hold texts, numbers and booleans.")
-        if len(json.dumps(dict(params))) > MOST_PARAMETERS:
-            raise UserError(
-                f"params is longer than {MOST_PARAMETERS} characters as JSON.",
-                fix="Put what is long into a file in S3, and give its address.",
-            )
-        given["params"] = dict(params)
+        given["params"] = checked_params(params)
     return given
 
 

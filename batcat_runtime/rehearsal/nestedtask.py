@@ -16,23 +16,14 @@ from datetime import datetime
 from typing import Any, Final
 
 from botocore.exceptions import ClientError
-from moto.stepfunctions.parser.api import HistoryEventType, TaskFailedEventDetails
-from moto.stepfunctions.parser.asl.component.common.error_name.custom_error_name import (
-    CustomErrorName,
-)
 from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import (
-    FailureEvent,
     FailureEventException,
-)
-from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name import (
-    StatesErrorName,
-)
-from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name_type import (
-    StatesErrorNameType,
 )
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import (
     state_task_service_sfn as sfn_module,
 )
+
+from .taskfailure import task_failed
 
 log = logging.getLogger(__name__)
 
@@ -114,27 +105,11 @@ class NestedExecutionTask(
                 if found["Status"] == "SUCCEEDED":
                     return found
                 cause = json.dumps(found, separators=(",", ":"), ensure_ascii=False)
-                raise FailureEventException(self._failure(env, _FAILED, cause))
+                raise FailureEventException(task_failed(self, env, _FAILED, cause))
             time.sleep(_POLL_SECONDS)
         # Time-out, or somebody stopped the execution: the nested one goes with it.
         sync_resolver.stop()
         return None
-
-    def _failure(self, env: Any, error: str, cause: str) -> Any:
-        details = TaskFailedEventDetails(
-            resource=self._get_sfn_resource(),
-            resourceType=self._get_sfn_resource_type(),
-            error=error,
-            cause=cause,
-        )
-        known = next((one for one in StatesErrorNameType if one.to_name() == error), None)
-        event: Any = {"taskFailedEventDetails": details}
-        return FailureEvent(
-            env=env,
-            error_name=StatesErrorName(known) if known else CustomErrorName(error),
-            event_type=HistoryEventType.TaskFailed,
-            event_details=event,
-        )
 
     def _from_error(self, env: Any, ex: Exception) -> Any:
         if not isinstance(ex, ClientError):
@@ -148,7 +123,7 @@ class NestedExecutionTask(
             f"{meta['HTTPStatusCode']}; Error Code: {code}; Request ID: "
             f"{meta.get('RequestId', '')}; Proxy: null)"
         )
-        return self._failure(env, name, cause)
+        return task_failed(self, env, name, cause)
 
 
 class _Nested:

@@ -20,21 +20,10 @@ from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 from moto.stepfunctions.parser.api import (
     HistoryEventExecutionDataDetails,
     HistoryEventType,
-    TaskFailedEventDetails,
     TaskSubmittedEventDetails,
 )
-from moto.stepfunctions.parser.asl.component.common.error_name.custom_error_name import (
-    CustomErrorName,
-)
 from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import (
-    FailureEvent,
     FailureEventException,
-)
-from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name import (
-    StatesErrorName,
-)
-from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name_type import (
-    StatesErrorNameType,
 )
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import (
     state_task_service as plain_module,
@@ -49,6 +38,7 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.resou
 from .asl import PROCESSING_JOB_PARAMETERS
 from .clients import Clients
 from .nestedtask import NestedExecutionTask
+from .taskfailure import task_failed
 
 log = logging.getLogger(__name__)
 
@@ -151,30 +141,14 @@ class ProcessingJobTask(
         if job["ProcessingJobStatus"] == "Completed":
             return dict(description)
         cause = json.dumps(description, separators=(",", ":"), ensure_ascii=False)
-        raise FailureEventException(self._failure(env, "States.TaskFailed", cause))
-
-    def _failure(self, env: Any, error: str, cause: str) -> FailureEvent:
-        details = TaskFailedEventDetails(
-            resource=self._get_sfn_resource(),
-            resourceType=self._get_sfn_resource_type(),
-            error=error,
-            cause=cause,
-        )
-        event: Any = {"taskFailedEventDetails": details}
-        known = next((one for one in StatesErrorNameType if one.to_name() == error), None)
-        return FailureEvent(
-            env=env,
-            error_name=StatesErrorName(known) if known else CustomErrorName(error),
-            event_type=HistoryEventType.TaskFailed,
-            event_details=event,
-        )
+        raise FailureEventException(task_failed(self, env, "States.TaskFailed", cause))
 
     def _from_error(self, env: Any, ex: Exception) -> Any:
         if isinstance(ex, ClientError):
-            return self._failure(env, error_name(ex), java_cause(ex))
+            return task_failed(self, env, error_name(ex), java_cause(ex))
         if isinstance(ex, ParamValidationError | TypeError | BotoCoreError):
             # What the client cannot even send, AWS refuses while it fills in the parameters.
-            return self._failure(env, "States.Runtime", str(ex))
+            return task_failed(self, env, "States.Runtime", str(ex))
         return super()._from_error(env=env, ex=ex)
 
 

@@ -2,7 +2,7 @@
 
 A page's ```` ```console ```` blocks hold lines that begin with ``$ ``, each followed by its output.
 What differs from run to run (times, digests, ports, names with a random end) is compared by its
-form only, and so is the width of what stands between.
+form only, and so is the width of what stands between. Lines of progress are not compared.
 
 ``python -m tests.docs.test_operate`` runs the page's commands and puts their real output into it.
 """
@@ -17,6 +17,7 @@ from pathlib import Path
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 # What differs, and what stands for it.
 _VARYING = (
+    (r"\b[A-Z][a-z]{2} [\d-]+ \d\d:\d\d [+-]\d\d:\d\d +for [\d-]+ to [\d-]+", "<firing>"),
     (r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?( ?(Z|UTC|[+-]\d\d:?\d\d))?", "<time>"),
     (r"(?<![\d.:])\d\d:\d\d:\d\d(\.\d+)?\b", "<time>"),
     (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "<uuid>"),
@@ -24,8 +25,12 @@ _VARYING = (
     (r"\bsha256:[0-9a-f]+", "<digest>"),
     (r"\b(?=\w*\d)[0-9a-f]{6,64}\b", "<hex>"),
     (r"\b\d+ h \d\d min\b|\b\d+ min \d\d s\b|\b\d+(\.\d+)? s\b", "<duration>"),
+    (r"\b\d+(\.\d+)? (B|kB|MB)\b", "<size>"),
+    (r"\bPython \d+\.\d+\.\d+", "Python <version>"),
     (r"127\.0\.0\.1:\d+", "127.0.0.1:<port>"),
 )
+# How far something was whenever it was looked at.
+_PROGRESS = re.compile(r"\d+ (waiting|running|done|skipped)(, \d+ \w+)*")
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ def form_of(output: str) -> str:
     for pattern, word in _VARYING:
         output = re.sub(pattern, word, output)
     lines = (re.sub(r"[ \t]+", " ", line).strip() for line in output.strip().splitlines())
-    return "\n".join(lines)
+    return "\n".join(line for line in lines if not _PROGRESS.fullmatch(line))
 
 
 def rewrite(path: Path, run: Callable[[str], str]) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 import batcat_runtime as bc
-from batcat_runtime.commands.run import _params
 from batcat_runtime.errors import UserError, WaitInterruptedError
 from batcat_runtime.operate.executions import list_executions
+from batcat_runtime.operate.parameters import params_of
 from batcat_runtime.rehearsal.faults import faults
 from tests.operate.world import PURPOSE, DeployedProject, World
 
@@ -157,7 +157,7 @@ def test_a_parameter_is_a_json_scalar_or_text() -> None:
         'q="7"',
         "a=b=c",
     ]
-    assert _params(given) == {
+    assert params_of(given) == {
         "n": 1,
         "x": 1.5,
         "yes": True,
@@ -175,7 +175,7 @@ def test_a_parameter_is_a_json_scalar_or_text() -> None:
         ("limit=NaN", "no text, number or boolean"),
     ):
         with pytest.raises(UserError, match=words):
-            _params([wrong])
+            params_of([wrong])
 
 
 def test_what_is_not_deployed_says_so_and_several_purposes_want_a_name(chinese: World) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from batcat_runtime.config import parse_config
 from batcat_runtime.deploy.definition import definition_of
 from batcat_runtime.deploy.processing import processing_steps
-from batcat_runtime.deploy.workflow import quiet_sdk
+from batcat_runtime.deploy.sdk import quiet_sdk
 from batcat_runtime.rehearsal.folding import folded
 
 IMAGE = "123456789012.dkr.ecr.cn-northwest-1.amazonaws.com.cn/battery@sha256:" + "0" * 64
