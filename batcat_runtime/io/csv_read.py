@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 from batcat_runtime.errors import DataFormatError
 from batcat_runtime.io.csv_layout import CsvOptions, Layout, find_layout
 from batcat_runtime.io.csv_rows import seems_to_go_over_lines
-from batcat_runtime.io.decode import Chain, open_text
+from batcat_runtime.io.decode import Chain, Readable, open_text
 from batcat_runtime.io.dtypes import Wanted, as_wanted, refuse_gaps, wanted_by_column
-from batcat_runtime.io.fetch import PART_BYTES, ObjectReader
+from batcat_runtime.io.fetch import PART_BYTES, ObjectReader, PartStream
 from batcat_runtime.io.kinds import Piece, joined, settled, together, widened
 from batcat_runtime.io.places import Place
 from batcat_runtime.io.progress import Progress
@@ -215,6 +215,19 @@ def explained(error: Exception, uri: str, rows_before: int) -> DataFormatError:
     )
 
 
+def _rows_of(text: Readable, start: bytes) -> pa.NativeFile:
+    """Return the rows as a file for Arrow: those that were read already, and what follows.
+
+    A small object that is here whole is read without Python, whose lock all threads would want.
+    """
+    import pyarrow as pa
+
+    whole = text.rest_with(len(start)) if isinstance(text, PartStream) else None
+    if whole is not None:
+        return pa.BufferReader(whole)
+    return pa.PythonFile(Chain(start, text), mode="r")
+
+
 class _Object:
     """One CSV object, which can be parsed again and again as long as nobody replaces it."""
 
@@ -266,7 +279,6 @@ class _Object:
         newlines: bool,
         block_bytes: int,
     ) -> pa.Table:
-        import pyarrow as pa
 
         options = self._options
         with open_text(self._reader, options.compression, options.encoding) as text:
@@ -275,7 +287,7 @@ class _Object:
                 self._columns = find_columns(layout, options, self.uri)
             newlines = newlines or seems_to_go_over_lines(layout.start, options.quotechar)
             return parse(
-                pa.PythonFile(Chain(layout.start, text), mode="r"),
+                _rows_of(text, layout.start),
                 self._columns,
                 options,
                 self._columns.given if types is None else types,
@@ -289,9 +301,9 @@ class _Object:
 def _read_many(s3: Any, places: list[Place], options: CsvOptions) -> tuple[Columns, list[pa.Table]]:
     total = sum(place.size or 0 for place in places) or None
     one_large = threading.Lock()
-    # waiting for the network takes many threads; parsing by more than there are processors would
-    # only have them wait for each other
-    parsing = threading.BoundedSemaphore(os.cpu_count() or 1)
+    # Waiting for the network takes many threads. Of parsers there are two for each processor: while
+    # one waits for Python's lock, the other works; more would only have each other wait.
+    parsing = threading.BoundedSemaphore(2 * (os.cpu_count() or 1))
 
     def read(place: Place) -> tuple[Columns, Piece, _Object]:
         reader = ObjectReader(s3, place, progress=progress)

@@ -290,6 +290,13 @@ class PartStream:
             self._taken += found.size
             return found
 
+    def rest_with(self, last: int) -> pa.Buffer | None:
+        """Return all that is left, and the last so many bytes read; None if it is not all here."""
+        start = self._taken - last
+        if self._coming or self._next < self._reader.size or start < 0:
+            return None
+        return self._part.slice(start)
+
     def close(self) -> None:
         """Give up what is still under way."""
         self.closed = True
