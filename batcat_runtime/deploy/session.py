@@ -10,24 +10,22 @@ from batcat_runtime.config import Config
 from batcat_runtime.errors import CredentialsError
 
 
-@lru_cache(maxsize=8)
 def session_for(region: str) -> Any:
-    """Return a boto3 session for `region`; made once, since each costs a tenth of a second.
+    """Return a boto3 session for `region`; kept, since each costs a tenth of a second.
 
-    Its clients try again with back-off when AWS asks to slow down, as often as those of `io`.
+    It is kept for as long as the AWS settings of the environment stay as they are, so that another
+    profile in a notebook is never answered with the old one's credentials.
     """
+    return _session(
+        region, tuple(sorted(one for one in os.environ.items() if one[0][:4] == "AWS_"))
+    )
+
+
+@lru_cache(maxsize=8)
+def _session(region: str, settings: tuple[tuple[str, str], ...]) -> Any:
     import boto3
-    import botocore.session
-    from botocore.config import Config
 
-    from batcat_runtime.io.clients import MAX_ATTEMPTS
-
-    core = botocore.session.get_session()
-    retries: Any = {"mode": "standard"}
-    if "AWS_MAX_ATTEMPTS" not in os.environ:  # a config would overrule it
-        retries["max_attempts"] = MAX_ATTEMPTS
-    core.set_default_client_config(Config(retries=retries))
-    return boto3.Session(region_name=region, botocore_session=core)
+    return boto3.Session(region_name=region)
 
 
 def account_of(config: Config) -> str:

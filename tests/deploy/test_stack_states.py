@@ -77,10 +77,8 @@ def aws() -> Iterator[EmbeddedAWS]:
 def bench(aws: EmbeddedAWS, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     for name, value in aws.environment().items():
         monkeypatch.setenv(name, value)
-    session_for.cache_clear()
     yield Bench(aws.home, session_for(REGION).client("cloudformation"))
     set_faults(aws.home)
-    session_for.cache_clear()
 
 
 def group(name: str, days: int = 7) -> dict[str, Any]:

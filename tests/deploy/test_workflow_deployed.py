@@ -19,7 +19,6 @@ import pytest
 
 import batcat_runtime as bc
 from batcat_runtime.deploy.naming import Names
-from batcat_runtime.deploy.session import session_for
 from batcat_runtime.errors import UserError, WorkflowError
 from batcat_runtime.rehearsal import EmbeddedAWS, container_tool
 from tests.conftest import REPOSITORY
@@ -126,13 +125,11 @@ class Project:
 @pytest.fixture
 def project(
     tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Project]:
+) -> Project:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
-    session_for.cache_clear()
-    yield Project(tmp_path)
-    session_for.cache_clear()
+    return Project(tmp_path)
 
 
 def test_two_purposes_run_and_are_updated_without_touching_each_other(project: Project) -> None:

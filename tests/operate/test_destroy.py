@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import boto3
@@ -119,6 +120,7 @@ def test_a_project_goes_when_its_name_was_typed_and_its_data_stays(
 def test_what_runs_is_stopped_only_with_leave(chinese: World) -> None:
     project = chinese.project()
     names, name = project.names, project.config.project
+    begun = datetime.now(UTC)
     project.execute("long", wait=False, params={"seconds": 120})
     refused = project.batcat("destroy", "--confirm", name, code=2)
     assert "Execution long is still running; nothing was removed" in refused.stderr
@@ -129,10 +131,8 @@ def test_what_runs_is_stopped_only_with_leave(chinese: World) -> None:
     assert (done["stopped"], done["left"]) == (["long"], [])
     assert list(stacks(project)) == [names.project_stack]
     jobs = project.client("sagemaker").list_processing_jobs(NameContains=names.job_prefix(PURPOSE))
-    assert {one["ProcessingJobStatus"] for one in jobs["ProcessingJobSummaries"]} <= {
-        "Stopped",
-        "Stopping",
-    }
+    mine = [one for one in jobs["ProcessingJobSummaries"] if one["CreationTime"] >= begun]
+    assert {one["ProcessingJobStatus"] for one in mine} <= {"Stopped", "Stopping"}
 
 
 # ---- half of a project, and what is in the way
