@@ -39,13 +39,18 @@ def deploy(
     as it is, a failed stack is rolled back, and nothing is left half-made.
     """
     from batcat_runtime.deploy.project import deploy as deploy_project
+    from batcat_runtime.operate.dropped import dropped_told
+    from batcat_runtime.operate.project import open_project
 
+    place = given or folder or Path()
     with _shown() as show:
-        deployed = deploy_project(given or folder or Path(), progress=show)
+        deployed = deploy_project(place, progress=show)
     if as_json:
         print_json(deployed)
     else:
         typer.echo(deployed)
+    for line in dropped_told(open_project(place)):
+        say(line)
 
 
 @contextlib.contextmanager

@@ -109,6 +109,10 @@ def lines_of(inventory: Inventory) -> list[str]:
         wide = max((len(_kind(one.type)) for one in stack.resources), default=0)
         for one in stack.resources:
             lines.append(f"    {_kind(one.type):<{wide}}  {one.name} {one.detail}".rstrip())
+    if inventory.tables is not None:
+        whole = ", with its database" if inventory.tables.whole else ""
+        lines.append(f"\n  Athena tables of the results{whole}")
+        lines += [f"    {inventory.tables.database}.{one}" for one in inventory.tables.tables]
     if inventory.running:
         names = ", ".join(one.name for one in inventory.running[:_SHOWN])
         more = len(inventory.running) - _SHOWN
@@ -133,7 +137,7 @@ def _kind(resource_type: str) -> str:
 def _tell(done: Destroyed) -> None:
     """Print how it went."""
     inventory = done.inventory
-    if not inventory.stacks:
+    if inventory.empty:
         typer.echo(
             f"Nothing of {inventory.project} is deployed in the account {inventory.account}, "
             f"{inventory.region}: there is nothing to remove."
@@ -143,6 +147,8 @@ def _tell(done: Destroyed) -> None:
         return
     for name in done.removed:
         typer.echo(f"removed  {name}")
+    for name in done.tables:
+        typer.echo(f"removed  Athena table {name}")
     if done.left:
         typer.echo("\nAWS could not remove this; it belongs to no stack any more:\n")
         for left in done.left:

@@ -64,6 +64,8 @@ def _print(found: Plan, diff: bool) -> None:
         typer.echo(note)
     if diff:
         _print_differences(found)
+    for line in found.dropped:
+        typer.echo(f"\n{line}")
     typer.echo(f"\n{found}" if rows or found.notes else str(found))
 
 

@@ -19,6 +19,7 @@ from batcat_runtime.deploy.naming import Names
 from batcat_runtime.deploy.policies.document import Document
 from batcat_runtime.deploy.roles import (
     BACKFILL,
+    analyst_policy,
     backfill_policies,
     deployer_policies,
     existing_role,
@@ -35,19 +36,19 @@ _SUFFIXES = (".policy.json", ".trust.json")
 
 @dataclass(frozen=True)
 class RoleFiles:
-    """A role, the deployer or an operator, with its documents.
+    """A role, or a kind of user, with its documents.
 
     Attributes
     ----------
     stem : str
         The start of its files below ``deploy/iam``: ``usage-analysis/job``.
     name : str
-        The role's name; empty for the deployer and operators, whose names are the administrator's
-        choice.
+        The role's name; empty for the deployer, operators and analysts, whose names are the
+        administrator's choice.
     given : str or None
         The ARN of a role that exists, as the configuration names it.
     trust : dict or None
-        Who may assume it; None for the deployer and operators.
+        Who may assume it; None for those without a name.
     policy : dict
         What it may do.
     """
@@ -91,6 +92,8 @@ def all_roles(config: Config, account: str = PLACEHOLDER) -> list[RoleFiles]:
         names = Names.of(config, purpose)
         operator = operator_policy(config, purpose, account)
         found.append(RoleFiles(f"{purpose}/operator", "", None, None, operator))
+        analyst = analyst_policy(config, purpose, account)
+        found.append(RoleFiles(f"{purpose}/analyst", "", None, None, analyst))
         found += [
             RoleFiles(
                 f"{purpose}/{role}",
@@ -202,6 +205,11 @@ def _about(one: RoleFiles) -> str:
         return (
             "For the user or role that runs and watches this pipeline, and changes nothing. Make a "
             "customer managed policy of it."
+        )
+    if one.stem.endswith("/analyst"):
+        return (
+            "For the user or role that asks this pipeline's results in Athena (`batcat results "
+            "query`). Make a customer managed policy of it."
         )
     if one.name == "":
         if one.stem.endswith("deployer-backfill"):

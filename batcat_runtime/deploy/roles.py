@@ -16,6 +16,7 @@ from typing import Any
 
 from batcat_runtime.config import Config
 from batcat_runtime.deploy.naming import Names, slug
+from batcat_runtime.deploy.policies.analyst import analyst_statements
 from batcat_runtime.deploy.policies.backfill import backfill_statements, backfiller_statements
 from batcat_runtime.deploy.policies.deployer import (
     builder_statements,
@@ -127,6 +128,11 @@ def operator_policy(config: Config, purpose: str, account: str = ACCOUNT) -> Doc
     needed = roles_of(config, purpose)
     arns = {role: role_arn(role, config, names, account) for role in needed}
     return document(operator_statements(config, names, account, arns))
+
+
+def analyst_policy(config: Config, purpose: str, account: str = ACCOUNT) -> Document:
+    """Return what whoever asks a purpose's results in Athena may do."""
+    return document(analyst_statements(config, Names.of(config, purpose), account))
 
 
 def backfill_policies(config: Config, account: str = ACCOUNT) -> dict[str, Document]:

@@ -2,16 +2,17 @@
 
 Stages: take the inventory, refuse what would do harm, have the project's name typed, then remove
 stack by stack: what starts things first, then, with leave, what runs is stopped, then what runs
-things, last what all share. CloudFormation does the work and is followed. A resource that blocks is
-left behind, with the command to remove it by hand; missing rights are no reason to leave anything.
-Everything is found anew at each start, so a second run goes on where the first has ended.
+things, then what all share; the Athena tables of results go last. CloudFormation does the work and
+is followed. A resource that blocks is left behind, with the command to remove it by hand; missing
+rights are no reason to leave anything of a stack. Everything is found anew at each start, so a
+second run goes on where the first has ended.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from batcat_runtime.deploy.following import (
 from batcat_runtime.deploy.reasons import explain, failed_of
 from batcat_runtime.errors import StackError, UserError
 from batcat_runtime.operate.deployed import find_stack
+from batcat_runtime.operate.dropped import dropped_purposes
 from batcat_runtime.operate.inventory import (
     Inventory,
     ListedStack,
@@ -33,6 +35,7 @@ from batcat_runtime.operate.inventory import (
     take_inventory,
 )
 from batcat_runtime.operate.project import Project, open_project
+from batcat_runtime.operate.result_tables import remove_tables
 
 _AGAIN = "`batcat destroy` again goes on where this has ended."
 _STOP_PATIENCE = 600.0
@@ -43,6 +46,8 @@ _BY_HAND = {
     "AWS::ECR::Repository": "aws ecr delete-repository --force --repository-name {name}",
     "AWS::Events::Rule": "aws events remove-targets --rule {name} --ids trigger && "
     "aws events delete-rule --name {name}",
+    "AWS::Glue::Database": "aws glue delete-database --name {name}",
+    "AWS::Glue::Table": "aws glue delete-table --database-name {database} --name {name}",
     "AWS::IAM::Role": "aws iam delete-role --role-name {name}",
     "AWS::Lambda::Function": "aws lambda delete-function --function-name {name}",
     "AWS::Logs::LogGroup": "aws logs delete-log-group --log-group-name {name}",
@@ -84,12 +89,15 @@ class Destroyed:
         The executions that were stopped.
     left : tuple of LeftBehind
         What could not be removed.
+    tables : tuple of str
+        The Athena tables of results that are gone, each with its database.
     """
 
     inventory: Inventory
     removed: tuple[str, ...] = ()
     stopped: tuple[str, ...] = ()
     left: tuple[LeftBehind, ...] = ()
+    tables: tuple[str, ...] = ()
 
 
 def destroy(
@@ -113,7 +121,7 @@ def destroy(
     folder : path, optional
         The project's folder; by default the one around the working directory.
     purpose : str, optional
-        Remove this pipeline only.
+        Remove this pipeline only; it may be one that script/config.json has no longer.
     ask : callable, optional
         Shown what goes and what stays, returns what the reader typed, or None; called when
         `confirm` is not given and there is something to remove.
@@ -142,9 +150,11 @@ def destroy(
     ('batcat-battery-forecast-trigger', 'batcat-battery-forecast-workflow')
     """
     project = open_project(folder)
-    purpose = project.config.purpose_name(purpose) if purpose else None
+    configured = purpose is None or purpose in project.config.purposes
+    if not configured and purpose not in dropped_purposes(project):
+        project.config.purpose_name(purpose)  # tells which ones there are
     inventory = take_inventory(project, purpose)
-    if not inventory.stacks:
+    if inventory.empty:
         return Destroyed(inventory)
     _check_stacks(project, inventory)
     if inventory.running and not stop_running:
@@ -224,9 +234,27 @@ class _Removal:
             ):
                 self._remove(stack)
             self._removed.append(stack.name)
+        tables = tuple(self._remove_tables())
         return Destroyed(
-            self._inventory, tuple(self._removed), tuple(self._stopped), tuple(self._left)
+            self._inventory,
+            tuple(self._removed),
+            tuple(self._stopped),
+            tuple(self._left),
+            tables,
         )
+
+    def _remove_tables(self) -> Iterator[str]:
+        """Remove the Athena tables of results; yield those that are gone."""
+        listed = self._inventory.tables
+        if listed is None:
+            return
+        kept = list(remove_tables(self._project, listed, self._progress))
+        for one in kept:
+            command = _BY_HAND[one.type].format(name=one.name, database=listed.database)
+            region = f"--region {self._inventory.region}"
+            self._left.append(LeftBehind(one.type, one.name, one.reason, f"{command} {region}"))
+        names = {one.name for one in kept}
+        yield from (f"{listed.database}.{one}" for one in listed.tables if one not in names)
 
     def _let_nothing_run(self, stack: ListedStack) -> None:
         """Stop what runs in a stack and wait for its end; without leave, refuse to go on.

@@ -1,7 +1,8 @@
 """What a project has in AWS: its stacks with their resources, what runs, and what is not theirs.
 
 `batcat destroy` shows it before it removes anything. Only stacks of the project's own names are
-looked at, and of these only the ones that BatCat made for this very project are listed to go.
+looked at, and of these only the ones that BatCat made for this very project are listed to go, those
+of pipelines that the configuration has no longer among them.
 """
 
 from __future__ import annotations
@@ -17,12 +18,15 @@ from batcat_runtime.deploy.codebuild import builder_stack
 from batcat_runtime.deploy.naming import slug
 from batcat_runtime.errors import AccessDeniedError, BatcatError
 from batcat_runtime.operate.deployed import DeployedStack, find_stack, is_ours
+from batcat_runtime.operate.dropped import dropped_stacks
 from batcat_runtime.operate.project import Project
+from batcat_runtime.operate.result_tables import ListedTables, find_tables
 
 Kind = Literal["trigger", "backfill", "workflow", "builder", "project"]
 # What starts things goes first, and what others build on last.
 ORDER: tuple[Kind, ...] = ("trigger", "backfill", "workflow", "builder", "project")
 _MOST_OBJECTS = 100_000
+_MACHINE = "AWS::StepFunctions::StateMachine"
 _NO_MACHINE = {"StateMachineDoesNotExist", "StateMachineDeleting"}
 _ROLES = (
     *("workflow_execution_role", "job_role", "trigger_role", "schedule_role", "build_role"),
@@ -119,6 +123,8 @@ class Inventory:
         What is to go, in the order in which it goes.
     running : tuple of Running
         Executions that have not ended.
+    tables : ListedTables or None
+        Athena tables of the results, which go last.
     kept : tuple of Kept
         What stays.
     """
@@ -129,6 +135,12 @@ class Inventory:
     stacks: tuple[ListedStack, ...]
     running: tuple[Running, ...]
     kept: tuple[Kept, ...]
+    tables: ListedTables | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is to go."""
+        return not self.stacks and self.tables is None
 
 
 def take_inventory(project: Project, purpose: str | None = None) -> Inventory:
@@ -158,7 +170,27 @@ def take_inventory(project: Project, purpose: str | None = None) -> Inventory:
             foreign.append(
                 Kept(f"the stack {name}", "BatCat did not make it for this project: not touched")
             )
-    kept = (*_kept(project, purpose), *foreign) if found or foreign else ()
+    if purpose not in project.config.purposes:
+        try:
+            dropped = [one for one in dropped_stacks(project) if purpose in (None, one.purpose)]
+            found += [_listed(project, one.kind, one.purpose, one.stack) for one in dropped]
+        except AccessDeniedError as error:
+            foreign.append(
+                Kept(
+                    "pipelines that script/config.json has no longer",
+                    f"if there are any, they stay: {error.message}",
+                )
+            )
+        found.sort(key=lambda one: ORDER.index(one.kind))
+    tables = None
+    try:
+        tables = find_tables(project, purpose)
+    except AccessDeniedError as error:
+        foreign.append(
+            Kept("Athena tables of results", f"if there are any, they stay: {error.message}")
+        )
+    anything = found or foreign or tables
+    kept = (*_kept(project, purpose), *foreign) if anything else ()
     return Inventory(
         project=project.config.project,
         account=project.account,
@@ -166,36 +198,40 @@ def take_inventory(project: Project, purpose: str | None = None) -> Inventory:
         stacks=tuple(found),
         running=tuple(one for stack in found for one in running_in(project, stack)),
         kept=kept,
+        tables=tables,
     )
 
 
 def running_in(project: Project, stack: ListedStack) -> Iterator[Running]:
     """Yield the executions of a stack's state machine that have not ended, newest first."""
-    if stack.kind not in ("backfill", "workflow"):
-        return
-    names, backfill = project.names(stack.purpose), stack.kind == "backfill"
-    machine = names.backfill_machine if backfill else names.state_machine
-    arn = names.arn("states", f"stateMachine:{machine}", project.account)
     pages = project.client("stepfunctions").get_paginator("list_executions")
-    with project.asked(f"the state machine {machine}", "states:ListExecutions"):
-        try:
-            for page in pages.paginate(stateMachineArn=arn, statusFilter="RUNNING"):
-                for one in page["executions"]:
-                    yield Running(stack.purpose, one["name"], one["executionArn"], backfill)
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in _NO_MACHINE:
-                raise
+    machines = [one.name for one in stack.resources if one.type == _MACHINE]
+    for arn in machines:
+        with project.asked(f"the state machine {arn}", "states:ListExecutions"):
+            try:
+                for page in pages.paginate(stateMachineArn=arn, statusFilter="RUNNING"):
+                    for one in page["executions"]:
+                        name, backfill = one["name"], stack.kind == "backfill"
+                        yield Running(stack.purpose, name, one["executionArn"], backfill)
+            except ClientError as error:
+                if error.response["Error"]["Code"] not in _NO_MACHINE:
+                    raise
 
 
 def _names(project: Project, purpose: str | None) -> Iterator[tuple[Kind, str, str]]:
     """Yield every stack that the project may have, in the order in which they go."""
     for kind in ORDER[:3]:
-        for owner in project.purposes(purpose):
+        for owner in _configured(project, purpose):
             yield kind, owner, str(getattr(project.names(owner), f"{kind}_stack"))
     if purpose is None:
         names = project.names(next(iter(project.config.purposes)))
         yield "builder", "", builder_stack(names)
         yield "project", "", names.project_stack
+
+
+def _configured(project: Project, purpose: str | None) -> list[str]:
+    """Return the purposes that are meant; none when the one named is not configured any more."""
+    return [one for one in project.config.purposes if purpose in (None, one)]
 
 
 def _listed(project: Project, kind: Kind, purpose: str, stack: DeployedStack) -> ListedStack:
@@ -234,7 +270,7 @@ def _kept(project: Project, purpose: str | None) -> Iterator[Kept]:
             yield Kept(given, f"given as {name}; BatCat did not make it")
     watched = {
         trigger.bucket
-        for one in project.purposes(purpose)
+        for one in _configured(project, purpose)
         if (trigger := config.purposes[one].s3_trigger)
     }
     for one in sorted(watched):
@@ -253,7 +289,7 @@ def _data(project: Project, purpose: str | None) -> Kept:
     """Return the bucket, and how much data of the project's lies in it."""
     bucket = project.config.result_s3_bucket
     prefix = slug(project.config.project)
-    prefix = f"{project.names(purpose).result_prefix if purpose else prefix}/"
+    prefix = f"{prefix}/{slug(purpose)}/" if purpose else f"{prefix}/"
     pages = project.client("s3").get_paginator("list_objects_v2")
     objects = (
         one

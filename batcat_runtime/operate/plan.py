@@ -9,15 +9,16 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from batcat_runtime.config import find_project, get_config
 from batcat_runtime.deploy.planning import VARIABLE
 from batcat_runtime.deploy.project import run_to_its_end
 from batcat_runtime.deploy.readiness import never_worked
 from batcat_runtime.operate.differences import Difference, differences
+from batcat_runtime.operate.dropped import dropped_told
+from batcat_runtime.operate.project import open_project
 
 _REPLACED = {"True": "yes", "Conditional": "maybe"}
 _ACTIONS = {"Add": "add", "Modify": "change", "Remove": "remove", "Import": "import"}
@@ -80,6 +81,8 @@ class Plan:
         None when the image of the present content is in ECR already.
     notes : tuple of str
         What else would happen.
+    dropped : tuple of str
+        What is deployed but not configured any more, which a deployment leaves alone.
     """
 
     stacks: dict[str, str]
@@ -87,6 +90,7 @@ class Plan:
     differences: tuple[Difference, ...] = ()
     image: PlannedImage | None = None
     notes: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
 
     @property
     def changed(self) -> bool:
@@ -136,14 +140,13 @@ def plan(folder: str | Path | None = None, *, progress: Callable[[str], None] = 
     >>> print(bc.plan("project_battery"))  # doctest: +SKIP
     Plan: 9 to add, 0 to change, 0 to remove, and an image to build. ...
     """
-    project = find_project(folder)
-    get_config(project)
+    project = open_project(folder)
     with tempfile.TemporaryDirectory(prefix="batcat-plan-") as temporary:
         path = Path(temporary) / "plan.jsonl"
         path.touch()
-        run_to_its_end(project, {VARIABLE: str(path)}, progress)
+        run_to_its_end(project.folder, {VARIABLE: str(path)}, progress)
         entries = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-    return plan_of(entries)
+    return replace(plan_of(entries), dropped=tuple(dropped_told(project)))
 
 
 def plan_of(entries: list[dict[str, Any]]) -> Plan:

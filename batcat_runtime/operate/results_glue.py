@@ -10,7 +10,7 @@ from typing import Any, Literal
 from batcat_runtime.errors import AccessDeniedError, UserError
 from batcat_runtime.io.glue import GlueTable
 from batcat_runtime.operate.project import Project
-from batcat_runtime.operate.results_table import OURS, Shape
+from batcat_runtime.operate.results_table import OURS, PURPOSE, Shape
 
 Change = Literal["created", "updated", "unchanged"]
 
@@ -25,7 +25,11 @@ def have_database(project: Project, name: str) -> None:
             return
         except glue.exceptions.EntityNotFoundException:
             pass
-    given = {"Name": name, "Description": f"Results of {project.config.project}, by BatCat."}
+    given = {
+        "Name": name,
+        "Description": f"Results of {project.config.project}, by BatCat.",
+        "Parameters": {OURS: project.config.project},
+    }
     try:
         with project.asked(place, "glue:CreateDatabase"):
             try:
@@ -53,7 +57,7 @@ def found_table(project: Project, shape: Shape, name: str) -> dict[str, Any] | N
     if found is None:
         return None
     marks = found.get("Parameters", {})
-    if (marks.get(OURS), marks.get("batcat.purpose")) != (shape.project, shape.purpose):
+    if (marks.get(OURS), marks.get(PURPOSE)) != (shape.project, shape.purpose):
         raise UserError(
             f"Glue has a table {shape.database}.{name} already, which was not made for the "
             f"results of {shape.purpose}. It stays as it is.",

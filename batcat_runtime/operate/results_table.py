@@ -19,6 +19,7 @@ from batcat_runtime.errors import UserError
 from batcat_runtime.io.csv_layout import NULL_VALUES
 
 OURS = "batcat.project"
+PURPOSE = "batcat.purpose"
 RUNS = "_runs"
 BIG = "decimal(20,0)"  # whole numbers, some beyond 64 bits
 # Glue takes 409,600 characters as a view's text, of which Base64 needs a third.
@@ -310,7 +311,7 @@ def _value(column: Column, form: str) -> str:
 
 
 def _mark(shape: Shape) -> dict[str, str]:
-    return {OURS: shape.project, "batcat.purpose": shape.purpose}
+    return {OURS: shape.project, PURPOSE: shape.purpose}
 
 
 def _name(name: str) -> str:

@@ -163,6 +163,7 @@ class CloudFormation:
         return {
             "StackSummaries": [
                 {name: row[name] for name in names if name in row}
+                | ({"TemplateDescription": row["Description"]} if row.get("Description") else {})
                 for row in rows
                 if not wanted or row["StackStatus"] in wanted
             ]

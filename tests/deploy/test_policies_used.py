@@ -165,10 +165,12 @@ class Stage:
         config = get_config(self.project)
         names = Names.of(config, PURPOSE)
         machine = names.arn("states", f"stateMachine:{names.state_machine}", ACCOUNT)
+        bc.register_results(folder=self.project)
         boto3.client("stepfunctions").start_execution(stateMachineArn=machine, input="{}")
         with applied(self.deployer):
             done = destroy(config.project, folder=self.project, stop_running=True)
         assert (len(done.removed), len(done.stopped), done.left) == (4, 1, ())
+        assert len(done.tables) == 2
 
     def configure(self, edit: Change) -> None:
         change(self.project, edit)

@@ -1,17 +1,22 @@
-"""Whoever has the operator's policy and nothing else can operate a pipeline: nothing is denied."""
+"""Whoever has the operator's policy and nothing else can operate a pipeline: nothing is denied.
+
+So can whoever has the analyst's ask the results in Athena.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import pytest
 
 from batcat_runtime.commands import COMMANDS
 from batcat_runtime.deploy.policies.operator import PARTS
-from batcat_runtime.deploy.roles import operator_policy
+from batcat_runtime.deploy.roles import analyst_policy, operator_policy
 from batcat_runtime.rehearsal.access.evaluation import Need, decide
 from batcat_runtime.rehearsal.access.trail import Entry, read_trail
+from tests.operate.left_results import Left
 from tests.operate.world import PURPOSE, DeployedProject
 
 WINDOW = ("--date-start", "2022-01-08", "--date-end", "2022-01-09")
@@ -29,15 +34,27 @@ SESSION: dict[str, list[tuple[str, ...]]] = {
 # has a policy of its own.
 DEPLOYERS = {"plan", "deploy", "destroy", "backfill"}
 # Who may hand roles on is asked of IAM, which an operator need not be allowed to ask.
+# What AWS asks of whoever queries while Athena does its part; the embedded one does not ask.
+BY_ATHENA = {
+    "glue:GetPartitions",
+    "s3:AbortMultipartUpload",
+    "s3:GetBucketLocation",
+    "s3:ListBucketMultipartUploads",
+    "s3:ListMultipartUploadParts",
+    "s3:PutObject",
+}
+# What only a query that is given up takes.
+AT_TIMES = {"athena:StopQueryExecution"}
 MAY_BE_DENIED = {"iam:SimulatePrincipalPolicy"}
 
 
-def operator(project: DeployedProject) -> tuple[str, dict[str, str]]:
-    """Make a user that has the operator's policy; return its ARN and credentials."""
-    iam, account = project.client("iam"), project.world.aws.account_id
-    name = f"operator-{project.config.region}"
+def user(
+    project: DeployedProject, kind: str, document: dict[str, Any]
+) -> tuple[str, dict[str, str]]:
+    """Make a user that has one policy; return its ARN and credentials."""
+    iam = project.client("iam")
+    name = f"{kind}-{project.config.region}"
     arn = str(iam.create_user(UserName=name)["User"]["Arn"])
-    document = operator_policy(project.config, PURPOSE, account)
     made = iam.create_policy(PolicyName=name, PolicyDocument=json.dumps(document))["Policy"]
     iam.attach_user_policy(UserName=name, PolicyArn=made["Arn"])
     key = iam.create_access_key(UserName=name)["AccessKey"]
@@ -54,7 +71,8 @@ def test_every_command_is_either_an_operators_or_a_deployers() -> None:
 
 
 def test_the_policy_is_enough_and_nothing_of_it_is_idle(project: DeployedProject) -> None:
-    arn, keys = operator(project)
+    document = operator_policy(project.config, PURPOSE, project.world.aws.account_id)
+    arn, keys = user(project, "operator", document)
     present = [name for name in SESSION if name in COMMANDS]
     for name in present:
         for arguments in SESSION[name]:
@@ -66,6 +84,33 @@ def test_the_policy_is_enough_and_nothing_of_it_is_idle(project: DeployedProject
         (one.action, one.resource) for one in denied if one.action not in MAY_BE_DENIED
     } == set()
     assert idle(present, entries) == set()
+
+
+def test_an_analyst_may_ask_the_results_and_needs_no_more(
+    project: DeployedProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = analyst_policy(project.config, PURPOSE, project.world.aws.account_id)
+    arn, keys = user(project, "analyst", document)
+    left = Left(project, monkeypatch)
+    left("2021-03-01", "2021-03-02", "first")
+    project.batcat("results", **keys)
+    project.batcat("results", "query", **keys)
+    left("2021-02-01", "2021-02-02", "earlier")  # so that the tables change
+    count = "SELECT count(*) AS n FROM usage_analysis WHERE date < DATE '2021-03-02'"
+    assert "\n4" in project.batcat("results", "query", count, **keys).stdout
+    ordered = "SELECT vin FROM usage_analysis WHERE run = 'first' ORDER BY vin"
+    assert "\nA\nB" in project.batcat("results", "query", ordered, **keys).stdout
+    project.batcat("results", "get", "--to", str(project.folder / "got"), **keys)
+    entries = [one for one in read_trail(project.world.aws.home) if one.role == arn]
+    assert [one for one in entries if one.reason != "allowed"] == []
+    wanted = {action for one in document["Statement"] for action in listed(one["Action"])}
+    assert wanted - {one.action for one in entries} - BY_ATHENA - AT_TIMES == set()
+    denied = project.batcat("run", *WINDOW, code=1, **keys).stderr
+    assert "states:StartExecution" in denied
+
+
+def listed(given: str | list[str]) -> list[str]:
+    return [given] if isinstance(given, str) else given
 
 
 def test_an_operator_changes_nothing(project: DeployedProject) -> None:
@@ -84,13 +129,15 @@ def test_an_operator_changes_nothing(project: DeployedProject) -> None:
         assert decide([document], Need(action, resource)).reason == "implicit", action
 
 
-@pytest.mark.parametrize("name", ["operator.policy.json"])
-def test_it_is_a_file_of_the_project(project: DeployedProject, name: str) -> None:
-    path = project.folder / "deploy" / "iam" / PURPOSE / name
+@pytest.mark.parametrize(
+    ("kind", "made"), [("operator", operator_policy), ("analyst", analyst_policy)]
+)
+def test_it_is_a_file_of_the_project(
+    project: DeployedProject, kind: str, made: Callable[..., dict[str, Any]]
+) -> None:
+    path = project.folder / "deploy" / "iam" / PURPOSE / f"{kind}.policy.json"
     text = path.read_text("utf-8").replace("${AccountId}", project.world.aws.account_id)
-    assert json.loads(text) == operator_policy(
-        project.config, PURPOSE, project.world.aws.account_id
-    )
+    assert json.loads(text) == made(project.config, PURPOSE, project.world.aws.account_id)
 
 
 def idle(present: Iterable[str], entries: list[Entry]) -> set[str]:

@@ -116,9 +116,9 @@ def test_iam_gives_a_password_for_a_workgroup(aws: embedded.Warehouse) -> None:
 def test_no_password_in_any_log_or_error(
     secret: str, warehouse: Warehouse, caplog: pytest.LogCaptureFixture
 ) -> None:
+    bc.get_logger().addHandler(caplog.handler)  # the first call sets its level
     loggers = [logging.getLogger(name) for name in ("", "botocore", "redshift_connector", "batcat")]
     levels = [one.level for one in loggers]
-    bc.get_logger().addHandler(caplog.handler)
     shown = []
     try:
         for one in loggers:

@@ -74,6 +74,9 @@ def _with_answers(text: str, config: Config) -> str:
         text = text.replace(mark, name)
     longer = "{{ '-image' if cookiecutter.__project_id | length == 1 else '' }}"
     text = text.replace(f"repository/{PROJECT}", f"repository/{PROJECT}{longer}")
+    text = text.replace(
+        f"batcat_{PROJECT}", "batcat_{{ cookiecutter.__project_id | replace('-', '_') }}"
+    )
     for word, answer in (
         ("arn:aws-cn:", "arn:{{cookiecutter.__partition}}:"),
         (PROJECT, "{{cookiecutter.__project_id}}"),

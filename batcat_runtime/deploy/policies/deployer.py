@@ -15,6 +15,7 @@ from batcat_runtime.deploy.policies.document import (
     Document,
     allow,
     pass_role,
+    result_tables,
 )
 
 _STACK = [
@@ -58,6 +59,12 @@ def project_statements(names: Names, account: str, bucket: str) -> list[Document
     from batcat_runtime.deploy.codebuild import builder_stack  # which needs the roles
 
     repository = names.arn("ecr", f"repository/{names.repository}", account)
+    # DeleteDatabase is also asked for what could be in it (AWS Glue developer guide, "Specifying
+    # AWS Glue resource ARNs").
+    tables = [
+        *result_tables(names, account),
+        names.arn("glue", f"userDefinedFunction/{names.database}/*", account),
+    ]
     return [
         stack_changes("TheProjectsStack", [names.project_stack], names, account),
         allow(
@@ -95,10 +102,16 @@ def project_statements(names: Names, account: str, bucket: str) -> list[Document
             "cloudformation:DescribeStacks",
             names.arn("cloudformation", f"stack/{builder_stack(names)}/*", account),
         ),
+        allow(
+            "RemoveTheResultTables",
+            ["glue:DeleteDatabase", "glue:DeleteTable", "glue:GetDatabase", "glue:GetTables"],
+            tables,
+        ),
         allow("SeeTheResultBucket", "s3:ListBucket", names.arn("s3", bucket, "", region="")),
         allow(f"RegistryLogins{NO_RESOURCES}", "ecr:GetAuthorizationToken", "*"),
         allow(f"DefinitionChecks{NO_RESOURCES}", "states:ValidateStateMachineDefinition", "*"),
         allow(f"LogGroupLists{NO_RESOURCES}", "logs:DescribeLogGroups", "*"),
+        allow(f"StackLists{NO_RESOURCES}", "cloudformation:ListStacks", "*"),
     ]
 
 

@@ -80,6 +80,15 @@ def kms_key(sid: str, actions: Iterable[str], key: str, names: Names, account: s
     return allow(sid, actions, arn)
 
 
+def result_tables(names: Names, account: str) -> list[str]:
+    """Return the ARNs of the Glue database of results: catalogue, database and tables, as asked."""
+    return [
+        names.arn("glue", "catalog", account),
+        names.arn("glue", f"database/{names.database}", account),
+        names.arn("glue", f"table/{names.database}/*", account),
+    ]
+
+
 def steps_of(config: Config, names: Names) -> list[Any]:
     """Return the steps of the purpose that the names are for."""
     return list(config.purposes[names.purpose].steps)

@@ -165,6 +165,7 @@ PARTS: tuple[Part, ...] = (
         _bucket,
     ),
     Part("SeeStacks", ("doctor", "open", "schedule"), ("cloudformation:DescribeStacks",), _stacks),
+    Part(f"StackLists{NO_RESOURCES}", ("doctor",), ("cloudformation:ListStacks",), _everything),
     Part("SeeTheImage", ("doctor",), ("ecr:DescribeImages",), _repository),
     Part("SeeRoles", ("doctor",), ("iam:GetRole", "iam:GetRolePolicy"), _roles),
     Part(f"Quotas{NO_RESOURCES}", ("doctor",), ("servicequotas:ListServiceQuotas",), _everything),
@@ -182,7 +183,13 @@ def operator_statements(
     found = [
         allow(one.sid, one.actions, one.resources(scope)) for one in PARTS if one.resources(scope)
     ]
+    return [*found, *decrypt_results(config, names, account)]
+
+
+def decrypt_results(config: Config, names: Names, account: str) -> list[Document]:
+    """Return what reading results takes that are encrypted with keys of one's own."""
     outputs = {config.kms_of(names.purpose, step).output for step in steps_of(config, names)}
-    for number, key in enumerate(sorted(one for one in outputs if one), 1):
-        found.append(kms_key(f"DecryptResults{number}", ["kms:Decrypt"], key, names, account))
-    return found
+    return [
+        kms_key(f"DecryptResults{number}", ["kms:Decrypt"], key, names, account)
+        for number, key in enumerate(sorted(one for one in outputs if one), 1)
+    ]

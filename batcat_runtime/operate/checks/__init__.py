@@ -20,7 +20,11 @@ from batcat_runtime.operate.checks.bucket import (
     bucket_is_encrypted,
     bucket_is_ours,
 )
-from batcat_runtime.operate.checks.deployed import schedule_is_as_configured, stacks_stand
+from batcat_runtime.operate.checks.deployed import (
+    no_dropped_pipeline_runs,
+    schedule_is_as_configured,
+    stacks_stand,
+)
 from batcat_runtime.operate.checks.finding import Finding
 from batcat_runtime.operate.checks.image import image_is_in_ecr
 from batcat_runtime.operate.checks.local import (
@@ -64,4 +68,5 @@ ON_AWS: tuple[CheckFunction, ...] = (
     quota_is_large_enough,
     stacks_stand,
     schedule_is_as_configured,
+    no_dropped_pipeline_runs,
 )

@@ -7,6 +7,8 @@ from typing import Any
 from batcat_runtime.deploy.stack import stack_status
 from batcat_runtime.operate.checks.finding import Finding, failed, ok, skipped, warning
 from batcat_runtime.operate.checks.patient import Patient
+from batcat_runtime.operate.dropped import dropped_purposes
+from batcat_runtime.operate.project import Project
 
 _SOUND = {"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE"}
 
@@ -36,6 +38,15 @@ def schedule_is_as_configured(patient: Patient) -> list[Finding]:
     return wrong or [ok("; ".join(one.found for one in findings))]
 
 
+def no_dropped_pipeline_runs(patient: Patient) -> list[Finding]:
+    """Nothing is deployed that script/config.json has no longer."""
+    found = dropped_purposes(Project(patient.folder, patient.settings, hasty=True))
+    return [
+        warning(f"{one} is still deployed, and runs", f"batcat destroy --purpose {one}")
+        for one in found
+    ] or [ok("no other stack in this region is the project's")]
+
+
 def _stack(patient: Patient, name: str, state: str | None) -> Finding | None:
     """Return what is wrong with a stack; None when nothing is."""
     region = patient.settings.region
@@ -50,11 +61,9 @@ def _stack(patient: Patient, name: str, state: str | None) -> Finding | None:
             f"aws cloudformation describe-stack-events --stack-name {name} --region {region} "
             "--max-items 5",
         )
-    command = (
-        f"aws cloudformation continue-update-rollback --stack-name {name} --region {region}"
-        if state == "UPDATE_ROLLBACK_FAILED"
-        else f"aws cloudformation delete-stack --stack-name {name} --region {region}"
-    )
+    if state == "UPDATE_ROLLBACK_FAILED":
+        return failed(f"{name} is stuck in {state}", "batcat deploy   (it ends the rollback first)")
+    command = f"aws cloudformation delete-stack --stack-name {name} --region {region}"
     return failed(f"{name} is stuck in {state}", f"{command}   (then: batcat deploy)")
 
 
