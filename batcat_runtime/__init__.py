@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from batcat_runtime.operate.run import run as run
     from batcat_runtime.operate.schedule import schedule as schedule
     from batcat_runtime.operate.status import status as status
+    from batcat_runtime.operate.stop import stop as stop
     from batcat_runtime.operate.trial import test_workflow as test_workflow
 
 __version__ = "0.1.0"
@@ -106,6 +107,7 @@ _HOME = {
     "save_df_to_redshift": "io.redshift_save",
     "save_to_bucket": "io.save",
     "schedule": "operate.schedule",
+    "stop": "operate.stop",
     "setup_image": "deploy.image",
     "setup_trigger": "deploy.trigger",
     "setup_workflow": "deploy.workflow",

@@ -17,6 +17,7 @@ COMMANDS: tuple[str, ...] = (
     "plan",
     "deploy",
     "run",
+    "stop",
     "status",
     "logs",
     "backfill",

@@ -143,9 +143,7 @@ class Lines:
 
 
 def goes_on(
-    project: Project,
     name: str,
-    arn: str,
     error: BaseException | None = None,
     *,
     started: bool = True,
@@ -154,7 +152,7 @@ def goes_on(
 
     Parameters
     ----------
-    project, name, arn
+    name : str
         Which execution goes on.
     error : BaseException, optional
         What ended the wait, if not Ctrl-C: then the exit code is 1.
@@ -162,8 +160,8 @@ def goes_on(
         Whether AWS has confirmed that it was started.
     """
     back = (
-        f"Come back with `batcat status {name}` or `batcat logs {name} -f`. To stop it: "
-        f"aws stepfunctions stop-execution --region {project.config.region} --execution-arn {arn}"
+        f"Come back with `batcat status {name}` or `batcat logs {name} -f`. "
+        f"To stop it: `batcat stop {name}`."
     )
     if not started:
         return WaitInterruptedError(

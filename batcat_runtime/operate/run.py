@@ -140,14 +140,14 @@ def run(
         for look in follow(project, purpose, arn, sleep=sleep, timeout=timeout):
             show(look)
     except KeyboardInterrupt as error:
-        raise goes_on(project, name, arn, started=started) from error
+        raise goes_on(name, started=started) from error
     except LOST as error:
         if not started:
             raise
-        raise goes_on(project, name, arn, error) from error
+        raise goes_on(name, error) from error
     if look.execution.running:
         late = BatcatError(f"it has not ended after {timeout:g} s.")
-        raise goes_on(project, name, arn, late)
+        raise goes_on(name, late)
     took = format_seconds(look.execution.seconds)
     progress(f"execution {name}: {look.execution.status.lower()} after {took}")
     return _outcome(project, look)

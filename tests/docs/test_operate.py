@@ -21,10 +21,13 @@ PAGE = REPOSITORY / "docs" / "operate.md"
 # What the page's script does on its own: it fails for one day of the week.
 SCRIPT = '''"""Usage per vehicle."""
 
+import time
+
 import pandas as pd
 import batcat_runtime as bc
 
 with bc.processing_job("usage-analysis") as job:
+    time.sleep(job.parameters.get("pause", 0))
     usage = pd.concat(map(pd.read_csv, job.input_files("usage")))
     print(f"{len(usage)} rows of usage for {job.date_start}")
     if str(job.date_start) == "2022-01-05" and not job.parameters.get("skip_checks"):

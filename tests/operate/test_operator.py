@@ -24,6 +24,7 @@ WINDOW = ("--date-start", "2022-01-08", "--date-end", "2022-01-09")
 SESSION: dict[str, list[tuple[str, ...]]] = {
     "doctor": [("doctor",)],
     "run": [("run", *WINDOW), ("run", *WINDOW, "--param", "fail=no rows")],
+    "stop": [("run", *WINDOW, "--param", "seconds=60", "--no-wait"), ("stop",)],
     "status": [("status",)],
     "logs": [("logs",)],
     "results": [("results",)],
@@ -77,7 +78,7 @@ def test_the_policy_is_enough_and_nothing_of_it_is_idle(project: DeployedProject
     for name in present:
         for arguments in SESSION[name]:
             # The second run fails, so that its reason is looked for.
-            project.batcat(*arguments, code=int("--param" in arguments), **keys)
+            project.batcat(*arguments, code=int("fail=no rows" in arguments), **keys)
     entries = [one for one in read_trail(project.world.aws.home) if one.role == arn]
     denied = [one for one in entries if one.reason != "allowed"]
     assert {

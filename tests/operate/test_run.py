@@ -106,7 +106,7 @@ def test_a_terminal_shows_a_live_table_and_ctrl_c_ends_the_waiting_only(
     found = re.search(rf"No longer waiting; the execution ({NAME}) goes on", cut.shown)
     assert found, cut.shown
     assert f"batcat logs {found[1]} -f" in cut.shown
-    assert "aws stepfunctions stop-execution" in cut.shown
+    assert f"batcat stop {found[1]}" in cut.shown.replace("\r\n", "")
     assert described(project, found[1])["status"] == "RUNNING"
     stop(project, found[1])
 

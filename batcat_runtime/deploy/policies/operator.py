@@ -46,7 +46,7 @@ class Part:
     sid : str
         What the statement is for.
     commands : tuple of str
-        The commands of `batcat` that need it; none for what a person does by hand.
+        The commands of `batcat` that need it.
     actions : tuple of str
         Of IAM.
     resources : callable
@@ -133,17 +133,21 @@ def _everything(scope: Scope) -> list[str]:
 
 _ALL = ("run", "status", "logs", "results")
 PARTS: tuple[Part, ...] = (
-    Part("ListRuns", ("status", "logs", "results", "open"), ("states:ListExecutions",), _lists),
+    Part(
+        "ListRuns",
+        ("stop", "status", "logs", "results", "open"),
+        ("states:ListExecutions",),
+        _lists,
+    ),
     Part("StartRuns", ("run",), ("states:StartExecution",), _machine),
     Part("SeeTheWorkflow", ("doctor",), ("states:DescribeStateMachine",), _machine),
     Part(
         "SeeRuns",
-        ("run", "status", "logs", "open"),
+        ("run", "stop", "status", "logs", "open"),
         ("states:DescribeExecution", "states:GetExecutionHistory"),
         _described,
     ),
-    # By hand: `aws stepfunctions stop-execution`, when a run turns out to be a mistake.
-    Part("StopRuns", (), ("states:StopExecution",), _executions),
+    Part("StopRuns", ("stop",), ("states:StopExecution",), _executions),
     Part("SeeJobs", ("run", "status"), ("sagemaker:DescribeProcessingJob",), _jobs),
     Part(
         "ReadTheLastLines",

@@ -1,0 +1,109 @@
+"""`batcat stop`: end a run that turned out to be a mistake, and the job that it is at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from batcat_runtime.errors import NotDeployedError, UserError
+from batcat_runtime.operate.executions import (
+    Execution,
+    describe,
+    find_execution,
+    list_executions,
+)
+from batcat_runtime.operate.project import Project, open_project
+
+_ERROR = "Stopped"
+_CAUSE = "Stopped by `batcat stop`"
+_SHOWN = 5
+
+
+def stop(
+    execution: str | None = None,
+    *,
+    folder: str | Path | None = None,
+    purpose: str | None = None,
+    progress: Callable[[str], None] = print,
+) -> Execution | None:
+    """Stop an execution that runs; Step Functions stops the processing jobs that it waits for.
+
+    What its jobs have written so far is no result: there is no manifest for it. A backfill is
+    stopped by `backfill("stop")`; here, one of its executions alone.
+
+    Parameters
+    ----------
+    execution : str, optional
+        An ARN, a name, or the start of a name; may be left out when only one runs.
+    folder : str or Path, optional
+        The project's folder; by default the one around the working directory.
+    purpose : str, optional
+        Look in this pipeline only.
+    progress : callable
+        Called with a line on what was done.
+
+    Returns
+    -------
+    Execution or None
+        As it is now; one that had ended before is left as it is. None: nothing is running.
+
+    Raises
+    ------
+    UserError
+        Several are running that it may be; nothing was stopped.
+    NoSuchExecutionError
+        There is nothing of that name.
+    NotDeployedError
+        No pipeline that could have it is deployed.
+
+    Examples
+    --------
+    >>> bc.stop("run-20220108-020000").status  # doctest: +SKIP
+    'ABORTED'
+    """
+    project = open_project(folder)
+    found = list(_running(project, execution, project.purposes(purpose)))
+    if len(found) > 1:
+        names = ", ".join(arn.rpartition(":")[2] for _, arn in found[:_SHOWN])
+        more = f" and {len(found) - _SHOWN:,} more" if len(found) > _SHOWN else ""
+        raise UserError(
+            f"{len(found):,} executions are running: {names}{more}. Nothing was stopped.",
+            fix="Name one: `batcat stop NAME`. Those of a backfill: `batcat backfill stop`.",
+        )
+    if not found:
+        if execution is None:
+            progress("nothing is running")
+            return None
+        ended = find_execution(project, execution, purpose)
+        progress(f"execution {ended.name}: had ended already ({ended.status.lower()})")
+        return ended
+    owner, arn = found[0]
+    name = arn.rpartition(":")[2]
+    with project.asked(f"the execution {name}", "states:StopExecution"):
+        # Of one that has ended in between, StopExecution changes nothing.
+        project.client("stepfunctions").stop_execution(executionArn=arn, error=_ERROR, cause=_CAUSE)
+    stopped = describe(project, owner, arn)
+    progress(f"execution {name}: {'stopped' if stopped.error == _ERROR else 'had just ended'}")
+    return stopped
+
+
+def _running(
+    project: Project, execution: str | None, purposes: list[str]
+) -> Iterator[tuple[str, str]]:
+    """Yield what runs and can be meant: its pipeline and its ARN; a whole name means just that."""
+    found, missing = [], None
+    for one in purposes:
+        try:
+            found += [
+                (one, listed["executionArn"])
+                for listed in list_executions(project, one, status="RUNNING")
+                if execution is None
+                or listed["name"].startswith(execution)
+                or listed["executionArn"] == execution
+            ]
+        except NotDeployedError as error:
+            missing = error
+    if missing and len(purposes) == 1:
+        raise missing
+    exact = [each for each in found if execution in (each[1], each[1].rpartition(":")[2])]
+    yield from exact or found
