@@ -17,6 +17,7 @@ from batcat_runtime.operate.deployed import DeployedStack, find_stack
 from batcat_runtime.operate.project import Project
 
 Kind = Literal["trigger", "workflow", "backfill"]
+_GONE = "DELETE_COMPLETE"
 # The descriptions of the stacks that a purpose has, each with the state machine's name.
 _OF_A_PURPOSE = re.compile(r"BatCat (trigger|workflow|backfill)(?: of)? (\S+)")
 
@@ -58,13 +59,14 @@ def dropped_stacks(project: Project) -> Iterator[DroppedStack]:
         for name in (names.workflow_stack, names.trigger_stack, names.backfill_stack)
     }
     client = project.client("cloudformation")
+    # Deleted ones are listed for 90 days, and may be many.
+    there = [one for one in client.meta.service_model.shape_for("StackStatus").enum if one != _GONE]
     with project.asked("the stacks of this region", "cloudformation:ListStacks"):
         found = [
             (one, told)
-            for page in client.get_paginator("list_stacks").paginate()
+            for page in client.get_paginator("list_stacks").paginate(StackStatusFilter=there)
             for one in page["StackSummaries"]
-            if one["StackStatus"] != "DELETE_COMPLETE"
-            and one["StackName"].startswith(f"batcat-{mine}-")
+            if one["StackName"].startswith(f"batcat-{mine}-")
             and one["StackName"] not in known
             and (told := _OF_A_PURPOSE.fullmatch(one.get("TemplateDescription") or ""))
         ]
