@@ -14,6 +14,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from batcat_runtime.deploy.session import session_for
 from batcat_runtime.deploy.stack import StackChange, deploy_stack, stack_status, wait_until
@@ -297,14 +298,26 @@ def test_many_deployments_at_once_do_no_harm(bench: Bench, exists: bool) -> None
 
 @pytest.mark.parametrize(
     ("code", "words"),
-    [("ExpiredToken", "The credentials in use have expired."), (None, "Stopped waiting.")],
+    [
+        ("ExpiredToken", "The credentials in use have expired."),
+        ("network", "AWS can no longer be reached."),
+        ("Ctrl-C", "Stopped waiting."),
+    ],
 )
-def test_what_goes_on_without_us_is_said(bench: Bench, code: str | None, words: str) -> None:
+def test_what_goes_on_without_us_is_said(bench: Bench, code: str, words: str) -> None:
+    events = bench.client.meta.events
+
+    def lost(request: Any, **_: Any) -> None:
+        raise EndpointConnectionError(endpoint_url=request.url)
+
     def interrupted(line: str) -> None:
         if line.startswith("CREATE_IN_PROGRESS"):
-            if code is None:
+            if code == "Ctrl-C":
                 raise KeyboardInterrupt
-            bench.faults(Fault("cloudformation", "DescribeStacks", code, "expired", times=0))
+            if code == "network":
+                events.register("before-send.cloudformation", lost, unique_id="lost")
+            else:
+                bench.faults(Fault("cloudformation", "DescribeStacks", code, "expired", times=0))
 
     many = {f"More{number}": group(f"{bench.name}-{number}") for number in range(6)}
     with pytest.raises(WaitInterruptedError) as caught:
@@ -313,4 +326,5 @@ def test_what_goes_on_without_us_is_said(bench: Bench, code: str | None, words: 
     assert told.startswith(f"{words} CloudFormation goes on with the stack {bench.name}")
     assert "`batcat deploy` again: it waits for the end of that and does the rest" in told
     bench.faults()
+    events.unregister("before-send.cloudformation", unique_id="lost")
     assert bench.deploy(groups(bench, **many)).outcome == "unchanged"
