@@ -93,11 +93,11 @@ def test_an_analyst_may_ask_the_results_and_needs_no_more(
     document = analyst_policy(project.config, PURPOSE, project.world.aws.account_id)
     arn, keys = user(project, "analyst", document)
     left = Left(project, monkeypatch)
-    left("2021-03-01", "2021-03-02", "first")
+    left("2018-03-01", "2018-03-02", "first")
     project.batcat("results", **keys)
     project.batcat("results", "query", **keys)
-    left("2021-02-01", "2021-02-02", "earlier")  # so that the tables change
-    count = "SELECT count(*) AS n FROM usage_analysis WHERE date < DATE '2021-03-02'"
+    left("2018-02-01", "2018-02-02", "earlier")  # so that the tables change
+    count = "SELECT count(*) AS n FROM usage_analysis WHERE date < DATE '2018-03-02'"
     assert "\n4" in project.batcat("results", "query", count, **keys).stdout
     ordered = "SELECT vin FROM usage_analysis WHERE run = 'first' ORDER BY vin"
     assert "\nA\nB" in project.batcat("results", "query", ordered, **keys).stdout
