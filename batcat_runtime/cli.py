@@ -12,85 +12,67 @@ import errno
 import os
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
 
-import typer
+import click
 from rich.console import Console
 from rich.markup import escape
 
 from batcat_runtime import __version__, commands
+from batcat_runtime.commands.terminal import PATH
 from batcat_runtime.commands.terminal import err as _err
 from batcat_runtime.commands.terminal import progress as _progress
 from batcat_runtime.errors import BatcatError, ConfigError, UserError
 
-app = typer.Typer(
-    name="batcat",
-    help="Nightly batch pipelines on AWS for data scientists, rehearsed on a laptop first.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-local = typer.Typer(
-    help="Keep an embedded AWS at hand.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
-app.add_typer(local, name="local")
-
-# typer brings a click of its own along, under a private name; this is its base of usage errors.
-_UsageError: Any = typer.BadParameter.__bases__[0]
-
 _OUTPUT_ERRORS = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 _CLOSED_PIPE = 128 + 13  # SIGPIPE
 
-Folder = Annotated[
-    Path, typer.Argument(help="The project's folder.", exists=False, show_default=False)
-]
+_folder_argument = click.argument("folder", type=PATH, default=Path(), help="The project's folder.")
 
 
-@app.callback(invoke_without_command=True)
-def options(
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
-    ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
-) -> None:
+@click.group(
+    "batcat",
+    cls=commands.Commands,
+    context_settings={"show_default": True},
+    help="Nightly batch pipelines on AWS for data scientists, rehearsed on a laptop first.",
+)
+@click.version_option(__version__, message="batcat %(version)s", help="Print the version and exit.")
+@click.option("--debug", is_flag=True, help="Show tracebacks of errors.")
+def app(debug: bool) -> None:
     """Read the options that stand before the command."""
-    if version:
-        typer.echo(f"batcat {__version__}")
-        raise typer.Exit
     if debug:
         os.environ["BATCAT_DEBUG"] = "1"
 
 
 @app.command()
+@click.argument(
+    "answers",
+    nargs=-1,
+    metavar="[NAME=VALUE]...",
+    help="Answers given here, such as project_name=battery region=us-east-1.",
+)
+@click.option("--no-input", is_flag=True, help="Ask nothing; take the defaults for the rest.")
+@click.option(
+    "--output-dir", "-o", type=PATH, default=Path(), help="Where the project's folder is made."
+)
 def new(
-    answers: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="NAME=VALUE",
-            help="Answers given here, such as project_name=battery region=us-east-1.",
-        ),
-    ] = None,
-    no_input: Annotated[
-        bool, typer.Option("--no-input", help="Ask nothing; take the defaults for the rest.")
-    ] = False,
-    output_dir: Annotated[
-        Path, typer.Option("--output-dir", "-o", help="Where the project's folder is made.")
-    ] = Path(),
+    answers: tuple[str, ...],
+    no_input: bool,
+    output_dir: Path,
 ) -> None:
     """Make a new project from the template."""
     from batcat_runtime.project import new_project
 
-    new_project(_pairs(answers or []), no_input=no_input, output_dir=output_dir)
+    new_project(_pairs(answers), no_input=no_input, output_dir=output_dir)
 
 
 @app.command()
+@click.argument("name", help="The new pipeline's name, such as forecast.")
+@_folder_argument
 def add(
-    name: Annotated[str, typer.Argument(help="The new pipeline's name, such as forecast.")],
-    folder: Folder = Path(),
+    name: str,
+    folder: Path,
 ) -> None:
     """Add a pipeline to a project.
 
@@ -103,34 +85,35 @@ def add(
 
     project = find_project(folder)
     for path in add_purpose(project, name):
-        typer.echo(path.as_posix())
+        click.echo(path.as_posix())
     write_policies(get_config(project), project / "deploy" / "iam")
-    typer.echo(f"deploy/iam/{name}/")
-    typer.echo(
+    click.echo(f"deploy/iam/{name}/")
+    click.echo(
         f"\nRun it here:  make run PURPOSE={name}   Rehearse it:  batcat rehearse --purpose {name}"
     )
 
 
 @app.command()
+@_folder_argument
+@click.option("--purpose", help="Which pipeline; needed when there are several.")
+@click.option("fire_at", "--at", help="Local time at which the schedule fires, 2022-01-08T02:00.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=1),
+    default=900.0,
+    help="Seconds that the execution may take.",
+)
+@click.option(
+    "--report", type=PATH, help="Where the report goes.  [default: report/rehearsal-<purpose>.html]"
+)
+@click.option("--verbose", "-v", is_flag=True, help="Print every line as it comes.")
 def rehearse(
-    folder: Folder = Path(),
-    purpose: Annotated[
-        str | None, typer.Option(help="Which pipeline; needed when there are several.")
-    ] = None,
-    fire_at: Annotated[
-        str | None,
-        typer.Option("--at", help="Local time at which the schedule fires, 2022-01-08T02:00."),
-    ] = None,
-    timeout: Annotated[
-        float, typer.Option(min=1, help="Seconds that the execution may take.")
-    ] = 900.0,
-    report: Annotated[
-        Path | None,
-        typer.Option(help="Where the report goes.  [default: report/rehearsal-<purpose>.html]"),
-    ] = None,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Print every line as it comes.")
-    ] = False,
+    folder: Path,
+    purpose: str | None,
+    fire_at: str | None,
+    timeout: float,
+    report: Path | None,
+    verbose: bool,
 ) -> None:
     """Rehearse a project on this machine.
 
@@ -152,15 +135,15 @@ def rehearse(
         write_report(record, path)
     print_summary(record, path, Console(highlight=False))
     if record.status == "failed":
-        raise typer.Exit(1)
+        raise click.exceptions.Exit(1)
 
 
 @app.command()
+@_folder_argument
+@click.option("--upgrade", is_flag=True, help="Take the newest versions of everything.")
 def lock(
-    folder: Folder = Path(),
-    upgrade: Annotated[
-        bool, typer.Option("--upgrade", help="Take the newest versions of everything.")
-    ] = False,
+    folder: Path,
+    upgrade: bool,
 ) -> None:
     """Pin the packages of the image, with hashes.
 
@@ -169,23 +152,23 @@ def lock(
     from batcat_runtime.config import find_project
     from batcat_runtime.deploy.lock import write_lock
 
-    typer.echo(write_lock(find_project(folder) / "deploy" / "docker", upgrade=upgrade))
+    click.echo(write_lock(find_project(folder) / "deploy" / "docker", upgrade=upgrade))
 
 
 @app.command()
+@_folder_argument
+@click.option("--check", is_flag=True, help="Write nothing; exit code 1 if a file is out of step.")
+@click.option(
+    "show", "--print", is_flag=True, help="Print all for an administrator; write nothing."
+)
+@click.option(
+    "--account", help="The 12-digit account id to fill in.  [default: ${AccountId} stays]"
+)
 def roles(
-    folder: Folder = Path(),
-    check: Annotated[
-        bool,
-        typer.Option("--check", help="Write nothing; exit code 1 if a file is out of step."),
-    ] = False,
-    show: Annotated[
-        bool, typer.Option("--print", help="Print all for an administrator; write nothing.")
-    ] = False,
-    account: Annotated[
-        str | None,
-        typer.Option(help="The 12-digit account id to fill in.  [default: ${AccountId} stays]"),
-    ] = None,
+    folder: Path,
+    check: bool,
+    show: bool,
+    account: str | None,
 ) -> None:
     """Write the roles' policies as JSON.
 
@@ -206,25 +189,35 @@ def roles(
     place = project / "deploy" / "iam"
     filled = checked_account(account) if account else PLACEHOLDER
     if show:
-        typer.echo(printed(config, filled))
+        click.echo(printed(config, filled))
     elif check:
         found = differences(config, place)
         for line in found:
-            typer.echo(f"deploy/iam/{line}")
+            click.echo(f"deploy/iam/{line}")
         if found:
-            typer.echo("Run `batcat roles` to mend them.", err=True)
-            raise typer.Exit(1)
+            click.echo("Run `batcat roles` to mend them.", err=True)
+            raise click.exceptions.Exit(1)
     else:
         for path in write_policies(config, place, filled):
-            typer.echo(path.relative_to(project))
+            click.echo(path.relative_to(project))
+
+
+@app.group(cls=commands.InOrder)
+def local() -> None:
+    """Keep an embedded AWS at hand."""
 
 
 @local.command()
+@click.option("--region", default="us-east-1", help="The AWS region it pretends to be.")
+@click.option(
+    "--port",
+    type=click.IntRange(min=0, max=65535),
+    default=0,
+    help="Its port on 127.0.0.1; 0 takes a free one.",
+)
 def up(
-    region: Annotated[str, typer.Option(help="The AWS region it pretends to be.")] = "us-east-1",
-    port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Its port on 127.0.0.1; 0 takes a free one.")
-    ] = 0,
+    region: str,
+    port: int,
 ) -> None:
     """Start an embedded AWS that stays."""
     _need("moto", "rehearse")
@@ -239,9 +232,9 @@ def up(
     with _progress() as progress:
         progress(f"starting an embedded AWS for {region}")
         running = local_up(region=region, port=port)
-    typer.echo(f"An embedded AWS for {running.region} listens on {running.endpoint_url}")
-    typer.echo('In another terminal:  eval "$(batcat local env)"   then e.g.  aws s3 ls')
-    typer.echo("Stop it with:         batcat local down")
+    click.echo(f"An embedded AWS for {running.region} listens on {running.endpoint_url}")
+    click.echo('In another terminal:  eval "$(batcat local env)"   then e.g.  aws s3 ls')
+    click.echo("Stop it with:         batcat local down")
 
 
 @local.command()
@@ -253,8 +246,8 @@ def env() -> None:
     if running is None:
         raise UserError("No embedded AWS is running.", fix="Start one with `batcat local up`.")
     for name, value in sorted(running.environment().items()):
-        typer.echo(f"export {name}={shlex.quote(value)}")
-    typer.echo("unset AWS_PROFILE")
+        click.echo(f"export {name}={shlex.quote(value)}")
+    click.echo("unset AWS_PROFILE")
 
 
 @local.command()
@@ -262,13 +255,10 @@ def down() -> None:
     """Stop it; all that it holds is gone."""
     from batcat_runtime.rehearsal import local_down
 
-    typer.echo("Stopped." if local_down() else "No embedded AWS was running.")
+    click.echo("Stopped." if local_down() else "No embedded AWS was running.")
 
 
-commands.register(app)
-
-
-def _pairs(answers: list[str]) -> dict[str, str]:
+def _pairs(answers: Sequence[str]) -> dict[str, str]:
     pairs = {}
     for answer in answers:
         name, equals, value = answer.partition("=")
@@ -322,15 +312,20 @@ def run(arguments: list[str] | None = None) -> int:
 
 def _run(arguments: list[str] | None) -> int:
     try:
-        result: Any = app(args=arguments, prog_name="batcat", standalone_mode=False)
-        return result if isinstance(result, int) else 0
-    except typer.Abort:
+        # Not `app.main`, which keeps a closed pipe to itself.
+        given = sys.argv[1:] if arguments is None else list(arguments)
+        with app.make_context("batcat", given) as context:
+            app.invoke(context)
+        return 0
+    except click.exceptions.Exit as exit_:
+        return exit_.exit_code
+    except click.Abort:
         return 130
-    except _UsageError as error:
+    except click.UsageError as error:
         error.show()
         return 2
     except KeyboardInterrupt:
-        _err.print("\nStopped. Nothing is left running.")
+        _err.print("\nStopped.")
         return 130
     except BatcatError as error:
         if os.environ.get("BATCAT_DEBUG"):
@@ -338,7 +333,7 @@ def _run(arguments: list[str] | None) -> int:
         _err.print(f"Error: {escape(str(error))}")
         return error.exit_code
     except SystemExit as error:
-        # typer and rich leave like this when a pipe is closed.
+        # rich leaves like this when a pipe is closed.
         if isinstance(error.__context__, BrokenPipeError):
             raise error.__context__ from None
         raise

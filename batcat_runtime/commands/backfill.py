@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 from rich.console import Group
 from rich.live import Live
 from rich.table import Table
@@ -15,12 +15,12 @@ from rich.text import Text
 
 from batcat_runtime.commands.terminal import (
     STYLES,
-    AsJson,
-    Folder,
-    Purpose,
     err,
+    folder_option,
+    json_option,
     print_json,
     print_table,
+    purpose_option,
     say,
 )
 from batcat_runtime.text import one_line
@@ -32,41 +32,34 @@ _WORDS = ("done", "running", "waiting", "failed", "stopped", "skipped")
 _COLOURS = {"done": "green", "running": "cyan", "failed": "bold red", "stopped": "red"}
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    app.command()(backfill)
-
-
-def backfill(
-    start: Annotated[
-        str,
-        typer.Argument(
-            help="The first window's start, 2022-01-01. Or, about the last backfill: show, stop, "
-            "resume (what is left), retry (what failed).",
-            show_default=False,
-        ),
-    ],
-    end: Annotated[
-        str | None, typer.Argument(help="The last window's end, exclusive.", show_default=False)
-    ] = None,
-    every: Annotated[
-        str, typer.Option(metavar="day|hour|week", help="How long a window is.")
-    ] = "day",
-    concurrency: Annotated[
-        int | None,
-        typer.Option("--concurrency", "-n", help="Windows at once.  [default: 4, or as before]"),
-    ] = None,
-    param: Annotated[
-        list[str] | None,
-        typer.Option("--param", metavar="NAME=VALUE", help="For the script; may be repeated."),
-    ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Compute windows that have a result, too.")
-    ] = False,
-    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow it to its end.")] = True,
-    as_json: AsJson = False,
-    folder: Folder = Path(),
-    purpose: Purpose = None,
+@click.command("backfill")
+@click.argument(
+    "start",
+    help="The first window's start, 2022-01-01. Or, about the last backfill: show, stop, resume "
+    "(what is left), retry (what failed).",
+)
+@click.argument("end", required=False, help="The last window's end, exclusive.")
+@click.option("--every", default="day", metavar="day|hour|week", help="How long a window is.")
+@click.option("--concurrency", "-n", type=int, help="Windows at once.  [default: 4, or as before]")
+@click.option(
+    "--param", multiple=True, metavar="NAME=VALUE", help="For the script; may be repeated."
+)
+@click.option("--force", is_flag=True, help="Compute windows that have a result, too.")
+@click.option("--wait/--no-wait", default=True, help="Follow it to its end.")
+@json_option
+@folder_option
+@purpose_option
+def command(
+    start: str,
+    end: str | None,
+    every: str,
+    concurrency: int | None,
+    param: tuple[str, ...],
+    force: bool,
+    wait: bool,
+    as_json: bool,
+    folder: Path,
+    purpose: str | None,
 ) -> None:
     """Compute every window of a range, several at once.
 
@@ -97,7 +90,7 @@ def backfill(
         _print(state)
     ended_badly = state.status in ("FAILED", "ABORTED")
     if ended_badly and start != "stop":
-        raise typer.Exit(1)
+        raise click.exceptions.Exit(1)
 
 
 def _print(state: Backfill) -> None:
@@ -105,7 +98,7 @@ def _print(state: Backfill) -> None:
     rows = [(word, getattr(counts, word)) for word in _WORDS if getattr(counts, word)]
     print_table(("windows", "count"), rows, right=("count",), empty="There is no window.")
     if state.failures:
-        typer.echo("")
+        click.echo("")
         print_table(
             ("window", "status", "execution", "reason"),
             [
@@ -115,7 +108,7 @@ def _print(state: Backfill) -> None:
         )
         more = counts.failed + counts.stopped - len(state.failures)
         if state.status != "RUNNING" and more > 0:
-            typer.echo(f"... and {more:,} more")
+            click.echo(f"... and {more:,} more")
     for line in _what_next(state):
         say(line)
 

@@ -5,33 +5,28 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
 from rich.markup import escape
 from rich.text import Text
 
-from batcat_runtime.commands.terminal import AsJson, err, print_json, say
+from batcat_runtime.commands.terminal import PATH, err, json_option, print_json, say
 from batcat_runtime.text import one_line
 
 _DOING = {"CREATE": "creating", "UPDATE": "updating", "DELETE": "removing"}
 _DONE = {"CREATE": "created", "UPDATE": "updated", "DELETE": "removed"}
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("deploy")(deploy)
-
-
-def deploy(
-    folder: Annotated[
-        Path | None, typer.Argument(help="The project's folder.", show_default=False)
-    ] = None,
-    given: Annotated[
-        Path | None,
-        typer.Option("--folder", "-C", help="The project's folder.", show_default=False),
-    ] = None,
-    as_json: AsJson = False,
+@click.command("deploy")
+@click.argument("folder", type=PATH, required=False, help="The project's folder.")
+@click.option(
+    "given", "--folder", "-C", type=PATH, help="The project's folder.", show_default=False
+)
+@json_option
+def command(
+    folder: Path | None,
+    given: Path | None,
+    as_json: bool,
 ) -> None:
     """Deploy a project to AWS, with the credentials in use.
 
@@ -48,7 +43,7 @@ def deploy(
     if as_json:
         print_json(deployed)
     else:
-        typer.echo(deployed)
+        click.echo(deployed)
     for line in dropped_told(open_project(place)):
         say(line)
 

@@ -6,11 +6,18 @@ import contextlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
-from batcat_runtime.commands.terminal import AsJson, Folder, print_json, progress, say, size_of
+from batcat_runtime.commands.terminal import (
+    folder_option,
+    json_option,
+    print_json,
+    progress,
+    say,
+    size_of,
+)
 
 if TYPE_CHECKING:
     from batcat_runtime.operate.destroy import Destroyed
@@ -19,26 +26,18 @@ if TYPE_CHECKING:
 _SHOWN = 5
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(name="destroy")(_destroy)
-
-
-def _destroy(
-    confirm: Annotated[
-        str | None,
-        typer.Option(
-            "--confirm", "--yes", metavar="NAME", help="The project's name; asks nothing."
-        ),
-    ] = None,
-    stop_running: Annotated[
-        bool, typer.Option("--stop-running", help="Stop executions that are running.")
-    ] = False,
-    as_json: AsJson = False,
-    folder: Folder = Path(),
-    purpose: Annotated[
-        str | None, typer.Option("--purpose", "-p", help="One pipeline.  [default: the project]")
-    ] = None,
+@click.command("destroy")
+@click.option("--confirm", "--yes", metavar="NAME", help="The project's name; asks nothing.")
+@click.option("--stop-running", is_flag=True, help="Stop executions that are running.")
+@json_option
+@folder_option
+@click.option("--purpose", "-p", help="One pipeline.  [default: the project]")
+def command(
+    confirm: str | None,
+    stop_running: bool,
+    as_json: bool,
+    folder: Path,
+    purpose: str | None,
 ) -> None:
     """Remove a project from AWS; its data stays.
 
@@ -89,14 +88,14 @@ class _Desk:
         self._show = None
         if not self._quiet:
             for line in lines_of(inventory):
-                typer.echo(line)
+                click.echo(line)
         if not sys.stdin.isatty():
             return None
         try:
             return str(
-                typer.prompt(f"\nType the project's name ({inventory.project}) to remove it")
+                click.prompt(f"\nType the project's name ({inventory.project}) to remove it")
             )
-        except typer.Abort:
+        except click.Abort:
             say("Nothing was removed.")
             raise
 
@@ -138,23 +137,23 @@ def _tell(done: Destroyed) -> None:
     """Print how it went."""
     inventory = done.inventory
     if inventory.empty:
-        typer.echo(
+        click.echo(
             f"Nothing of {inventory.project} is deployed in the account {inventory.account}, "
             f"{inventory.region}: there is nothing to remove."
         )
         for one in inventory.kept:
-            typer.echo(f"  {_stays(one)}")
+            click.echo(f"  {_stays(one)}")
         return
     for name in done.removed:
-        typer.echo(f"removed  {name}")
+        click.echo(f"removed  {name}")
     for name in done.tables:
-        typer.echo(f"removed  Athena table {name}")
+        click.echo(f"removed  Athena table {name}")
     if done.left:
-        typer.echo("\nAWS could not remove this; it belongs to no stack any more:\n")
+        click.echo("\nAWS could not remove this; it belongs to no stack any more:\n")
         for left in done.left:
-            typer.echo(f"  {_kind(left.type)} {left.name}: {left.reason}")
+            click.echo(f"  {_kind(left.type)} {left.name}: {left.reason}")
             if left.command:
-                typer.echo(f"    when that is mended: {left.command}")
+                click.echo(f"    when that is mended: {left.command}")
     bucket = next((one for one in inventory.kept if one.what.startswith("s3://")), None)
     if bucket is not None:
-        typer.echo(f"\n{_stays(bucket)}")
+        click.echo(f"\n{_stays(bucket)}")

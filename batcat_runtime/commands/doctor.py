@@ -5,11 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
+import click
 from rich.console import Console
 from rich.text import Text
 
-from batcat_runtime.commands.terminal import AnyPurpose, AsJson, Folder, print_json, progress
+from batcat_runtime.commands.terminal import (
+    any_purpose_option,
+    folder_option,
+    json_option,
+    print_json,
+    progress,
+)
 from batcat_runtime.text import one_line
 
 if TYPE_CHECKING:
@@ -19,28 +25,30 @@ _ORDER = {"failed": "bold red", "warning": "yellow", "skipped": "dim", "ok": "gr
 _INDENT = " " * 9
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
+@click.command("doctor")
+@folder_option
+@any_purpose_option
+@json_option
+def command(
+    folder: Path,
+    purpose: str | None,
+    as_json: bool,
+) -> None:
+    """Look for what is wrong, and say how to mend it.
 
-    @app.command()
-    def doctor(
-        folder: Folder = Path(), purpose: AnyPurpose = None, as_json: AsJson = False
-    ) -> None:
-        """Look for what is wrong, and say how to mend it.
+    Credentials, region, bucket, roles, image, quota, clock, network, configuration, what is
+    deployed. Nothing is changed. Exit code 1: something failed.
+    """
+    from batcat_runtime.operate.doctor import doctor as examine
 
-        Credentials, region, bucket, roles, image, quota, clock, network, configuration, what is
-        deployed. Nothing is changed. Exit code 1: something failed.
-        """
-        from batcat_runtime.operate.doctor import doctor as examine
-
-        with progress() as show:
-            checks = examine(folder=folder, purpose=purpose, progress=show)
-        if as_json:
-            print_json(checks)
-        else:
-            _print(checks)
-        if any(one.status == "failed" for one in checks):
-            raise typer.Exit(1)
+    with progress() as show:
+        checks = examine(folder=folder, purpose=purpose, progress=show)
+    if as_json:
+        print_json(checks)
+    else:
+        _print(checks)
+    if any(one.status == "failed" for one in checks):
+        raise click.exceptions.Exit(1)
 
 
 def _print(checks: list[Check]) -> None:

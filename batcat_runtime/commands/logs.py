@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable, Generator
 from datetime import UTC
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 from rich.console import Console
 from rich.text import Text
 
-from batcat_runtime.commands.terminal import Folder, Purpose, say
+from batcat_runtime.commands.terminal import folder_option, purpose_option, say
 
 if TYPE_CHECKING:
     from batcat_runtime.operate.executions import Execution
@@ -24,35 +24,39 @@ _COLOURS = ("green", "magenta", "blue", "yellow", "bright_green", "bright_magent
 _BAD = (" failed", " timed out", " FAILED ", " TIMED_OUT ", " ABORTED ")
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(logs)
-
-
-def logs(
-    execution: Annotated[
-        str | None,
-        typer.Argument(help="Its name, the start of it, or its ARN.  [default: the newest]"),
-    ] = None,
-    follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on until the execution has ended.")
-    ] = False,
-    since: Annotated[
-        str | None,
-        typer.Option(help="Nothing older: how long ago (10m, 2h, 1d) or a time."),
-    ] = None,
-    lines: Annotated[
-        int | None,
-        typer.Option(
-            "--lines", "--tail", "-n", min=0, help="Of what is there, only the last lines."
-        ),
-    ] = None,
-    every: Annotated[
-        float, typer.Option(min=0.1, help="Seconds between two looks while following.")
-    ] = 2.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
-    folder: Folder = Path(),
-    purpose: Purpose = None,
+@click.command("logs")
+@click.argument(
+    "execution",
+    required=False,
+    help="Its name, the start of it, or its ARN.  [default: the newest]",
+)
+@click.option("--follow", "-f", is_flag=True, help="Go on until the execution has ended.")
+@click.option("--since", help="Nothing older: how long ago (10m, 2h, 1d) or a time.")
+@click.option(
+    "--lines",
+    "--tail",
+    "-n",
+    type=click.IntRange(min=0),
+    help="Of what is there, only the last lines.",
+)
+@click.option(
+    "--every",
+    type=click.FloatRange(min=0.1),
+    default=2.0,
+    help="Seconds between two looks while following.",
+)
+@click.option("as_json", "--json", is_flag=True, help="Print one JSON object a line.")
+@folder_option
+@purpose_option
+def command(
+    execution: str | None,
+    follow: bool,
+    since: str | None,
+    lines: int | None,
+    every: float,
+    as_json: bool,
+    folder: Path,
+    purpose: str | None,
 ) -> None:
     """Show what an execution did and what its containers wrote.
 
@@ -76,7 +80,7 @@ def logs(
     ended = _print(found, _writer(as_json))
     sys.stdout.flush()
     if follow and ended.status != "SUCCEEDED":
-        raise typer.Exit(1)
+        raise click.exceptions.Exit(1)
 
 
 def _print(

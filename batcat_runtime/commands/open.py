@@ -4,33 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
 
-from batcat_runtime.commands.terminal import AnyPurpose, AsJson, Folder, print_json, say
+from batcat_runtime.commands.terminal import (
+    any_purpose_option,
+    folder_option,
+    json_option,
+    print_json,
+    say,
+)
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(name="open")(_open)
-
-
-def _open(
-    what: Annotated[
-        str | None,
-        typer.Argument(
-            help="workflow, results, function, logs ... as the list names them; or an execution's "
-            "name.  [default: list everything]",
-            show_default=False,
-        ),
-    ] = None,
-    only_print: Annotated[
-        bool, typer.Option("--print", help="Print the link; open no browser.")
-    ] = False,
-    as_json: AsJson = False,
-    folder: Folder = Path(),
-    purpose: AnyPurpose = None,
+@click.command("open")
+@click.argument(
+    "what",
+    required=False,
+    help="workflow, results, function, logs ... as the list names them; or an execution's name.  "
+    "[default: list everything]",
+)
+@click.option("only_print", "--print", is_flag=True, help="Print the link; open no browser.")
+@json_option
+@folder_option
+@any_purpose_option
+def command(
+    what: str | None,
+    only_print: bool,
+    as_json: bool,
+    folder: Path,
+    purpose: str | None,
 ) -> None:
     """Show where things are in the AWS console, or open one of them."""
     from batcat_runtime.operate.open import open as links_to
@@ -43,12 +45,12 @@ def _open(
         wide = max(len(one.what) for one in found)
         owners = max(len(one.purpose) for one in found)
         for one in found:  # no table: a link that a terminal has cut in two is no link
-            typer.echo(f"{one.what:<{wide}}  {one.purpose:<{owners}}  {one.url}")
+            click.echo(f"{one.what:<{wide}}  {one.purpose:<{owners}}  {one.url}")
     else:
         if show is not None:
             say(f"opening {found[0].what} {found[0].name} in the browser")
         for one in found:
-            typer.echo(one.url)
+            click.echo(one.url)
 
 
 def _browser() -> Callable[[str], object] | None:

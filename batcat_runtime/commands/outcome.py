@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-import typer
+import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -122,4 +122,4 @@ def print_lines(lines: Iterable[Text | Table], *, err: bool = False) -> None:
             wide.print(line, soft_wrap=isinstance(line, Text))
     text = "\n".join(line.rstrip() for line in capture.get().rstrip("\n").split("\n"))
     encoding = (sys.stderr if err else sys.stdout).encoding or "utf-8"
-    typer.echo(text.encode(encoding, "replace").decode(encoding), err=err)
+    click.echo(text.encode(encoding, "replace").decode(encoding), err=err)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 from rich.console import Console
 from rich.text import Text
 
-from batcat_runtime.commands.terminal import AsJson, Folder, print_json, print_table, progress
+from batcat_runtime.commands.terminal import (
+    folder_option,
+    json_option,
+    print_json,
+    print_table,
+    progress,
+)
 from batcat_runtime.text import clean
 
 if TYPE_CHECKING:
@@ -19,21 +25,18 @@ _CHANGED = 3
 _STYLES = {"+": "green", "-": "red", "@": "cyan"}
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("plan")(show_plan)
-
-
-def show_plan(
-    folder: Folder = Path(),
-    diff: Annotated[
-        bool, typer.Option("--diff/--no-diff", help="Below the table, show what changes inside.")
-    ] = True,
-    detailed: Annotated[
-        bool,
-        typer.Option("--detailed-exitcode", help="Exit with 3 when anything would change."),
-    ] = False,
-    as_json: AsJson = False,
+@click.command("plan")
+@folder_option
+@click.option("--diff/--no-diff", default=True, help="Below the table, show what changes inside.")
+@click.option(
+    "detailed", "--detailed-exitcode", is_flag=True, help="Exit with 3 when anything would change."
+)
+@json_option
+def command(
+    folder: Path,
+    diff: bool,
+    detailed: bool,
+    as_json: bool,
 ) -> None:
     """Show what a deployment would change.
 
@@ -50,7 +53,7 @@ def show_plan(
     else:
         _print(found, diff)
     if detailed and found.changed:
-        raise typer.Exit(_CHANGED)
+        raise click.exceptions.Exit(_CHANGED)
 
 
 def _print(found: Plan, diff: bool) -> None:
@@ -61,12 +64,12 @@ def _print(found: Plan, diff: bool) -> None:
     if rows:
         print_table(("ACTION", "RESOURCE", "TYPE", "REPLACED", "STACK"), rows)
     for note in found.notes:
-        typer.echo(note)
+        click.echo(note)
     if diff:
         _print_differences(found)
     for line in found.dropped:
-        typer.echo(f"\n{line}")
-    typer.echo(f"\n{found}" if rows or found.notes else str(found))
+        click.echo(f"\n{line}")
+    click.echo(f"\n{found}" if rows or found.notes else str(found))
 
 
 def _print_differences(found: Plan) -> None:
@@ -74,7 +77,7 @@ def _print_differences(found: Plan) -> None:
     for one in found.differences:
         title = f"\n{one.resource} ({one.type}): {one.part}"
         if not console.is_terminal:
-            typer.echo(f"{title}\n{clean(one.diff)}")
+            click.echo(f"{title}\n{clean(one.diff)}")
             continue
         console.print(Text(title, "bold"))
         for line in clean(one.diff).split("\n"):

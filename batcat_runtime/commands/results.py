@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
 from batcat_runtime.commands.terminal import (
-    AsJson,
-    Folder,
-    Purpose,
+    PATH,
+    folder_option,
+    json_option,
     print_json,
     print_table,
     progress,
+    purpose_option,
     say,
     size_of,
 )
@@ -28,31 +29,28 @@ if TYPE_CHECKING:
     from batcat_runtime.operate.results_query import ResultTable
 
 _SHORT = 8
-app = typer.Typer(
-    help="Show, download and query what a pipeline has computed.",
+
+
+@click.group(
+    "results",
     invoke_without_command=True,
-    rich_markup_mode=None,
+    short_help="Show, download and query what a pipeline has computed.",
 )
-
-
-def register(to: typer.Typer) -> None:
-    """Add the command and its own two."""
-    to.add_typer(app, name="results")
-
-
-@app.callback()
-def results(
-    context: typer.Context,
-    first: Annotated[
-        str | None, typer.Option(help="The first day, such as 2022-01-08.  [default: all]")
-    ] = None,
-    last: Annotated[str | None, typer.Option(help="The last day, included.")] = None,
-    runs: Annotated[
-        bool, typer.Option("--runs", "--all", help="Show every run, superseded ones too.")
-    ] = False,
-    folder: Folder = Path(),
-    purpose: Purpose = None,
-    as_json: AsJson = False,
+@click.pass_context
+@click.option("--first", help="The first day, such as 2022-01-08.  [default: all]")
+@click.option("--last", help="The last day, included.")
+@click.option("--runs", "--all", is_flag=True, help="Show every run, superseded ones too.")
+@folder_option
+@purpose_option
+@json_option
+def command(
+    context: click.Context,
+    first: str | None,
+    last: str | None,
+    runs: bool,
+    folder: Path,
+    purpose: str | None,
+    as_json: bool,
 ) -> None:
     """Show the results that are there: the newest whole one of each window."""
     if context.invoked_subcommand:
@@ -76,21 +74,24 @@ def results(
     _print_results(found, runs)
 
 
-@app.command()
+@command.command()
+@click.pass_context
+@click.argument(
+    "start", required=False, help="A window's day (or hour); with END the first of several."
+)
+@click.argument("end", required=False, help="The end of the windows, exclusive.")
+@click.option("--to", type=PATH, help="Where to.  [default: data/result/<purpose> of the project]")
+@folder_option
+@purpose_option
+@json_option
 def get(
-    context: typer.Context,
-    start: Annotated[
-        str | None,
-        typer.Argument(help="A window's day (or hour); with END the first of several."),
-    ] = None,
-    end: Annotated[str | None, typer.Argument(help="The end of the windows, exclusive.")] = None,
-    to: Annotated[
-        Path | None,
-        typer.Option(help="Where to.  [default: data/result/<purpose> of the project]"),
-    ] = None,
-    folder: Folder = Path(),
-    purpose: Purpose = None,
-    as_json: AsJson = False,
+    context: click.Context,
+    start: str | None,
+    end: str | None,
+    to: Path | None,
+    folder: Path,
+    purpose: str | None,
+    as_json: bool,
 ) -> None:
     """Download the newest whole result of each window.
 
@@ -115,26 +116,32 @@ def get(
     )
 
 
-@app.command()
+@command.command()
+@click.pass_context
+@click.argument("sql", required=False, help="SQL for Athena.  [default: only enter the table]")
+@click.option("--limit", type=click.IntRange(min=1), default=20, help="How many rows to print.")
+@click.option("--csv", type=PATH, help="Save all rows to this file instead.")
+@click.option("--parquet", type=PATH, help="Save all rows to this file instead.")
+@click.option("--file", help="Which file of a result, when it has several tables.")
+@click.option("--database", help="The Glue database.")
+@click.option("--table", help="What the table is called.")
+@click.option("--workgroup", default="primary", help="Athena's workgroup.")
+@folder_option
+@purpose_option
+@json_option
 def query(
-    context: typer.Context,
-    sql: Annotated[
-        str | None, typer.Argument(help="SQL for Athena.  [default: only enter the table]")
-    ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many rows to print.")] = 20,
-    csv: Annotated[Path | None, typer.Option(help="Save all rows to this file instead.")] = None,
-    parquet: Annotated[
-        Path | None, typer.Option(help="Save all rows to this file instead.")
-    ] = None,
-    file: Annotated[
-        str | None, typer.Option(help="Which file of a result, when it has several tables.")
-    ] = None,
-    database: Annotated[str | None, typer.Option(help="The Glue database.")] = None,
-    table: Annotated[str | None, typer.Option(help="What the table is called.")] = None,
-    workgroup: Annotated[str, typer.Option(help="Athena's workgroup.")] = "primary",
-    folder: Folder = Path(),
-    purpose: Purpose = None,
-    as_json: AsJson = False,
+    context: click.Context,
+    sql: str | None,
+    limit: int,
+    csv: Path | None,
+    parquet: Path | None,
+    file: str | None,
+    database: str | None,
+    table: str | None,
+    workgroup: str,
+    folder: Path,
+    purpose: str | None,
+    as_json: bool,
 ) -> None:
     """Enter the results' table in Glue for Athena, and run SQL on it.
 
@@ -176,7 +183,7 @@ def query(
         for path, rows in saved.items():
             say(f"{rows:,} rows in {path}")
     elif as_json:
-        typer.echo(frame.head(limit).to_json(orient="records", date_format="iso", indent=2))
+        click.echo(frame.head(limit).to_json(orient="records", date_format="iso", indent=2))
     else:
         _print_rows(frame, limit)
 
@@ -187,7 +194,7 @@ def _near(path: Path) -> Path:
     return path.relative_to(here) if path.is_relative_to(here) else path
 
 
-def _given(context: typer.Context, folder: Path, purpose: str | None) -> tuple[Path, str | None]:
+def _given(context: click.Context, folder: Path, purpose: str | None) -> tuple[Path, str | None]:
     """Return what stands after the command, else what stands before it."""
     outer_folder, outer_purpose = context.obj or (Path(), None)
     return (folder if folder != Path() else outer_folder), purpose or outer_purpose
@@ -226,10 +233,10 @@ def _print_tables(tables: list[ResultTable]) -> None:
         for note in one.notes:
             say(note)
         left = f", without {one.excluded} runs that do not count" if one.excluded else ""
-        typer.echo(f"{one.database}.{one.name}  ({one.change}, from {one.file}{left})")
+        click.echo(f"{one.database}.{one.name}  ({one.change}, from {one.file}{left})")
         print_table(("Column", "Type"), [(name, kind) for name, kind in one.columns.items()])
-        typer.echo(f"Every run: {one.database}.{one.runs_table}")
-        typer.echo(f'\nbatcat results query "{one.example}"\n')
+        click.echo(f"Every run: {one.database}.{one.runs_table}")
+        click.echo(f'\nbatcat results query "{one.example}"\n')
 
 
 def _first(frames: Iterator[pd.DataFrame]) -> pd.DataFrame:

@@ -5,37 +5,43 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
 from rich.live import Live
 
-from batcat_runtime.commands.terminal import AsJson, Folder, Purpose, err, print_json, say
+from batcat_runtime.commands.terminal import (
+    err,
+    folder_option,
+    json_option,
+    print_json,
+    purpose_option,
+    say,
+)
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    app.command()(run)
-
-
-def run(
-    date_start: Annotated[
-        str | None, typer.Option(help="The window's start: 2022-01-08, or 2022-01-08T05:00.")
-    ] = None,
-    date_end: Annotated[
-        str | None, typer.Option(help="Its end, exclusive.  [default: all data]")
-    ] = None,
-    param: Annotated[
-        list[str] | None,
-        typer.Option("--param", metavar="NAME=VALUE", help="For the script; may be repeated."),
-    ] = None,
-    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow it to its end.")] = True,
-    timeout: Annotated[
-        float | None, typer.Option(min=1, help="Seconds to wait; it goes on after that.")
-    ] = None,
-    as_json: AsJson = False,
-    folder: Folder = Path(),
-    purpose: Purpose = None,
+@click.command("run")
+@click.option("--date-start", help="The window's start: 2022-01-08, or 2022-01-08T05:00.")
+@click.option("--date-end", help="Its end, exclusive.  [default: all data]")
+@click.option(
+    "--param", multiple=True, metavar="NAME=VALUE", help="For the script; may be repeated."
+)
+@click.option("--wait/--no-wait", default=True, help="Follow it to its end.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=1), help="Seconds to wait; it goes on after that."
+)
+@json_option
+@folder_option
+@purpose_option
+def command(
+    date_start: str | None,
+    date_end: str | None,
+    param: tuple[str, ...],
+    wait: bool,
+    timeout: float | None,
+    as_json: bool,
+    folder: Path,
+    purpose: str | None,
 ) -> None:
     """Run a deployed pipeline once.
 
@@ -63,12 +69,12 @@ def run(
         print_json(done)
     elif not wait:
         name = done.execution.name
-        typer.echo(name)
+        click.echo(name)
         say(f"It goes on. Come back with `batcat status {name}` or `batcat logs {name} -f`.")
     else:
         _print(done)
     if wait and not done.succeeded:
-        raise typer.Exit(1)
+        raise click.exceptions.Exit(1)
 
 
 def _print(done: Any) -> None:

@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Literal
 
-import typer
+import click
 
-from batcat_runtime.commands.terminal import AnyPurpose, AsJson, Folder, print_json, progress, say
+from batcat_runtime.commands.terminal import (
+    any_purpose_option,
+    folder_option,
+    json_option,
+    print_json,
+    progress,
+    say,
+)
 
 if TYPE_CHECKING:
     from batcat_runtime.operate.schedule_state import ScheduleState
 
 
-class Action(StrEnum):
-    """What may be done to a schedule."""
-
-    on = "on"
-    off = "off"
-    show = "show"
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(name="schedule")(_schedule)
-
-
-def _schedule(
-    action: Annotated[Action, typer.Argument(help="Switch it, or show it.")] = Action.show,
-    as_json: AsJson = False,
-    folder: Folder = Path(),
-    purpose: AnyPurpose = None,
+@click.command("schedule")
+@click.argument(
+    "action",
+    type=click.Choice(["on", "off", "show"]),
+    default="show",
+    help="Switch it, or show it.",
+)
+@json_option
+@folder_option
+@any_purpose_option
+def command(
+    action: Literal["on", "off", "show"],
+    as_json: bool,
+    folder: Path,
+    purpose: str | None,
 ) -> None:
     """Show when pipelines run by themselves, or switch that on or off.
 
@@ -40,20 +43,20 @@ def _schedule(
     from batcat_runtime.operate.schedule import schedule
 
     with progress() as tell:
-        if action is Action.show:
+        if action == "show":
             tell("asking AWS for the schedules")
-        found = schedule(action.value, folder=folder, purpose=purpose, progress=tell)
-    if action is not Action.show:
+        found = schedule(action, folder=folder, purpose=purpose, progress=tell)
+    if action != "show":
         for one in found:
-            say(_done(one, action.value))
+            say(_done(one, action))
     if as_json:
         print_json(found)
         return
     for number, one in enumerate(found):
         if number:
-            typer.echo()
+            click.echo()
         for line in lines_of(one):
-            typer.echo(line)
+            click.echo(line)
 
 
 def _done(state: ScheduleState, action: str) -> str:

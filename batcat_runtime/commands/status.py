@@ -3,34 +3,37 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
 from rich.text import Text
 
 from batcat_runtime.commands.terminal import (
-    AnyPurpose,
-    AsJson,
-    Folder,
+    any_purpose_option,
+    folder_option,
+    json_option,
     print_json,
     print_table,
     size_of,
 )
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    app.command()(status)
-
-
-def status(
-    execution: Annotated[
-        str | None, typer.Argument(help="Show this one in full: its name or the start of it.")
-    ] = None,
-    last: Annotated[int, typer.Option(min=1, max=1000, help="How many of each pipeline.")] = 5,
-    as_json: AsJson = False,
-    folder: Folder = Path(),
-    purpose: AnyPurpose = None,
+@click.command("status")
+@click.argument(
+    "execution", required=False, help="Show this one in full: its name or the start of it."
+)
+@click.option(
+    "--last", type=click.IntRange(min=1, max=1000), default=5, help="How many of each pipeline."
+)
+@json_option
+@folder_option
+@any_purpose_option
+def command(
+    execution: str | None,
+    last: int,
+    as_json: bool,
+    folder: Path,
+    purpose: str | None,
 ) -> None:
     """Show what ran last, and why it failed.
 
@@ -52,7 +55,7 @@ def status(
         return
     for number, one in enumerate(listed):
         if number:
-            typer.echo()
+            click.echo()
         _print_purpose(one, several=len(listed) > 1)
 
 
@@ -64,7 +67,7 @@ def _print_purpose(one: Any, *, several: bool) -> None:
     named = f" --purpose {one.purpose}" if several else ""
     if not one.deployed:
         print_lines([Text.assemble((one.purpose, "bold"), place, "; not deployed")])
-        typer.echo("Deploy it with `batcat deploy`.")
+        click.echo("Deploy it with `batcat deploy`.")
         return
     schedule = "no schedule"
     if one.schedule:
@@ -72,7 +75,7 @@ def _print_purpose(one: Any, *, several: bool) -> None:
         schedule = f"schedule {it.expression} {it.timezone}: {it.state}"
     print_lines([Text.assemble((one.purpose, "bold"), f"{place}; {schedule}")])
     if not one.executions:
-        typer.echo(f"Nothing has run yet. Start it with `batcat run{named}`.")
+        click.echo(f"Nothing has run yet. Start it with `batcat run{named}`.")
         return
     print_table(
         ["Execution", "State", f"Started ({one.timezone})", "Took", "Window", "Rows", "By"],
@@ -91,11 +94,11 @@ def _print_purpose(one: Any, *, several: bool) -> None:
         right=("Took", "Rows"),
     )
     if one.failure:
-        typer.echo()
+        click.echo()
         print_failure(one.failure)
     others = [row.execution.name for row in one.executions[1 if one.failure else 0 :] if _bad(row)]
     if others:
-        typer.echo(f"\nWhy an earlier one failed: `batcat status {others[0]}`")
+        click.echo(f"\nWhy an earlier one failed: `batcat status {others[0]}`")
 
 
 def _bad(row: Any) -> bool:
@@ -135,13 +138,13 @@ def _print_detail(found: Any) -> None:
     print_lines([title, *(Text(f"  {name:12}{value}") for name, value in facts), Text("")])
     print_lines([states_table(found.visits)])
     if found.result:
-        typer.echo()
+        click.echo()
         print_result(found.result, found.result_uri, None)
         for file in found.result.files:
-            typer.echo(f"        {file.key.rpartition('/')[2]}  {size_of(file.bytes)}")
+            click.echo(f"        {file.key.rpartition('/')[2]}  {size_of(file.bytes)}")
     elif row.missing:
-        typer.echo()
+        click.echo()
         print_lines([Text(f"It succeeded, but {row.missing}.", "bold red")])
     if found.failure:
-        typer.echo()
+        click.echo()
         print_failure(found.failure)

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
 
-from batcat_runtime.commands.terminal import AsJson, Folder, Purpose, print_json, say
+from batcat_runtime.commands.terminal import (
+    folder_option,
+    json_option,
+    print_json,
+    purpose_option,
+    say,
+)
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(stop)
-
-
-def stop(
-    execution: Annotated[
-        str | None,
-        typer.Argument(help="Its name, the start of it, or its ARN.  [default: the one that runs]"),
-    ] = None,
-    as_json: AsJson = False,
-    folder: Folder = Path(),
-    purpose: Purpose = None,
+@click.command("stop")
+@click.argument(
+    "execution",
+    required=False,
+    help="Its name, the start of it, or its ARN.  [default: the one that runs]",
+)
+@json_option
+@folder_option
+@purpose_option
+def command(
+    execution: str | None,
+    as_json: bool,
+    folder: Path,
+    purpose: str | None,
 ) -> None:
     """Stop a run, and the job that it is at.
 
@@ -35,4 +41,4 @@ def stop(
     if as_json:
         print_json(done)
     elif done is not None and done.status == "ABORTED":
-        typer.echo(f"{done.name} leaves no result of {done.window or 'all data'}.")
+        click.echo(f"{done.name} leaves no result of {done.window or 'all data'}.")

@@ -13,9 +13,9 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -25,18 +25,20 @@ from batcat_runtime.text import NOTHING, one_line
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
-Folder = Annotated[
-    Path,
-    typer.Option("--folder", "-C", help="The project's folder.", show_default=False),
-]
-Purpose = Annotated[
-    str | None,
-    typer.Option("--purpose", "-p", help="Which pipeline; needed when there are several."),
-]
-AnyPurpose = Annotated[
-    str | None, typer.Option("--purpose", "-p", help="One pipeline.  [default: all]")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+PATH = click.Path(path_type=Path)
+folder_option = click.option(
+    "--folder",
+    "-C",
+    type=PATH,
+    default=Path(),
+    show_default=False,
+    help="The project's folder.",
+)
+purpose_option = click.option(
+    "--purpose", "-p", help="Which pipeline; needed when there are several."
+)
+any_purpose_option = click.option("--purpose", "-p", help="One pipeline.  [default: all]")
+json_option = click.option("as_json", "--json", is_flag=True, help="Print JSON instead of a table.")
 
 STYLES = {
     "SUCCEEDED": "green",
@@ -83,7 +85,7 @@ def print_table(
         What to say when there is no row.
     """
     if not rows:
-        typer.echo(empty)
+        click.echo(empty)
         return
     console = Console(highlight=False)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
@@ -102,12 +104,12 @@ def print_table(
         wide.print(table)
     text = "\n".join(line.rstrip() for line in capture.get().rstrip("\n").split("\n"))
     encoding = sys.stdout.encoding or "utf-8"
-    typer.echo(text.encode(encoding, "replace").decode(encoding))
+    click.echo(text.encode(encoding, "replace").decode(encoding))
 
 
 def print_json(value: Any) -> None:
     """Print anything that the functions of `operate` return as JSON: two spaces, ASCII only."""
-    typer.echo(json.dumps(plain(value), indent=2))
+    click.echo(json.dumps(plain(value), indent=2))
 
 
 def plain(value: Any) -> Any:
