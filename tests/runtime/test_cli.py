@@ -15,6 +15,7 @@ import boto3
 import pytest
 
 from batcat_runtime import __version__
+from batcat_runtime.commands import COMMANDS
 from tests.conftest import batcat
 
 
@@ -24,12 +25,18 @@ def test_the_installed_command_is_the_same() -> None:
     assert done.stdout == f"batcat {__version__}\n" == batcat("--version").stdout
 
 
-@pytest.mark.parametrize("command", [(), ("new",), ("rehearse",), ("local",)])
+@pytest.mark.parametrize(
+    "command",
+    [
+        *((), ("new",), ("rehearse",), ("local",), ("results", "query")),
+        *((name,) for name in COMMANDS),
+    ],
+)
 def test_help_fits_the_screen(command: tuple[str, ...]) -> None:
     done = batcat(*command, "--help")
     assert done.returncode == 0
     listed = done.stdout.partition("Commands:")[2]
-    assert "..." not in listed
+    assert "..." not in listed  # a short help is not cut
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 

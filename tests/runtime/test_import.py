@@ -26,6 +26,11 @@ def test_the_job_contract_loads_nothing_heavy() -> None:
     assert modules_after("import batcat_runtime as bc; bc.processing_job") & HEAVY == set()
 
 
+def test_the_command_line_loads_nothing_heavy() -> None:
+    help_of_all = "from batcat_runtime.cli import run; run(['--help'])"
+    assert modules_after(help_of_all) & {*HEAVY, "botocore"} == set()
+
+
 def test_authoring_is_imported_only_when_asked_for() -> None:
     loaded = modules_after("import batcat_runtime as bc; bc.setup_workflow")
     assert loaded & {"sagemaker", "stepfunctions", "pandas"} == set()
