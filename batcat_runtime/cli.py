@@ -56,11 +56,7 @@ def app(debug: bool) -> None:
 @click.option(
     "--output-dir", "-o", type=PATH, default=Path(), help="Where the project's folder is made."
 )
-def new(
-    answers: tuple[str, ...],
-    no_input: bool,
-    output_dir: Path,
-) -> None:
+def new(answers: tuple[str, ...], no_input: bool, output_dir: Path) -> None:
     """Make a new project from the template."""
     from batcat_runtime.project import new_project
 
@@ -70,10 +66,7 @@ def new(
 @app.command()
 @click.argument("name", help="The new pipeline's name, such as forecast.")
 @_folder_argument
-def add(
-    name: str,
-    folder: Path,
-) -> None:
+def add(name: str, folder: Path) -> None:
     """Add a pipeline to a project.
 
     A script, its test and an entry in script/config.json, made like those of the first one, and the
@@ -141,10 +134,7 @@ def rehearse(
 @app.command()
 @_folder_argument
 @click.option("--upgrade", is_flag=True, help="Take the newest versions of everything.")
-def lock(
-    folder: Path,
-    upgrade: bool,
-) -> None:
+def lock(folder: Path, upgrade: bool) -> None:
     """Pin the packages of the image, with hashes.
 
     Needed after a change of deploy/docker/requirements.txt; asks a package index.
@@ -164,12 +154,7 @@ def lock(
 @click.option(
     "--account", help="The 12-digit account id to fill in.  [default: ${AccountId} stays]"
 )
-def roles(
-    folder: Path,
-    check: bool,
-    show: bool,
-    account: str | None,
-) -> None:
+def roles(folder: Path, check: bool, show: bool, account: str | None) -> None:
     """Write the roles' policies as JSON.
 
     They go to deploy/iam/, two files a role and one or two for who deploys, and follow from
@@ -215,10 +200,7 @@ def local() -> None:
     default=0,
     help="Its port on 127.0.0.1; 0 takes a free one.",
 )
-def up(
-    region: str,
-    port: int,
-) -> None:
+def up(region: str, port: int) -> None:
     """Start an embedded AWS that stays."""
     _need("moto", "rehearse")
     from batcat_runtime.rehearsal import local_status, local_up

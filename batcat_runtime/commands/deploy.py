@@ -23,11 +23,7 @@ _DONE = {"CREATE": "created", "UPDATE": "updated", "DELETE": "removed"}
     "given", "--folder", "-C", type=PATH, help="The project's folder.", show_default=False
 )
 @json_option
-def command(
-    folder: Path | None,
-    given: Path | None,
-    as_json: bool,
-) -> None:
+def command(folder: Path | None, given: Path | None, as_json: bool) -> None:
     """Deploy a project to AWS, with the credentials in use.
 
     Runs deploy/deploy.sh: image, workflow, trigger. Safe to run again: what has not changed stays

@@ -29,11 +29,7 @@ _INDENT = " " * 9
 @folder_option
 @any_purpose_option
 @json_option
-def command(
-    folder: Path,
-    purpose: str | None,
-    as_json: bool,
-) -> None:
+def command(folder: Path, purpose: str | None, as_json: bool) -> None:
     """Look for what is wrong, and say how to mend it.
 
     Credentials, region, bucket, roles, image, quota, clock, network, configuration, what is

@@ -32,12 +32,7 @@ _STYLES = {"+": "green", "-": "red", "@": "cyan"}
     "detailed", "--detailed-exitcode", is_flag=True, help="Exit with 3 when anything would change."
 )
 @json_option
-def command(
-    folder: Path,
-    diff: bool,
-    detailed: bool,
-    as_json: bool,
-) -> None:
+def command(folder: Path, diff: bool, detailed: bool, as_json: bool) -> None:
     """Show what a deployment would change.
 
     Runs deploy/deploy.sh without changing anything: every resource that would be added, changed,

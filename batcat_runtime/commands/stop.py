@@ -24,12 +24,7 @@ from batcat_runtime.commands.terminal import (
 @json_option
 @folder_option
 @purpose_option
-def command(
-    execution: str | None,
-    as_json: bool,
-    folder: Path,
-    purpose: str | None,
-) -> None:
+def command(execution: str | None, as_json: bool, folder: Path, purpose: str | None) -> None:
     """Stop a run, and the job that it is at.
 
     What it has written so far does not count as a result. A whole backfill is stopped with `batcat
