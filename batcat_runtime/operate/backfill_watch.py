@@ -55,7 +55,7 @@ def follow(
         Ctrl-C, or AWS does not answer any more; the backfill goes on.
     """
     look = _Look(project, purpose, record)
-    pause, lost = 0.5, 0
+    pause, lost = 0.4, 0
     try:
         while True:
             try:
@@ -69,9 +69,9 @@ def follow(
                 lost += 1
                 if lost > _PATIENCE:
                     raise
-            sleep(pause)
             # The last windows are watched more closely: somebody waits for the end.
             pause = min(1.0 if look.nearly_done else 5.0, pause * 1.3)
+            sleep(pause)
     except (KeyboardInterrupt, CredentialsError, ConnectError, ThrottledError) as error:
         why = "" if isinstance(error, KeyboardInterrupt) else f" {error.message}"
         raise WaitInterruptedError(

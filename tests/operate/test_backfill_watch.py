@@ -87,6 +87,38 @@ def test_throttling_is_waited_out_for_a_while(stubbed: tuple[Stubbed, Stubber]) 
     assert waits == sorted(waits)
 
 
+def test_the_last_windows_are_watched_closely(stubbed: tuple[Stubbed, Stubber]) -> None:
+    project, stubber = stubbed
+    began = datetime(2022, 2, 1, tzinfo=UTC)
+    machine = {"stateMachineArn": ARN, "startDate": began}
+    zero = dict.fromkeys(("pending", "failed", "timedOut", "aborted", "total", "resultsWritten"), 0)
+    map_run = {"mapRunArn": f"{ARN}:map", "executionArn": ARN, "startDate": began}
+    settings = {
+        "status": "RUNNING",
+        "maxConcurrency": 1,
+        "toleratedFailurePercentage": 0.0,
+        "toleratedFailureCount": 0,
+    }
+    waits: list[float] = []
+    for number in range(21):
+        described = {
+            "executionArn": ARN,
+            "name": "b1",
+            "status": "RUNNING",
+            "input": RECORD.given(),
+        }
+        stubber.add_response("describe_execution", {**described, **machine})
+        if number == 0:
+            stubber.add_response("list_map_runs", {"mapRuns": [{**map_run, **machine}]})
+        counts = zero | {"succeeded": number // 20, "running": 1}
+        both = {"itemCounts": counts, "executionCounts": counts}
+        stubber.add_response("describe_map_run", {**map_run, **settings, **both})
+    stubber.add_client_error("describe_execution", "ExpiredTokenException", "expired")
+    with stubber, pytest.raises(WaitInterruptedError):
+        follow(project, "usage-analysis", RECORD, watch=lambda _: None, sleep=waits.append)
+    assert waits[-2:] == [5.0, 1.0]
+
+
 def test_the_record_travels_as_the_input() -> None:
     given = json.loads(RECORD.given())
     assert (given["start"], given["windows"], given["since"]) == ("2022-01-01", 2, "")
