@@ -51,14 +51,11 @@ def client(
     import boto3
     from botocore.config import Config
 
-    settings = tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
     # after a fork, connections of the parent are not ours to use
-    key = (service, region, session, boto3.DEFAULT_SESSION, settings, os.getpid(), hasty)
+    key = (service, region, session, boto3.DEFAULT_SESSION, aws_settings(), os.getpid(), hasty)
     with _lock:
         if key not in _clients:
-            retries: dict[str, Any] = {"mode": "standard"}
-            if "AWS_MAX_ATTEMPTS" not in os.environ:  # a config would overrule it
-                retries["max_attempts"] = 2 if hasty else MAX_ATTEMPTS
+            retries = retry_settings(2 if hasty else MAX_ATTEMPTS)
             timeouts = {"connect_timeout": 5, "read_timeout": 30} if hasty else {}
             config = Config(retries=retries, max_pool_connections=MAX_CONNECTIONS, **timeouts)
             maker = session or boto3.DEFAULT_SESSION or boto3.Session()
@@ -67,3 +64,15 @@ def client(
                 _clients.popitem(last=False)
         _clients.move_to_end(key)
         return _clients[key]
+
+
+def aws_settings() -> tuple[tuple[str, str], ...]:
+    """Return the environment's AWS settings: whatever is kept is kept for as long as they stay."""
+    return tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
+
+
+def retry_settings(attempts: int = MAX_ATTEMPTS) -> Any:
+    """Return how often botocore tries again, with back-off; the environment has the say."""
+    if "AWS_MAX_ATTEMPTS" in os.environ:  # a config would overrule it
+        return {"mode": "standard"}
+    return {"mode": "standard", "max_attempts": attempts}

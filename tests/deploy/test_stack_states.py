@@ -193,6 +193,10 @@ def test_other_reasons_in_plain_words(bench: Bench, code: str, message: str, wor
     assert words in failure(bench, groups(bench))
 
 
+def test_a_deployment_tries_again_as_often_as_reading_and_writing_does(bench: Bench) -> None:
+    assert bench.client.meta.config.retries == {"mode": "standard", "total_max_attempts": 9}
+
+
 def test_cloudformation_that_asks_to_slow_down_is_asked_again(bench: Bench) -> None:
     slow = [
         Fault("cloudformation", operation, "Throttling", "Rate exceeded", after=1, times=2)
