@@ -16,7 +16,10 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 from urllib.parse import urlsplit
+
+Server = TypeVar("Server", bound=socketserver.BaseServer)
 
 
 class Relay(socketserver.ThreadingTCPServer):
@@ -82,11 +85,18 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
 @contextmanager
 def relay_to(endpoint: str) -> Iterator[Relay]:
     """Relay to a server, such as ``http://127.0.0.1:4321``, until the block ends."""
-    with Relay(endpoint) as relay:
-        thread = threading.Thread(target=relay.serve_forever, kwargs={"poll_interval": 0.05})
+    with serving(Relay(endpoint)) as relay:
+        yield relay
+
+
+@contextmanager
+def serving(server: Server) -> Iterator[Server]:
+    """Let a server serve in a thread of its own until the block ends."""
+    with server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:
-            yield relay
+            yield server
         finally:
-            relay.shutdown()
+            server.shutdown()
             thread.join()

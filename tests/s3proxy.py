@@ -6,13 +6,13 @@ For what a sound server does not do on demand: refuse, break off, be slow to rec
 from __future__ import annotations
 
 import http.client
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
+from tests.relay import serving
 from tests.s3server import S3Server
 
 HANG_UP = (0, b"")
@@ -96,11 +96,5 @@ def proxy_to(server: S3Server, rule: Rule = lambda request: None) -> Iterator[S3
     httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     httpd.daemon_threads = True
     seen = S3Proxy(f"http://127.0.0.1:{httpd.server_port}")
-    thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
+    with serving(httpd):
         yield seen
-    finally:
-        httpd.shutdown()
-        httpd.server_close()
-        thread.join()

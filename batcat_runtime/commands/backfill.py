@@ -18,10 +18,12 @@ from batcat_runtime.commands.terminal import (
     err,
     folder_option,
     json_option,
+    param_option,
     print_json,
     print_table,
     purpose_option,
     say,
+    wait_option,
 )
 from batcat_runtime.text import one_line
 
@@ -41,11 +43,9 @@ _COLOURS = {"done": "green", "running": "cyan", "failed": "bold red", "stopped":
 @click.argument("end", required=False, help="The last window's end, exclusive.")
 @click.option("--every", default="day", metavar="day|hour|week", help="How long a window is.")
 @click.option("--concurrency", "-n", type=int, help="Windows at once.  [default: 4, or as before]")
-@click.option(
-    "--param", multiple=True, metavar="NAME=VALUE", help="For the script; may be repeated."
-)
+@param_option
 @click.option("--force", is_flag=True, help="Compute windows that have a result, too.")
-@click.option("--wait/--no-wait", default=True, help="Follow it to its end.")
+@wait_option
 @json_option
 @folder_option
 @purpose_option

@@ -14,19 +14,19 @@ from batcat_runtime.commands.terminal import (
     err,
     folder_option,
     json_option,
+    param_option,
     print_json,
     purpose_option,
     say,
+    wait_option,
 )
 
 
 @click.command("run")
 @click.option("--date-start", help="The window's start: 2022-01-08, or 2022-01-08T05:00.")
 @click.option("--date-end", help="Its end, exclusive.  [default: all data]")
-@click.option(
-    "--param", multiple=True, metavar="NAME=VALUE", help="For the script; may be repeated."
-)
-@click.option("--wait/--no-wait", default=True, help="Follow it to its end.")
+@param_option
+@wait_option
 @click.option(
     "--timeout", type=click.FloatRange(min=1), help="Seconds to wait; it goes on after that."
 )

@@ -38,6 +38,10 @@ purpose_option = click.option(
     "--purpose", "-p", help="Which pipeline; needed when there are several."
 )
 any_purpose_option = click.option("--purpose", "-p", help="One pipeline.  [default: all]")
+param_option = click.option(
+    "--param", multiple=True, metavar="NAME=VALUE", help="For the script; may be repeated."
+)
+wait_option = click.option("--wait/--no-wait", default=True, help="Follow it to its end.")
 json_option = click.option("as_json", "--json", is_flag=True, help="Print JSON instead of a table.")
 
 STYLES = {
