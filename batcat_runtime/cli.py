@@ -282,6 +282,8 @@ def run(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         _abandon_output()
         return _CLOSED_PIPE
+    except BatcatError:  # with --debug; some are OSErrors too
+        raise
     except OSError as error:
         _abandon_output()
         _err.print(

@@ -31,8 +31,8 @@ class BatcatError(Exception):
         return f"{self.message}\n  Fix: {self.fix}" if self.fix else self.message
 
 
-class UserError(BatcatError):
-    """Something that the user gave is wrong; nothing was changed."""
+class UserError(BatcatError, ValueError):
+    """Something that the user gave is wrong; nothing was changed. Also a `ValueError`."""
 
     exit_code = 2
 
@@ -53,8 +53,8 @@ class JobError(BatcatError):
     """A processing job broke its contract: no input, no result, or an impossible parameter."""
 
 
-class NoSuchObjectError(BatcatError):
-    """The S3 key does not exist, or nothing lies under the prefix."""
+class NoSuchObjectError(BatcatError, FileNotFoundError):
+    """The S3 key does not exist, or nothing lies under the prefix. Also a `FileNotFoundError`."""
 
 
 class NoSuchBucketError(NoSuchObjectError):
@@ -81,8 +81,8 @@ class NoSuchSecretError(BatcatError):
     """Secrets Manager has no such secret in this region."""
 
 
-class AccessDeniedError(BatcatError):
-    """AWS refused the action; the message names what the credentials in use lack."""
+class AccessDeniedError(BatcatError, PermissionError):
+    """AWS refused the action; names what the credentials in use lack. Also a `PermissionError`."""
 
 
 class CredentialsError(BatcatError):
