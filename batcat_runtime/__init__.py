@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from batcat_runtime.config import Step as Step
     from batcat_runtime.config import get_config as get_config
     from batcat_runtime.deploy.image import setup_image as setup_image
-    from batcat_runtime.deploy.naming import Names as Names
     from batcat_runtime.deploy.processing import processing_step as processing_step
     from batcat_runtime.deploy.processing import processing_steps as processing_steps
     from batcat_runtime.deploy.project import deploy as deploy
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
     from batcat_runtime.job import processing_job as processing_job
     from batcat_runtime.job import processing_output_path as processing_output_path
     from batcat_runtime.log import get_logger as get_logger
+    from batcat_runtime.names import Names as Names
     from batcat_runtime.operate.backfill import backfill as backfill
     from batcat_runtime.operate.destroy import destroy as destroy
     from batcat_runtime.operate.doctor import doctor as doctor
@@ -68,7 +68,7 @@ __version__ = "0.1.0"
 _HOME = {
     "BatcatError": "errors",
     "Config": "config",
-    "Names": "deploy.naming",
+    "Names": "names",
     "Purpose": "config",
     "Step": "config",
     "destroy": "operate.destroy",
@@ -127,7 +127,15 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    value: Any = import_module(f"{__name__}.{_HOME[name]}")
+    try:
+        value: Any = import_module(f"{__name__}.{_HOME[name]}")
+    except ModuleNotFoundError as error:
+        if not str(error.name).startswith(__name__):
+            raise
+        raise AttributeError(
+            f"bc.{name} is not in the image, which holds what a job needs and nothing that deploys "
+            "or operates. Call it on your machine."
+        ) from error
     if _HOME[name] != name:  # else the module itself is what is called; see deploy/__init__.py
         value = getattr(value, name)
     globals()[name] = value

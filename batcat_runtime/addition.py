@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from batcat_runtime.config import CONFIG_PATH, Config, get_config, parse_config
-from batcat_runtime.deploy.naming import slug
 from batcat_runtime.errors import ConfigError, UserError
 from batcat_runtime.jsontext import insert_member, write_whole
+from batcat_runtime.names import slug
 from batcat_runtime.project import template_folder
 
 _ROOT = "{{cookiecutter.project_slug}}"

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from batcat_runtime import __version__, commands
-from batcat_runtime.commands.terminal import PATH
+from batcat_runtime.commands.terminal import PATH, say
 from batcat_runtime.commands.terminal import err as _err
 from batcat_runtime.commands.terminal import progress as _progress
 from batcat_runtime.errors import BatcatError, ConfigError, UserError
@@ -69,18 +69,14 @@ def new(answers: tuple[str, ...], no_input: bool, output_dir: Path) -> None:
 def add(name: str, folder: Path) -> None:
     """Add a pipeline to a project.
 
-    A script, its test and an entry in script/config.json, made like those of the first one, and the
-    policies of its roles.
+    A script, its test and an entry in script/config.json, made like those of the first one.
     """
     from batcat_runtime.addition import add_purpose
-    from batcat_runtime.config import find_project, get_config
-    from batcat_runtime.deploy.policy_files import write_policies
+    from batcat_runtime.config import find_project
 
     project = find_project(folder)
     for path in add_purpose(project, name):
         click.echo(path.as_posix())
-    write_policies(get_config(project), project / "deploy" / "iam")
-    click.echo(f"deploy/iam/{name}/")
     click.echo(
         f"\nRun it here:  make run PURPOSE={name}   Rehearse it:  batcat rehearse --purpose {name}"
     )
@@ -147,44 +143,37 @@ def lock(folder: Path, upgrade: bool) -> None:
 
 @app.command()
 @_folder_argument
-@click.option("--check", is_flag=True, help="Write nothing; exit code 1 if a file is out of step.")
-@click.option(
-    "show", "--print", is_flag=True, help="Print all for an administrator; write nothing."
-)
-@click.option(
-    "--account", help="The 12-digit account id to fill in.  [default: ${AccountId} stays]"
-)
-def roles(folder: Path, check: bool, show: bool, account: str | None) -> None:
-    """Write the roles' policies as JSON.
+@click.option("--context", type=PATH, help="Write the build context there, and build nothing.")
+def image(folder: Path, context: Path | None) -> None:
+    """Build the image and push it to ECR, or write its build context.
 
-    They go to deploy/iam/, two files a role and one or two for who deploys, and follow from
-    script/config.json alone: no AWS account is asked.
+    The context is for who builds elsewhere: a folder with the Dockerfile and all that it copies.
     """
     from batcat_runtime.config import find_project, get_config
-    from batcat_runtime.deploy.policy_files import (
-        PLACEHOLDER,
-        checked_account,
-        differences,
-        printed,
-        write_policies,
-    )
+    from batcat_runtime.deploy.context import context_of, tag_of, write_context
+    from batcat_runtime.deploy.image import setup_image
 
-    project = find_project(folder)
-    config = get_config(project)
-    place = project / "deploy" / "iam"
-    filled = checked_account(account) if account else PLACEHOLDER
-    if show:
-        click.echo(printed(config, filled))
-    elif check:
-        found = differences(config, place)
-        for line in found:
-            click.echo(f"deploy/iam/{line}")
-        if found:
-            click.echo("Run `batcat roles` to mend them.", err=True)
-            raise click.exceptions.Exit(1)
-    else:
-        for path in write_policies(config, place, filled):
-            click.echo(path.relative_to(project))
+    config = get_config(find_project(folder))
+    if context is None:
+        click.echo(setup_image(config, progress=say))
+        return
+    files = context_of(config)
+    write_context(files, context)
+    click.echo(f"{context}: build it for linux/amd64 and push it as {tag_of(files)}")
+
+
+@app.command()
+@_folder_argument
+def roles(folder: Path) -> None:
+    """Print how an administrator makes the roles, for who may not make roles.
+
+    Writes the parameters of deploy/roles.yaml to deploy/build/; no AWS account is asked.
+    """
+    from batcat_runtime.config import find_project, get_config
+    from batcat_runtime.deploy.workflow import roles_commands
+
+    for line in roles_commands(get_config(find_project(folder))):
+        click.echo(line)
 
 
 @app.group(cls=commands.InOrder)

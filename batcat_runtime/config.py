@@ -17,14 +17,26 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, PrivateAttr, ValidationError, model_validator
 
 from batcat_runtime.bucket import bucket_problem as bucket_problem
 from batcat_runtime.errors import ConfigError
-from batcat_runtime.permissions import AthenaPermissions, Permissions, RedshiftPermissions
+from batcat_runtime.names import Names, slug
+from batcat_runtime.names import partition_of as partition_of
+from batcat_runtime.purpose import (
+    INPUT_PATTERN,
+    INSTANCE_PATTERN,
+    KMS_PATTERN,
+    NAME_PATTERN,
+    SCHEDULE_PATTERN,
+    VARIABLE_PATTERN,
+    Name,
+    Part,
+    RehearsalSettings,
+    legal_bucket,
+)
 from batcat_runtime.purpose import Input as Input
 from batcat_runtime.purpose import KmsKeys as KmsKeys
-from batcat_runtime.purpose import Name, Part, RehearsalSettings, legal_bucket
 from batcat_runtime.purpose import Network as Network
 from batcat_runtime.purpose import Purpose as Purpose
 from batcat_runtime.purpose import Retries as Retries
@@ -34,15 +46,12 @@ from batcat_runtime.purpose import Step as Step
 
 CONFIG_PATH = Path("script") / "config.json"
 
-# What starts a purpose, or pretends to, and so does not concern what its jobs compute.
+# What starts a purpose, or pretends to, and who is told: it does not concern what jobs compute.
 _STARTERS = {"schedule", "s3_trigger", "rehearsal"}
-_PARTITIONS = (("cn-", "aws-cn"), ("us-gov-", "aws-us-gov"))
+_OF_THE_PROJECT = {"alert_email", "permissions_boundary"}
+_REGION_PATTERN = r"^[a-z]{2}(-[a-z]+)+-\d+$"
+_POLICY_PATTERN = r"^arn:aws[a-z-]*:iam::(\d{12}|aws):policy/[\w+=,.@/-]+$"
 _ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+")
-
-
-def partition_of(region: str) -> str:
-    """Return the AWS partition of a region: ``aws``, ``aws-cn`` or ``aws-us-gov``."""
-    return next((name for prefix, name in _PARTITIONS if region.startswith(prefix)), "aws")
 
 
 def _legal_role(arn: str) -> str:
@@ -62,11 +71,15 @@ def _legal_tag(text: str) -> str:
     return text
 
 
+def _legal_address(text: str) -> str:
+    if not re.fullmatch(r"[^@\s,]+@[^@\s,]+\.[^@\s,]+", text):
+        raise ValueError(f"{text!r} is no mail address; write one, such as 'nights@example.com'")
+    return text
+
+
 Bucket = Annotated[str, AfterValidator(legal_bucket)]
 RoleArn = Annotated[str, AfterValidator(_legal_role)]
-PolicyArn = Annotated[
-    str, Field(pattern=r"^arn:aws[a-z-]*:iam::(\d{12}|aws):policy/[\w+=,.@/-]+$", max_length=2048)
-]
+PolicyArn = Annotated[str, Field(pattern=_POLICY_PATTERN, max_length=2048)]
 
 
 class Config(Part):
@@ -90,6 +103,8 @@ class Config(Part):
         tool is at hand.
     permissions_boundary : str or None
         The ARN of a policy that limits every role that is created.
+    alert_email : str or None
+        Who gets a mail when a night fails.
     network : Network or None
         The VPC for the jobs; a purpose or a step may have its own.
     kms : KmsKeys or None
@@ -102,7 +117,7 @@ class Config(Part):
 
     title: Annotated[str, Field(min_length=1, max_length=200)]
     project: Annotated[str, Field(min_length=1, max_length=128)]
-    region: Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d+$")]
+    region: Annotated[str, Field(pattern=_REGION_PATTERN)]
     result_s3_bucket: Bucket
     workflow_execution_role: RoleArn | None = None
     job_role: RoleArn | None = None
@@ -110,6 +125,7 @@ class Config(Part):
     schedule_role: RoleArn | None = None
     build_role: RoleArn | None = None
     permissions_boundary: PolicyArn | None = None
+    alert_email: Annotated[str, AfterValidator(_legal_address)] | None = None
     network: Network | None = None
     kms: KmsKeys | None = None
     tags: dict[
@@ -117,6 +133,7 @@ class Config(Part):
         Annotated[str, Field(max_length=256), AfterValidator(_legal_tag)],
     ] = Field(default={})
     purposes: dict[Name, Purpose] = Field(min_length=1)
+    _folder: Path | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _roles_fit_together(self) -> Config:
@@ -138,8 +155,6 @@ class Config(Part):
 
     @model_validator(mode="after")
     def _purposes_stay_apart(self) -> Config:
-        from batcat_runtime.deploy.naming import Names, slug  # which imports this module
-
         slugs = [slug(name) for name in self.purposes]
         twice = sorted(name for name in self.purposes if slugs.count(slug(name)) > 1)
         if twice:
@@ -160,9 +175,30 @@ class Config(Part):
         return self
 
     @property
+    def folder(self) -> Path:
+        """The project's folder: that which the configuration was read from.
+
+        Raises
+        ------
+        ConfigError
+            It was not read from a project.
+        """
+        if self._folder is None:
+            raise ConfigError(
+                "This configuration was not read from a project's folder.",
+                fix="Read it with get_config(folder).",
+            )
+        return self._folder
+
+    @property
     def partition(self) -> str:
         """The partition of the region: ``aws``, ``aws-cn`` or ``aws-us-gov``."""
         return partition_of(self.region)
+
+    @property
+    def url_suffix(self) -> str:
+        """The domain of AWS there: ``amazonaws.com``, or ``amazonaws.com.cn`` in China."""
+        return "amazonaws.com.cn" if self.partition == "aws-cn" else "amazonaws.com"
 
     @cached_property
     def sha256(self) -> str:
@@ -176,7 +212,7 @@ class Config(Part):
         Neither other purposes change it, nor what starts this one: a switched schedule is no change
         of the workflow.
         """
-        content = self.model_dump(mode="json")
+        content = self.model_dump(mode="json", exclude=_OF_THE_PROJECT)
         mine = content["purposes"][purpose]
         content["purposes"] = {
             purpose: {key: value for key, value in mine.items() if key not in _STARTERS}
@@ -283,6 +319,8 @@ def get_config(path: str | Path | None = None) -> Config:
         file = file / CONFIG_PATH
     try:
         content = json.loads(file.read_text(encoding="utf-8"), object_pairs_hook=_unique_keys)
+    except ConfigError:
+        raise
     except FileNotFoundError as error:
         raise ConfigError(
             f"There is no {file}.", fix="Name the project's folder or its script/config.json."
@@ -294,15 +332,34 @@ def get_config(path: str | Path | None = None) -> Config:
             f"{file} is no JSON: line {error.lineno}, column {error.colno}: {error.msg}.",
             fix="Look for a missing comma or quote just before that place.",
         ) from error
-    return parse_config(content, source=os.fspath(file))
+    except (RecursionError, ValueError) as error:
+        raise ConfigError(
+            f"{file} cannot be read: it is nested too deeply, or a number in it is too long.",
+            fix="Look for a bracket or a number that is not meant.",
+        ) from error
+    return parse_config(content, source=os.fspath(file), folder=file.resolve().parent.parent)
 
 
-def parse_config(content: Any, *, source: str = "the configuration") -> Config:
-    """Check a configuration that is already in memory; see `get_config`."""
+def parse_config(
+    content: Any, *, source: str = "the configuration", folder: Path | None = None
+) -> Config:
+    """Check a configuration that is already in memory; see `get_config`.
+
+    Parameters
+    ----------
+    content : dict
+        What `script/config.json` holds.
+    source : str
+        What to call it in errors.
+    folder : Path, optional
+        The project that it is of.
+    """
     if not isinstance(content, Mapping):
         raise ConfigError(f"{source} must hold a JSON object, not {type(content).__name__}.")
     try:
-        return Config.model_validate(dict(content))
+        config = Config.model_validate(dict(content))
+        config._folder = folder
+        return config
     except ValidationError as error:
         problems = [_problem(one) for one in error.errors(include_url=False)]
         raise ConfigError(
@@ -318,13 +375,23 @@ _KEYS = sorted(
         for part in (
             *(Config, Purpose, Step, Input, Retries, Schedule, S3Trigger),
             *(RehearsalSettings, Network, KmsKeys),
-            *(Permissions, AthenaPermissions, RedshiftPermissions),
         )
         for name, field in part.model_fields.items()
     }
 )
 
 
+# In the place of "String should match pattern ...": what that means.
+_PATTERNS = {
+    NAME_PATTERN: "lower-case letters, digits and hyphens, and first a letter",
+    INPUT_PATTERN: "lower-case letters, digits, hyphens and underscores, and first a letter",
+    INSTANCE_PATTERN: "an instance type looks like 'ml.m5.xlarge'",
+    VARIABLE_PATTERN: "letters, digits and underscores, and first no digit",
+    SCHEDULE_PATTERN: "a schedule looks like 'cron(0 2 * * ? *)' or 'rate(12 hours)'",
+    KMS_PATTERN: "a key's ARN, its id, or 'alias/name'",
+    _REGION_PATTERN: "a region looks like 'cn-northwest-1'",
+    _POLICY_PATTERN: "a policy's ARN looks like 'arn:aws:iam::123456789012:policy/name'",
+}
 # What pydantic puts into the place of an error beside the keys.
 _NO_KEYS = {"[key]", "[step]", "[list]"}
 
@@ -332,12 +399,20 @@ _NO_KEYS = {"[key]", "[step]", "[list]"}
 def _problem(one: Any) -> str:
     key = ".".join(str(part) for part in one["loc"] if part not in _NO_KEYS) or "(top level)"
     kind: Literal["extra_forbidden"] | str = one["type"]
+    if kind == "extra_forbidden" and one["loc"][-1] == "permissions":
+        return (
+            f"{key}: the rights of a pipeline stand in deploy/roles.yaml now, and those of "
+            "one purpose in deploy/roles.<purpose>.yaml. Statements for Athena, Redshift, secrets "
+            "and S3 are there, commented out: uncomment them, then take this key away"
+        )
     if kind == "extra_forbidden":
         near = difflib.get_close_matches(str(one["loc"][-1]), _KEYS, n=1)
         return f"{key}: unknown key" + (f"; did you mean {near[0]!r}?" if near else "")
     if kind == "missing":
         return f"{key}: missing"
-    message = str(one["msg"]).removeprefix("Value error, ")
+    message = _PATTERNS.get(
+        one.get("ctx", {}).get("pattern", ""), str(one["msg"]).removeprefix("Value error, ")
+    )
     if message.startswith("purposes."):  # it names its key itself
         return message
     given = one.get("input")

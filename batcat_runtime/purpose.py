@@ -29,8 +29,13 @@ from pydantic import (
 from typing_extensions import TypeAliasType
 
 from batcat_runtime.bucket import bucket_problem
-from batcat_runtime.permissions import Permissions
 
+NAME_PATTERN = r"^[a-z][a-z0-9-]*$"
+INPUT_PATTERN = r"^[a-z][a-z0-9_-]*$"
+INSTANCE_PATTERN = r"^ml\.[a-z0-9-]+\.[a-z0-9]+$"
+VARIABLE_PATTERN = r"^[a-zA-Z_][a-zA-Z0-9_]*$"
+SCHEDULE_PATTERN = r"^(cron|rate)\([^()]+\)$"
+KMS_PATTERN = r"^[a-zA-Z0-9:/_-]+$"
 _S3_URI = re.compile(r"s3://([^/]+)/?(.*)")
 _MOST_RETRIES = 9  # a job's name has room for one digit of the attempt
 
@@ -52,9 +57,9 @@ def _legal_s3_uri(uri: str) -> str:
 
 
 S3Uri = Annotated[str, AfterValidator(_legal_s3_uri)]
-KmsKey = Annotated[str, Field(pattern=r"^[a-zA-Z0-9:/_-]+$", max_length=2048)]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=40)]
-InputName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=40)]
+KmsKey = Annotated[str, Field(pattern=KMS_PATTERN, max_length=2048)]
+Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=40)]
+InputName = Annotated[str, Field(pattern=INPUT_PATTERN, max_length=40)]
 
 
 class Part(BaseModel):
@@ -139,12 +144,12 @@ class Step(Part):
     name: Name
     script: str
     inputs: dict[InputName, Input] = {}
-    instance_type: Annotated[str, Field(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")] = "ml.m5.xlarge"
+    instance_type: Annotated[str, Field(pattern=INSTANCE_PATTERN)] = "ml.m5.xlarge"
     instance_count: Annotated[int, Field(ge=1, le=100)] = 1
     volume_size_gb: Annotated[int, Field(ge=1, le=16384)] = 30
     max_runtime_seconds: Annotated[int, Field(ge=1, le=777_600)] = 3600
     environment: dict[
-        Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$", max_length=256)],
+        Annotated[str, Field(pattern=VARIABLE_PATTERN, max_length=256)],
         Annotated[str, Field(max_length=256)],
     ] = Field(default={}, max_length=80)  # SageMaker takes 100; the rest are the runtime's own
     arguments: list[Annotated[str, Field(min_length=1, max_length=256)]] = Field(
@@ -233,7 +238,7 @@ class Schedule(Part):
     that end at the day on which it fires.
     """
 
-    expression: Annotated[str, Field(pattern=r"^(cron|rate)\([^()]+\)$", max_length=256)]
+    expression: Annotated[str, Field(pattern=SCHEDULE_PATTERN, max_length=256)]
     timezone: str = "UTC"
     enabled: bool = False
     window_days: Annotated[int, Field(ge=1, le=366)] = 1
@@ -312,7 +317,6 @@ class Purpose(Part):
     rehearsal: RehearsalSettings | None = None
     network: Network | None = None
     kms: KmsKeys | None = None
-    permissions: Permissions = Permissions()
 
     @model_validator(mode="after")
     def _steps_fit_together(self) -> Purpose:

@@ -1,8 +1,5 @@
 """Finish a new project: say where its runtime comes from, show its files and the next commands.
 
-Names in the policies under deploy/iam that are longer than AWS allows are shortened too, as the
-runtime shortens them: the template marks a name with its limit, ``<<64:a-long-name>>``.
-
 The runtime that a project installs is the one that its template came from, never whatever package
 bears the name in a public index. So requirements.txt gets a direct reference, made from the
 address that cookiecutter was given: a folder becomes a ``file://`` URL, a repository a ``git+`` URL
@@ -12,7 +9,6 @@ Cookiecutter renders this file with Jinja and runs it inside the new project; a 
 removes the project. Standard library only, Python 3.9 or later.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -124,21 +120,6 @@ def write_requirement(file, source):
     file.write_bytes(text.encode())
 
 
-def shorten_names(folder):
-    """Put the names that AWS takes into the policies, in the place of marked ones."""
-
-    def shortened(match):
-        limit, name = int(match[1]), match[2]
-        if len(name) <= limit:
-            return name
-        digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-        return f"{name[: limit - 9].rstrip('-')}-{digest}"
-
-    for file in folder.rglob("*.json"):
-        text = file.read_text(encoding="utf-8")
-        file.write_bytes(re.sub(r"<<(\d+):([^<>]*)>>", shortened, text).encode())
-
-
 def tree(folder, depth=0):
     """Return the lines that show a folder: files first, four spaces a level."""
     indent = "    " * depth
@@ -183,7 +164,6 @@ def main():
             "or name the source, for example: _runtime_source=/path/to/batcat"
         )
     write_requirement(project / "requirements.txt", source)
-    shorten_names(project / "deploy" / "iam")
     for cache in list(project.rglob("__pycache__")):  # pip compiles a template that it installs
         shutil.rmtree(cache)
     sys.stdout.reconfigure(errors="replace")

@@ -1,8 +1,10 @@
-"""`batcat deploy`: the project's deploy.sh, with live progress and what it did."""
+"""`batcat deploy`: image, roles, workflow and trigger, with live progress and what was done."""
 
 from __future__ import annotations
 
 import contextlib
+import re
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from batcat_runtime.commands.terminal import PATH, err, json_option, print_json,
 from batcat_runtime.text import one_line
 
 _DOING = {"CREATE": "creating", "UPDATE": "updating", "DELETE": "removing"}
+_RESOURCE_LINE = re.compile(r"([A-Z]+)_(IN_PROGRESS|COMPLETE|FAILED|SKIPPED) (AWS::\S+) (\S+)")
 _DONE = {"CREATE": "created", "UPDATE": "updated", "DELETE": "removed"}
 
 
@@ -26,14 +29,16 @@ _DONE = {"CREATE": "created", "UPDATE": "updated", "DELETE": "removed"}
 def command(folder: Path | None, given: Path | None, as_json: bool) -> None:
     """Deploy a project to AWS, with the credentials in use.
 
-    Runs deploy/deploy.sh: image, workflow, trigger. Safe to run again: what has not changed stays
-    as it is, a failed stack is rolled back, and nothing is left half-made.
+    Image, roles, workflow, trigger. Safe to run again: what has not changed stays as it is, a
+    failed stack is rolled back, and nothing is left half-made.
     """
     from batcat_runtime.deploy.project import deploy as deploy_project
     from batcat_runtime.operate.dropped import dropped_told
     from batcat_runtime.operate.project import open_project
 
     place = given or folder or Path()
+    # Asked to end, it ends in order, as with Ctrl-C: no container tool goes on without it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with _shown() as show:
         deployed = deploy_project(place, progress=show)
     if as_json:
@@ -53,12 +58,10 @@ def _shown() -> Iterator[Callable[[str], None]]:
     if not err.is_terminal:
         yield say
         return
-    from batcat_runtime.deploy.script import RESOURCE_LINE
-
-    with err.status("running deploy/deploy.sh") as status:
+    with err.status("deploying") as status:
 
         def show(line: str) -> None:
-            found = RESOURCE_LINE.fullmatch(line)
+            found = _RESOURCE_LINE.fullmatch(line)
             if found and found[2] == "IN_PROGRESS":
                 doing = _DOING.get(found[1], found[1].lower())
                 status.update(escape(f"{doing} {found[3]} {found[4]}"))
@@ -69,7 +72,7 @@ def _shown() -> Iterator[Callable[[str], None]]:
                 err.print(Text.assemble((f"  {word:8}", style), f" {found[3]} {found[4]}"))
             elif line.startswith(("stack ", "image ", "bucket ")):
                 err.print(Text(one_line(line)))
-                status.update("running deploy/deploy.sh")
+                status.update("deploying")
             elif line.strip():
                 status.update(escape(one_line(line, max(20, err.width - 4))))
 

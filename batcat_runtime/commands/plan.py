@@ -27,7 +27,7 @@ _STYLES = {"+": "green", "-": "red", "@": "cyan"}
 
 @click.command("plan")
 @folder_option
-@click.option("--diff/--no-diff", default=True, help="Below the table, show what changes inside.")
+@click.option("--diff/--no-diff", default=True, help="Show how the definitions change, too.")
 @click.option(
     "detailed", "--detailed-exitcode", is_flag=True, help="Exit with 3 when anything would change."
 )
@@ -35,8 +35,8 @@ _STYLES = {"+": "green", "-": "red", "@": "cyan"}
 def command(folder: Path, diff: bool, detailed: bool, as_json: bool) -> None:
     """Show what a deployment would change.
 
-    Runs deploy/deploy.sh without changing anything: every resource that would be added, changed,
-    replaced or removed, and what would differ in the workflow, the policies and the code.
+    Every resource that would be added, changed, replaced or removed, and what would differ in the
+    workflow's definition. Nothing is changed.
     """
     from batcat_runtime.operate.plan import plan
 
@@ -70,7 +70,7 @@ def _print(found: Plan, diff: bool) -> None:
 def _print_differences(found: Plan) -> None:
     console = Console(highlight=False, soft_wrap=True)
     for one in found.differences:
-        title = f"\n{one.resource} ({one.type}): {one.part}"
+        title = f"\nThe workflow of {one.purpose}"
         if not console.is_terminal:
             click.echo(f"{title}\n{clean(one.diff)}")
             continue

@@ -7,9 +7,11 @@ The first tool that is there is taken; with none, AWS CodeBuild builds. The envi
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import shutil
 import subprocess
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,7 @@ from batcat_runtime.errors import ImageError, UserError
 TOOLS = ("docker", "podman", "buildah")
 VARIABLE = "BATCAT_IMAGE_BUILDER"
 CODEBUILD = "codebuild"
+_LAST_LINES = 15
 
 
 class Builder(Protocol):
@@ -32,9 +35,6 @@ class Builder(Protocol):
 
     def build_and_push(self, context: Path, repository: str, tag: str) -> None:
         """Build `context` for linux/amd64 and push it to `repository`:`tag`."""
-
-    def plan(self) -> None:
-        """Under `batcat plan`: add what the builder itself would need to be there to the plan."""
 
 
 def choose_builder(config: Config, session: Any, progress: Callable[[str], None]) -> Builder:
@@ -96,9 +96,6 @@ class ContainerTool:
         self.progress(f"image {tag}: pushing to {repository}")
         self._run("push", *([] if self.name == "docker" else ["--format", "v2s2"]), address)
 
-    def plan(self) -> None:
-        """Add nothing: the tool is here."""
-
     def _login(self, registry: str) -> None:
         answer = self.ecr.get_authorization_token()
         token = answer["authorizationData"][0]["authorizationToken"]
@@ -109,11 +106,31 @@ class ContainerTool:
         # An attestation would make a list of manifests, which SageMaker does not take. The flag
         # --provenance=false says the same, but Docker without buildx does not know it.
         environment = {**os.environ, "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
-        done = subprocess.run(
-            [self.path, *words], input=text, text=True, env=environment, check=False
-        )
-        if done.returncode != 0:
+        lines: deque[str] = deque(maxlen=_LAST_LINES)
+        with subprocess.Popen(
+            [self.path, *words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            env=environment,
+        ) as child:
+            assert child.stdin is not None
+            assert child.stdout is not None
+            try:
+                with contextlib.suppress(BrokenPipeError), child.stdin as given:
+                    given.write(text or "")
+                for line in map(str.rstrip, child.stdout):
+                    lines.append(line)
+                    self.progress(f"  | {line}")
+            except BaseException:
+                child.terminate()  # it must not go on without us
+                raise
+        if child.returncode != 0:
+            said = "".join(f"\n  {line}" for line in lines)
             raise ImageError(
-                f"`{self.name} {words[0]}` failed with exit code {done.returncode}.",
-                fix="Its own message stands above.",
+                f"`{self.name} {words[0]}` failed with exit code {child.returncode}:{said}",
+                fix="Mend what its last lines name, and deploy again.",
             )

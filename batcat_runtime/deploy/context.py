@@ -2,7 +2,9 @@
 
 The Dockerfile, the requirements with their lock, the scripts, and the runtime that is installed
 here, as a wheel. The runtime in the image is the one that deploys, so that no index is asked for a
-name that somebody else could own. The same content gives the same tag, on every machine.
+name that somebody else could own. Of the runtime it holds what a job needs and nothing else
+(`IN_IMAGE`), so that a change elsewhere leaves images alone. The same content gives the same tag,
+on every machine.
 """
 
 from __future__ import annotations
@@ -10,72 +12,82 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib.metadata
-import shutil
+import io
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
-from batcat_runtime.deploy.lock import LOCK, check_lock
+from batcat_runtime.config import CONFIG_PATH, Config
+from batcat_runtime.deploy.lock import LOCK, check_imports, check_lock
 from batcat_runtime.errors import ImageError
 
+SCRIPT_FOLDER = "/opt/batcat/script"
+# Files and folders of batcat_runtime: what `python -m batcat_runtime.job` and a script import.
+IN_IMAGE = (
+    *("__init__.py", "bucket.py", "config.py", "errors.py", "events.py", "io", "job.py"),
+    *("job_container.py", "job_place.py", "job_result.py", "log.py", "names.py", "purpose.py"),
+)
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-_NOT_IN_IMAGE = {"__pycache__", "_template"}
+Files = Mapping[str, bytes]
 
 
-def gather_context(folder: Path, context: Path, scripts: Iterable[str] = ()) -> str:
-    """Fill the build context and return its content's digest, the image's tag (16 hex digits).
-
-    Parameters
-    ----------
-    folder : Path
-        The project.
-    context : Path
-        An empty folder, or where to make it.
-    scripts : iterable of str
-        File names that the steps run. They lie in ``script/``; one that does not is taken from the
-        project's own folder.
+def context_of(config: Config) -> dict[str, bytes]:
+    """Return the files of the build context by their names, sorted.
 
     Raises
     ------
     ImageError
-        A file is missing, or the lock is not of these requirements.
+        A file is missing, the lock is not of these requirements, or a script imports what the lock
+        does not have.
     """
-    docker = folder / "deploy" / "docker"
-    context.mkdir(parents=True, exist_ok=True)
-    for name in ("Dockerfile", "requirements.txt"):
-        if not (docker / name).is_file():
-            raise ImageError(
-                f"There is no {docker / name}.", fix="Restore it from git or from the template."
-            )
-        shutil.copyfile(docker / name, context / name)
-    if LOCK in (docker / "Dockerfile").read_text("utf-8"):
+    docker = config.folder / "deploy" / "docker"
+    files = {name: _read(docker / name) for name in ("Dockerfile", "requirements.txt")}
+    scripts = dict(_scripts(config))
+    if LOCK.encode() in files["Dockerfile"]:
         check_lock(docker)
-        shutil.copyfile(docker / LOCK, context / LOCK)
-    _gather_scripts(folder, context / "script", scripts)
-    write_wheel(context / "wheels")
-    digest = hashlib.sha256()
-    for path in sorted(path for path in context.rglob("*") if path.is_file()):
-        digest.update(path.relative_to(context).as_posix().encode() + b"\0")
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()[:16]
+        files[LOCK] = _read(docker / LOCK)
+        check_imports(scripts, files[LOCK].decode("utf-8"))
+    files |= {f"script/{name}": data for name, data in scripts.items()}
+    name, wheel = wheel_of_runtime()
+    files[f"wheels/{name}"] = wheel
+    return dict(sorted(files.items()))
 
 
-def _gather_scripts(folder: Path, target: Path, names: Iterable[str]) -> None:
-    unwanted = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
-    shutil.copytree(folder / "script", target, ignore=unwanted)
-    for name in names:
-        if (target / name).exists():
-            continue
-        if not (folder / name).is_file():
-            raise ImageError(
-                f"The script {name} is missing from {folder / 'script'}.",
-                fix=f"Put it there, or name another script in {folder / 'script' / 'config.json'}.",
-            )
-        shutil.copyfile(folder / name, target / name)
+def tag_of(files: Files) -> str:
+    """Return the image's tag: 16 hex digits that follow from the content of the context."""
+    return _digest(files)[:16]
 
 
-def write_wheel(folder: Path) -> Path:
-    """Write the installed runtime as a wheel, the same bytes for the same files.
+def code_sha256(config: Config, purpose: str) -> str:
+    """Return the hex digest of everything in the image that a purpose may use.
+
+    All purposes share an image; scripts that only other purposes run do not count, nor does the
+    configuration of the others.
+    """
+    mine = {step.script for step in config.purposes[purpose].steps}
+    others = {f"script/{name}" for name in set(scripts_of(config)) - mine}
+    left_out = {*others, CONFIG_PATH.as_posix()}
+    files = {name: data for name, data in context_of(config).items() if name not in left_out}
+    return _digest(files | {"config": config.sha256_of(purpose).encode()})
+
+
+def write_context(files: Files, folder: Path) -> None:
+    """Write a build context into a folder, for a container tool."""
+    for name, data in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+def scripts_of(config: Config) -> list[str]:
+    """Return the file names of the scripts that a project's steps run, each once."""
+    return sorted({step.script for purpose in config.purposes.values() for step in purpose.steps})
+
+
+@cache
+def wheel_of_runtime() -> tuple[str, bytes]:
+    """Return the installed runtime as a wheel, behind its file's name: the same for the same code.
 
     The format is that of the "Binary distribution format" specification (PEP 427): a zip archive
     of the package, and a ``.dist-info`` folder with METADATA, WHEEL and RECORD.
@@ -83,27 +95,74 @@ def write_wheel(folder: Path) -> Path:
     distribution = importlib.metadata.distribution("batcat-runtime")
     version = distribution.version
     info = f"batcat_runtime-{version}.dist-info"
-    folder.mkdir(parents=True, exist_ok=True)
-    wheel = folder / f"batcat_runtime-{version}-py3-none-any.whl"
     files = dict(_package_files())
-    files[f"{info}/METADATA"] = (distribution.read_text("METADATA") or "").encode()
+    # The headers alone: behind them stands the README.
+    headers = (distribution.read_text("METADATA") or "").split("\n\n")[0]
+    files[f"{info}/METADATA"] = f"{headers}\n".encode()
     files[f"{info}/WHEEL"] = (
         b"Wheel-Version: 1.0\nGenerator: batcat\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
     )
     record = [f"{name},{_record_hash(data)},{len(data)}" for name, data in files.items()]
     files[f"{info}/RECORD"] = "\n".join([*record, f"{info}/RECORD,,", ""]).encode()
-    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in files.items():
             archive.writestr(zipfile.ZipInfo(name, date_time=_EPOCH), data, zipfile.ZIP_DEFLATED)
-    return wheel
+    return f"batcat_runtime-{version}-py3-none-any.whl", buffer.getvalue()
+
+
+def _scripts(config: Config) -> Iterator[tuple[str, bytes]]:
+    """Yield what lies in ``script/``, and the scripts of steps that lie in the project's folder."""
+    folder = config.folder / "script"
+    names = set()
+    for path in sorted(folder.rglob("*")):
+        inside = path.relative_to(folder)
+        if any(part.startswith(".") or part == "__pycache__" for part in inside.parts):
+            continue
+        if path.is_dir() or path.suffix == ".pyc":
+            continue
+        names.add(inside.as_posix())
+        yield inside.as_posix(), _read(path)
+    for name in scripts_of(config):
+        if name in names:
+            continue
+        if not (config.folder / name).is_file():
+            raise ImageError(
+                f"The script {name} is missing from {folder}.",
+                fix=f"Put it there, or name another script in {folder / 'config.json'}.",
+            )
+        yield name, _read(config.folder / name)
+
+
+def _read(path: Path) -> bytes:
+    if path.is_symlink() and not path.exists():
+        raise ImageError(
+            f"{path} is a symbolic link to {path.readlink()}, which does not exist.",
+            fix="Remove the link, or mend it.",
+        )
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise ImageError(
+            f"There is no {path}.", fix="Restore it from git or from the template."
+        ) from error
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read: {error}.", fix="Mend its permissions.") from error
 
 
 def _package_files() -> Iterator[tuple[str, bytes]]:
     package = Path(__file__).resolve().parents[1]
-    for path in sorted(package.rglob("*")):
-        inside = path.relative_to(package)
-        if path.is_file() and not _NOT_IN_IMAGE & set(inside.parts):
-            yield f"{package.name}/{inside.as_posix()}", path.read_bytes()
+    for name in IN_IMAGE:
+        found = package / name
+        for path in sorted(found.rglob("*.py")) if found.is_dir() else [found]:
+            yield f"{package.name}/{path.relative_to(package).as_posix()}", path.read_bytes()
+
+
+def _digest(files: Files) -> str:
+    digest = hashlib.sha256()
+    for name, data in sorted(files.items()):
+        digest.update(name.encode() + b"\0" + hashlib.sha256(data).digest())
+    return digest.hexdigest()
 
 
 def _record_hash(data: bytes) -> str:

@@ -1,20 +1,23 @@
 """From a chain of SDK states to Amazon States Language, complete for production.
 
 The author's chain says what runs. Added here, as data, is what every workflow needs and the SDK
-cannot say or nobody wants to write: defaults for the execution's input; what to keep of a job's
-description; a job that was stopped before its end is a failure; every error that nobody catches
-ends in a Fail state that carries the job's own reason; full jitter on retries. In the branches of a
-Parallel state and in a Map the same holds: a branch ends in a Fail of its own, which Step Functions
-makes the error of the whole state, with its reason.
+cannot say or nobody wants to write: the partition of its ARNs, which the SDK takes from the
+environment; the ``.$`` of what is computed when it runs; tags; defaults for the execution's input;
+what to keep of a job's description; a job that was stopped before its end is a failure; every error
+that nobody catches ends in a Fail state that carries the job's own reason; full jitter on retries.
+In the branches of a Parallel state and in a Map the same holds: a branch ends in a Fail of its own,
+which Step Functions makes the error of the whole state, with its reason.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from batcat_runtime.deploy.naming import shorten
+from batcat_runtime.deploy.processing import Dynamic
 from batcat_runtime.errors import WorkflowError
+from batcat_runtime.names import shorten
 
 Definition = dict[str, Any]
 
@@ -25,7 +28,13 @@ _MAY_FAIL = {"Task", "Parallel", "Map"}
 _JOB = "sagemaker:createProcessingJob.sync"
 
 
-def definition_of(chain: Any, *, comment: str = "") -> Definition:
+def definition_of(
+    chain: Any,
+    *,
+    comment: str = "",
+    partition: str = "aws",
+    tags: Mapping[str, str] | None = None,
+) -> Definition:
     """Render a chain of SDK states to a complete state machine.
 
     Parameters
@@ -34,6 +43,10 @@ def definition_of(chain: Any, *, comment: str = "") -> Definition:
         What `processing_steps` gives, and the author's own states.
     comment : str
         The definition's comment.
+    partition : str
+        Of the ARNs in it.
+    tags : mapping of str to str, optional
+        For processing jobs that have none.
 
     Returns
     -------
@@ -54,14 +67,29 @@ def definition_of(chain: Any, *, comment: str = "") -> Definition:
         output_path="$.input",
     )
     try:
-        definition: Definition = Graph(Chain([start, merge, chain]), comment=comment).to_dict()
+        rendered = Graph(Chain([start, merge, chain]), comment=comment).to_dict()
     except ValueError as error:
         raise WorkflowError(
             f"The stepfunctions SDK does not accept the workflow: {error}",
             fix="Look at what deploy/setup_stepfunctions.py adds to the steps.",
         ) from error
-    _finish(definition, "", set(_names(definition)))
+    definition: Definition = _written(rendered)
+    _finish(definition, "", set(_names(definition)), partition, dict(tags or {}))
     return definition
+
+
+def _written(node: Any) -> Any:
+    """Write the key of everything dynamic with ``.$``, at any depth."""
+    if isinstance(node, list):
+        return [_written(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    return {
+        f"{key}.$" if isinstance(item, Dynamic) else key: str(item)
+        if isinstance(item, Dynamic)
+        else _written(item)
+        for key, item in node.items()
+    }
 
 
 def _names(machine: Definition) -> Iterator[str]:
@@ -78,13 +106,17 @@ def _inner(state: dict[str, Any]) -> list[Definition]:
     return [state[key] for key in ("ItemProcessor", "Iterator") if key in state]
 
 
-def _finish(machine: Definition, scope: str, taken: set[str]) -> None:
+def _finish(
+    machine: Definition, scope: str, taken: set[str], partition: str, tags: dict[str, str]
+) -> None:
     """Complete one level of a definition; `scope` makes its own states' names unique."""
     states = machine["States"]
     level = _Level(states, scope, taken)
     for name, state in list(states.items()):
         for inner in _inner(state):
-            _finish(inner, str(inner["StartAt"]), taken)
+            _finish(inner, str(inner["StartAt"]), taken, partition, tags)
+        if "Resource" in state:
+            state["Resource"] = re.sub(r"^arn:aws[a-z-]*:", f"arn:{partition}:", state["Resource"])
         if state["Type"] not in _MAY_FAIL:
             continue
         for retry in state.get("Retry", []):
@@ -95,6 +127,8 @@ def _finish(machine: Definition, scope: str, taken: set[str]) -> None:
                 {"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": level.failed()}
             )
         if str(state.get("Resource", "")).endswith(_JOB):
+            listed = [{"Key": key, "Value": text} for key, text in tags.items()]
+            state["Parameters"].setdefault("Tags", listed)
             level.fail_when_stopped(name)
     level.close()
     machine["States"] = _in_reading_order(states)

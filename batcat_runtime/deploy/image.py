@@ -1,7 +1,7 @@
 """The container image: built from ``deploy/docker/``, pushed to ECR, known by its content.
 
-Stages: gather the build context in a temporary folder (`context`), take the digest of its content
-as the tag, stop if that tag is in ECR already, otherwise have it built and pushed (`builders`).
+Stages: gather the build context (`context`), take the digest of its content as the tag, stop if
+that tag is in ECR already, otherwise have it built and pushed (`builders`).
 """
 
 from __future__ import annotations
@@ -9,37 +9,52 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from batcat_runtime.config import Config, find_project, get_config
-from batcat_runtime.deploy import planning
+from batcat_runtime.config import Config, get_config
 from batcat_runtime.deploy.bucket import check_bucket
 from batcat_runtime.deploy.builders import choose_builder
-from batcat_runtime.deploy.context import gather_context
-from batcat_runtime.deploy.naming import Names
-from batcat_runtime.deploy.roles import tag_list
+from batcat_runtime.deploy.cloudformation import deploy_part
+from batcat_runtime.deploy.context import context_of, tag_of, write_context
+from batcat_runtime.deploy.parameters import parameters_of
 from batcat_runtime.deploy.session import session_for
-from batcat_runtime.deploy.stack import deploy_stack
+from batcat_runtime.deploy.stack import StackChange, describe_stack
 from batcat_runtime.errors import ImageError
+from batcat_runtime.names import Names
 
-SCRIPT_FOLDER = "/opt/batcat/script"
+_NEW_ENOUGH = 10
 
 
-def setup_image(
-    config: Config | None = None,
-    *,
-    project_folder: Path | None = None,
-    progress: Callable[[str], None] = print,
-) -> str:
+@dataclass(frozen=True)
+class Image:
+    """The image of the project's present content.
+
+    Attributes
+    ----------
+    repository, tag : str
+        Where it is in ECR.
+    uri : str
+        Its address with its digest, ``<registry>/<repository>@sha256:...``; one that says that it
+        is still to be built, in a plan.
+    builder : str
+        Who has built it, or would; empty when it was there already.
+    """
+
+    repository: str
+    tag: str
+    uri: str
+    builder: str = ""
+
+
+def setup_image(config: Config | None = None, *, progress: Callable[[str], None] = print) -> str:
     """Build the project's image and push it to ECR, unless this very image is there already.
 
     Parameters
     ----------
     config : Config, optional
         By default that of the project around the working directory.
-    project_folder : Path, optional
-        Likewise.
     progress : callable
         Called with one line at each stage.
 
@@ -55,37 +70,42 @@ def setup_image(
     NoSuchBucketError, BucketOwnerError, BucketRegionError
         The result bucket is not there, not ours or elsewhere; nothing was changed.
     """
-    folder = project_folder or find_project()
-    config = config or get_config(folder)
-    session = session_for(config.region)
-    # The first that a deployment does, so that nothing is changed when it cannot end well.
+    config = config or get_config()
     check_bucket(config)
+    deploy_repository(config, progress=progress)
+    return build_image(config, progress=progress).uri
+
+
+def deploy_repository(
+    config: Config, *, progress: Callable[[str], None] = print, planned: bool = False
+) -> StackChange:
+    """Deploy the stack that all purposes share."""
+    parameters = parameters_of(config, next(iter(config.purposes)))
+    return deploy_part(config, "project", parameters, progress=progress, planned=planned)
+
+
+def build_image(
+    config: Config, *, progress: Callable[[str], None] = print, planned: bool = False
+) -> Image:
+    """Build and push the image of the present content unless it is there; see `setup_image`."""
+    session = session_for(config.region)
     names = Names.of(config, next(iter(config.purposes)))
-    change = deploy_stack(
-        session.client("cloudformation"),
-        names.project_stack,
-        project_template(config, names),
-        tags=tag_list(config),
-        progress=progress,
-    )
-    progress(f"stack {change.stack}: {change.outcome}")
-    ecr = session.client("ecr")
+    ecr, files = session.client("ecr"), context_of(config)
+    tag = tag_of(files)
+    found = find_image(ecr, names.repository, tag)
+    if found:
+        progress(f"image {tag}: already in ECR")
+        return Image(names.repository, tag, found)
+    builder = choose_builder(config, session, progress)
+    if planned:
+        uri = f"{names.repository}@sha256:(known once the image {tag} is built)"
+        return Image(names.repository, tag, uri, builder.name)
+    repository = _repository(ecr, names.repository)["repositoryUri"]
+    progress(f"image {tag}: building with {builder.name}")
     with tempfile.TemporaryDirectory(prefix="batcat-image-") as temporary:
-        context = Path(temporary)
-        tag = gather_context(folder, context, scripts_of(config))
-        found = find_image(ecr, names.repository, tag)
-        if found:
-            progress(f"image {tag}: already in ECR")
-            return found
-        builder = choose_builder(config, session, progress)
-        if planning.is_planning():
-            builder.plan()
-            planning.note("image", tag=tag, repository=names.repository, builder=builder.name)
-            return _address_to_be(ecr, names.repository, tag)
-        repository = _repository(ecr, names.repository)["repositoryUri"]
-        progress(f"image {tag}: building with {builder.name}")
+        write_context(files, Path(temporary))
         try:
-            builder.build_and_push(context, repository, tag)
+            builder.build_and_push(Path(temporary), repository, tag)
         except ImageError:
             # Tags are immutable: if somebody else pushed the same content meanwhile, all is well.
             if find_image(ecr, names.repository, tag) is None:
@@ -97,10 +117,10 @@ def setup_image(
             fix="Look at the output above, and try again.",
         )
     progress(f"image {tag}: pushed")
-    return pushed
+    return Image(names.repository, tag, pushed, builder.name)
 
 
-def pinned_image(config: Config, project_folder: Path | None = None) -> str:
+def pinned_image(config: Config) -> str:
     """Return the address, with digest, of the image that the project's present content makes.
 
     Raises
@@ -108,13 +128,8 @@ def pinned_image(config: Config, project_folder: Path | None = None) -> str:
     ImageError
         It was not pushed yet.
     """
-    names = Names.of(config, next(iter(config.purposes)))
-    with tempfile.TemporaryDirectory(prefix="batcat-image-") as temporary:
-        folder = project_folder or find_project()
-        tag = gather_context(folder, Path(temporary), scripts_of(config))
+    names, tag = Names.of(config, next(iter(config.purposes))), tag_of(context_of(config))
     found = find_image(session_for(config.region).client("ecr"), names.repository, tag)
-    if found is None and planning.is_planning():
-        return _address_to_be(session_for(config.region).client("ecr"), names.repository, tag)
     if found is None:
         raise ImageError(
             f"ECR has no image {names.repository}:{tag} for the project as it is now.",
@@ -123,38 +138,27 @@ def pinned_image(config: Config, project_folder: Path | None = None) -> str:
     return found
 
 
-def project_template(config: Config, names: Names) -> dict[str, Any]:
-    """Return the stack that all purposes share: the ECR repository."""
-    return {
-        "AWSTemplateFormatVersion": "2010-09-09",
-        "Description": f"BatCat project {names.project}: the image repository",
-        "Resources": {
-            "Repository": {
-                "Type": "AWS::ECR::Repository",
-                "Properties": {
-                    "RepositoryName": names.repository,
-                    # Images can be built again from the project; a full repository blocks `delete`.
-                    "EmptyOnDelete": True,
-                    "ImageScanningConfiguration": {"ScanOnPush": True},
-                    "ImageTagMutability": "IMMUTABLE",
-                    "LifecyclePolicy": {"LifecyclePolicyText": _LIFECYCLE},
-                    "Tags": tag_list(config),
-                },
-            }
-        },
-    }
+def kept_image(config: Config, purpose: str, definition_key: str) -> str:
+    """Return the image that a deployed workflow keeps, since nothing of its purpose has changed.
 
-
-_LIFECYCLE = (
-    '{"rules":[{"rulePriority":1,"description":"Keep the newest 20 images",'
-    '"selection":{"tagStatus":"any","countType":"imageCountMoreThan","countNumber":20},'
-    '"action":{"type":"expire"}}]}'
-)
-
-
-def scripts_of(config: Config) -> list[str]:
-    """Return the file names of the scripts that a project's steps run, each once."""
-    return sorted({step.script for purpose in config.purposes.values() for step in purpose.steps})
+    All purposes share one image, which holds all scripts; a change in one purpose must not touch
+    the workflow of another. ECR keeps the newest 20: one that is about to go is not kept.
+    """
+    session, names = session_for(config.region), Names.of(config, purpose)
+    stack = describe_stack(session.client("cloudformation"), names.workflow_stack)
+    present = {one["ParameterKey"]: one["ParameterValue"] for one in stack.get("Parameters", [])}
+    if present.get("DefinitionKey") != definition_key:
+        return ""
+    pages = session.client("ecr").get_paginator("describe_images")
+    images = [
+        image
+        for page in pages.paginate(repositoryName=names.repository)
+        for image in page["imageDetails"]
+    ]
+    images.sort(key=lambda image: image["imagePushedAt"], reverse=True)
+    newest = {image["imageDigest"] for image in images[:_NEW_ENOUGH]}
+    uri = present.get("ImageUri", "")
+    return uri if uri.rpartition("@")[2] in newest else ""
 
 
 def find_image(ecr: Any, repository: str, tag: str) -> str | None:
@@ -165,15 +169,6 @@ def find_image(ecr: Any, repository: str, tag: str) -> str | None:
         return None
     uri = _repository(ecr, repository)["repositoryUri"]
     return f"{uri}@{image['imageDetails'][0]['imageDigest']}"
-
-
-def _address_to_be(ecr: Any, repository: str, tag: str) -> str:
-    """Return what stands in a plan for the address of an image that is still to be built."""
-    try:
-        uri = _repository(ecr, repository)["repositoryUri"]
-    except ecr.exceptions.RepositoryNotFoundException:
-        uri = repository
-    return f"{uri}@sha256:(known once the image {tag} is built)"
 
 
 def _repository(ecr: Any, name: str) -> dict[str, str]:

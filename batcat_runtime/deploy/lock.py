@@ -9,12 +9,15 @@ for all Python versions. A lock that is not of the present requirements stops th
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib.metadata
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 from batcat_runtime.errors import ImageError, UserError
@@ -52,6 +55,77 @@ def check_lock(folder: Path) -> None:
             "runtime have now.",
             fix=fix,
         )
+
+
+def check_imports(scripts: Mapping[str, bytes], lock: str) -> None:
+    """Refuse scripts that import a package which the lock does not have.
+
+    On this machine it may be installed, and everything works; the image would not hold it. An
+    import within a ``try`` that catches its failure is the script's own business.
+
+    Parameters
+    ----------
+    scripts : mapping of str to bytes
+        The files of ``script/`` by their names; those that are Python import each other, too.
+    lock : str
+        The lock's text.
+
+    Raises
+    ------
+    ImageError
+        The message names the package and every line.
+    """
+    locked = set(re.findall(r"^([a-z0-9][a-z0-9._-]*)(?:\[.*\])? *==", lock.lower(), re.MULTILINE))
+    known = {re.sub(r"[-_.]+", "-", name) for name in locked}
+    own = {Path(name).parts[0].removesuffix(".py") for name in scripts}
+    own |= {"batcat_runtime", *sys.stdlib_module_names}
+    providers = _providers()
+    missing: dict[str, list[str]] = {}
+    for name, data in sorted(scripts.items()):
+        for module, line in sorted(_imports(name, data), key=lambda found: found[1]):
+            makers = {
+                re.sub(r"[-_.]+", "-", one.lower()) for one in providers.get(module, [module])
+            }
+            if module not in own and not makers & known:
+                missing.setdefault(min(makers), []).append(f"script/{name}, line {line}")
+    if missing:
+        raise ImageError(
+            "The image would not have what these lines import:\n"
+            + "\n".join(f"  {package}: {'; '.join(places)}" for package, places in missing.items()),
+            fix=f"Add {', '.join(missing)} to deploy/docker/requirements.txt, and run `make lock`.",
+        )
+
+
+@cache
+def _providers() -> Mapping[str, list[str]]:
+    """Return which installed distributions a module comes from."""
+    return importlib.metadata.packages_distributions()
+
+
+def _imports(name: str, data: bytes) -> Iterator[tuple[str, int]]:
+    """Yield the first name of each module that a script imports for sure, and the line."""
+    if not name.endswith(".py"):
+        return
+    try:
+        tree = ast.parse(data, name)
+    except SyntaxError as error:
+        raise ImageError(
+            f"script/{name} is no Python: line {error.lineno}: {error.msg}.", fix="Mend that line."
+        ) from error
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Try):
+            waiting += [*node.handlers, *node.orelse, *node.finalbody]
+            continue
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            waiting += node.orelse
+            continue
+        if isinstance(node, ast.Import):
+            yield from ((alias.name.partition(".")[0], node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.partition(".")[0], node.lineno
+        waiting += ast.iter_child_nodes(node)
 
 
 def write_lock(folder: Path, *, upgrade: bool = False) -> Path:

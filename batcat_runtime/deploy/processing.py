@@ -1,22 +1,29 @@
-"""The steps of a purpose as states of the stepfunctions SDK, one SageMaker processing job each.
+"""The steps of a purpose as states of the SDKs, one SageMaker processing job each.
 
 `processing_steps` gives all of them in order, those that run side by side as one Parallel state;
-`processing_step` gives a single one. The request of a job is plain data (`job_request`).
+`processing_step` gives a single one: a `sagemaker.processing.Processor` in a
+`stepfunctions.steps.ProcessingStep`. Chain them with any other state of the SDK.
 
-The SDK is imported inside the functions that author (`sdk`).
+Both SDKs take four seconds to import, and say a lot then; so they are imported inside the functions
+that author, within `quiet_sdk`.
 """
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
-from batcat_runtime.config import Config, Input, Purpose, Step
-from batcat_runtime.deploy.image import SCRIPT_FOLDER
-from batcat_runtime.deploy.naming import Names, shorten
-from batcat_runtime.deploy.pinning import PinnedImage, image_for
-from batcat_runtime.deploy.roles import role_arn, tag_list
-from batcat_runtime.deploy.sdk import quiet_sdk
+from batcat_runtime.config import Config, Input, Step
+from batcat_runtime.deploy.context import SCRIPT_FOLDER, code_sha256
+from batcat_runtime.deploy.parameters import tags_of
+from batcat_runtime.names import Names, shorten
 
+IMAGE, JOB_ROLE = "${ImageUri}", "${JobRoleArn}"  # CloudFormation puts them in
 _SLACK_SECONDS = 1800  # for starting instances and moving data, beyond the job's own max runtime
 _INPUT_FOLDER = "/opt/ml/processing/input"
 _OUTPUT_FOLDER = "/opt/ml/processing/output"
@@ -26,6 +33,35 @@ _TRANSIENT = [
     "SageMaker.ResourceLimitExceededException",
     "SageMaker.ThrottlingException",
 ]
+
+
+class Dynamic(str):
+    """A text that Step Functions computes when it runs: a path, or an intrinsic function.
+
+    The SDKs pass it through as the text that it is; `definition_of` writes its key with ``.$``.
+    """
+
+    __slots__ = ()
+
+
+@contextlib.contextmanager
+def quiet_sdk(region: str) -> Iterator[None]:
+    """Have the SDKs at hand within the block, for a region, without what they print."""
+    before = dict(os.environ)
+    os.environ.setdefault("SAGEMAKER_SUPPRESS_V2_WARNING", "1")
+    os.environ["AWS_DEFAULT_REGION"] = region  # stepfunctions asks for one, whatever it authors
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
+        if "AWS_DEFAULT_REGION" in before:
+            os.environ["AWS_DEFAULT_REGION"] = before["AWS_DEFAULT_REGION"]
+        else:
+            del os.environ["AWS_DEFAULT_REGION"]
 
 
 def processing_steps(config: Config, purpose: str, *, image: str | None = None) -> list[Any]:
@@ -38,22 +74,20 @@ def processing_steps(config: Config, purpose: str, *, image: str | None = None) 
     purpose : str
         The purpose's name.
     image : str, optional
-        The image's address with digest; by default the one that the purpose's present content
-        makes.
+        Another image than the project's own.
 
     Returns
     -------
     list of stepfunctions.steps.states.State
-        A Task for a step, a Parallel for steps that run side by side. Put states of your own
-        before, after or between them.
+        A ProcessingStep for a step, a Parallel for steps that run side by side. Put states of your
+        own before, after or between them.
 
     Examples
     --------
     >>> Chain([*processing_steps(config, "forecast"), Wait("Rest", seconds=60)])  # doctest: +SKIP
     """
-    with quiet_sdk():
-        pinned = _pinned(config, purpose, image)
-        return _states(config, purpose, config.purposes[purpose].plan, pinned)
+    with quiet_sdk(config.region):
+        return _Author(config, purpose, image or IMAGE).states(config.purposes[purpose].plan)
 
 
 def processing_step(config: Config, purpose: str, step: Step, *, image: str | None = None) -> Any:
@@ -72,175 +106,158 @@ def processing_step(config: Config, purpose: str, step: Step, *, image: str | No
 
     Returns
     -------
-    stepfunctions.steps.Task
+    stepfunctions.steps.ProcessingStep
         ``sagemaker:createProcessingJob.sync`` with retries; chain it, add to it.
     """
-    with quiet_sdk():
-        return _task(config, purpose, step, _pinned(config, purpose, image))
+    with quiet_sdk(config.region):
+        return _Author(config, purpose, image or IMAGE).state(step)
 
 
-def _pinned(config: Config, purpose: str, image: str | None) -> PinnedImage:
-    return PinnedImage(image, "") if image else image_for(config, purpose)
+class _Author:
+    """Makes the states of a purpose."""
 
+    def __init__(self, config: Config, purpose: str, image: str) -> None:
+        self._config = config
+        self._purpose = purpose
+        self._settings = config.purposes[purpose]
+        self._names = Names.of(config, purpose)
+        self._image = image
+        self._code = code_sha256(config, purpose) if image == IMAGE else ""
 
-def _states(config: Config, purpose: str, sequence: Any, image: PinnedImage) -> list[Any]:
-    from stepfunctions.steps import Chain, Parallel
+    def states(self, sequence: Any) -> list[Any]:
+        """Return what runs in order: a state for a step, a Parallel for what is side by side."""
+        from stepfunctions.steps import Chain, Parallel
 
-    states = []
-    for one in sequence:
-        if isinstance(one, Step):
-            states.append(_task(config, purpose, one, image))
-            continue
-        branches = [
-            _states(config, purpose, [branch] if isinstance(branch, Step) else branch, image)
-            for branch in one
-        ]
-        names = " and ".join(branch[0].state_id for branch in branches)
-        parallel = Parallel(shorten(names, _STATE_NAME), result_path="$.side_by_side")
-        for branch in branches:
-            parallel.add_branch(Chain(branch))
-        states.append(parallel)
-    return states
+        states = []
+        for one in sequence:
+            if isinstance(one, Step):
+                states.append(self.state(one))
+                continue
+            branches = [
+                self.states([branch] if isinstance(branch, Step) else branch) for branch in one
+            ]
+            names = " and ".join(branch[0].state_id for branch in branches)
+            parallel = Parallel(shorten(names, _STATE_NAME), result_path="$.side_by_side")
+            for branch in branches:
+                parallel.add_branch(Chain(branch))
+            states.append(parallel)
+        return states
 
+    def state(self, step: Step) -> Any:
+        """Return a step's state."""
+        from stepfunctions.steps import ProcessingStep, Retry
 
-def _task(config: Config, purpose: str, step: Step, image: PinnedImage) -> Any:
-    from stepfunctions.steps import Retry, Task
-
-    names = Names.of(config, purpose)
-    task = Task(
-        step.name,
-        resource=names.arn("states", "sagemaker:createProcessingJob.sync", "", region=""),
-        parameters=job_request(config, purpose, step, image),
-        timeout_seconds=step.max_runtime_seconds + _SLACK_SECONDS,
-        result_path="$.job",
-    )
-    for errors, attempts in (
-        (_TRANSIENT, step.retries.count),
-        (["States.TaskFailed"], step.retries.failed_jobs),
-    ):
-        if attempts:
-            task.add_retry(
-                Retry(
-                    error_equals=errors,
-                    interval_seconds=step.retries.interval_seconds,
-                    backoff_rate=step.retries.backoff,
-                    max_attempts=attempts,
-                )
-            )
-    return task
-
-
-def job_request(config: Config, purpose: str, step: Step, image: PinnedImage) -> dict[str, Any]:
-    """Return the CreateProcessingJob request of a step, as Step Functions parameters."""
-    names = Names.of(config, purpose)
-    settings = config.purposes[purpose]
-    kms = config.kms_of(purpose, step)
-    cluster: dict[str, Any] = {
-        "InstanceCount": step.instance_count,
-        "InstanceType": step.instance_type,
-        "VolumeSizeInGB": step.volume_size_gb,
-    }
-    if kms.volume:
-        cluster["VolumeKmsKeyId"] = kms.volume
-    outputs: dict[str, Any] = {"Outputs": [_output(config, names, settings, step)]}
-    if kms.output:
-        outputs["KmsKeyId"] = kms.output
-    request: dict[str, Any] = {
-        # Unique for every attempt: 24 + 1 + 1 + 1 + 36 characters, SageMaker's 63.
-        "ProcessingJobName.$": f"States.Format('{names.job_prefix(step.name)}-{{}}-{{}}', "
-        "$$.State.RetryCount, States.UUID())",
-        "RoleArn": role_arn("job", config, names, "${AWS::AccountId}"),
-        "AppSpecification": {
-            "ImageUri": image.uri,
-            "ContainerEntrypoint": [
-                "python3",
-                "-m",
-                "batcat_runtime.job",
-                f"{SCRIPT_FOLDER}/{step.script}",
+        inputs = self._settings.inputs_of(step)
+        start = self._names.job_name(step.name)
+        state = ProcessingStep(
+            step.name,
+            processor=self._processor(step),
+            # Unique for every attempt: 24 + 1 + 1 + 1 + 36 characters, SageMaker's 63.
+            job_name=Dynamic(
+                f"States.Format('{start}-{{}}-{{}}', $$.State.RetryCount, States.UUID())"
+            ),
+            inputs=[self._input(name, one) for name, one in inputs.items()],
+            outputs=[self._output(step)],
+            container_entrypoint=[
+                *("python3", "-m", "batcat_runtime.job", f"{SCRIPT_FOLDER}/{step.script}")
             ],
-        },
-        "ProcessingResources": {"ClusterConfig": cluster},
-        "StoppingCondition": {"MaxRuntimeInSeconds": step.max_runtime_seconds},
-        "Environment": _environment(config, purpose, step, image),
-        "ProcessingInputs": [
-            _input(config, names, name, one) for name, one in settings.inputs_of(step).items()
-        ],
-        "ProcessingOutputConfig": outputs,
-        "Tags": tag_list(config),
-    }
-    if step.arguments:
-        request["AppSpecification"]["ContainerArguments"] = list(step.arguments)
-    network = _network(config, purpose, step)
-    if network:
-        request["NetworkConfig"] = network
-    return request
+            container_arguments=list(step.arguments) or None,
+            kms_key_id=self._config.kms_of(self._purpose, step).output,
+            timeout_seconds=step.max_runtime_seconds + _SLACK_SECONDS,
+            result_path="$.job",
+        )
+        for errors, attempts in (
+            (_TRANSIENT, step.retries.count),
+            (["States.TaskFailed"], step.retries.failed_jobs),
+        ):
+            if attempts:
+                state.add_retry(
+                    Retry(
+                        error_equals=errors,
+                        interval_seconds=step.retries.interval_seconds,
+                        backoff_rate=step.retries.backoff,
+                        max_attempts=attempts,
+                    )
+                )
+        return state
 
+    def _processor(self, step: Step) -> Any:
+        from sagemaker.network import NetworkConfig
+        from sagemaker.processing import Processor
 
-def _environment(config: Config, purpose: str, step: Step, image: PinnedImage) -> dict[str, str]:
-    return {
-        **step.environment,
-        # boto3 reads this one; SageMaker itself may set AWS_REGION only.
-        "AWS_DEFAULT_REGION": config.region,
-        "BATCAT_PURPOSE": purpose,
-        "BATCAT_STEP": step.name,
-        "BATCAT_IMAGE": image.uri,
-        "BATCAT_CODE_SHA256": image.code_sha256,
-        "BATCAT_CONFIG_SHA256": config.sha256_of(purpose),
-        "BATCAT_RUN_ID.$": "$$.Execution.Name",
-        "BATCAT_RUN_STARTED.$": "$$.Execution.StartTime",
-        "BATCAT_DATE_START.$": "$.date_start",
-        "BATCAT_DATE_END.$": "$.date_end",
-        "BATCAT_PARAMETERS.$": "States.JsonToString($.params)",
-    }
+        config, tags = self._config, tags_of(self._config, self._purpose)
+        network = config.network_of(self._purpose, step)
+        return Processor(
+            role=JOB_ROLE,
+            image_uri=self._image,
+            instance_count=step.instance_count,
+            instance_type=step.instance_type,
+            volume_size_in_gb=step.volume_size_gb,
+            volume_kms_key=config.kms_of(self._purpose, step).volume,
+            max_runtime_in_seconds=step.max_runtime_seconds,
+            env=self._environment(step),
+            tags=[{"Key": key, "Value": text} for key, text in sorted(tags.items())],
+            network_config=NetworkConfig(
+                enable_network_isolation=network.isolation,
+                encrypt_inter_container_traffic=network.encrypt_traffic or None,
+                subnets=list(network.subnets) or None,
+                security_group_ids=list(network.security_group_ids) or None,
+            )
+            if network
+            else None,
+            sagemaker_session=_sagemaker_session(config.region, config.result_s3_bucket),
+        )
 
-
-def _input(config: Config, names: Names, name: str, source: Input) -> dict[str, Any]:
-    # The slash at the end counts: "run=a" is a prefix of "run=ab" too.
-    place = (
-        {"S3Uri.$": _work(config, names, source.step, "/")} if source.step else {"S3Uri": source.s3}
-    )
-    return {
-        "InputName": name,
-        "S3Input": {
-            **place,
-            "LocalPath": f"{_INPUT_FOLDER}/{name}",
-            "S3DataType": "S3Prefix",
-            "S3InputMode": "File",
-            "S3DataDistributionType": "ShardedByS3Key" if source.sharded else "FullyReplicated",
-        },
-    }
-
-
-def _output(config: Config, names: Names, purpose: Purpose, step: Step) -> dict[str, Any]:
-    """Return where a step's output goes: to the results, or to a place of this very run."""
-    last = purpose.last_steps
-    if step.name in last:
-        results = f"s3://{config.result_s3_bucket}/{names.result_prefix}"
-        place = {"S3Uri": results if len(last) == 1 else f"{results}/{step.name}"}
-    else:
-        place = {"S3Uri.$": _work(config, names, step.name)}
-    return {
-        "OutputName": "result",
-        "S3Output": {**place, "LocalPath": _OUTPUT_FOLDER, "S3UploadMode": "EndOfJob"},
-    }
-
-
-def _work(config: Config, names: Names, step: str, end: str = "") -> str:
-    """Return the place of a step's output in this very run, so that no two runs mix."""
-    prefix = f"s3://{config.result_s3_bucket}/{names.work_prefix(step)}"
-    return f"States.Format('{prefix}/run={{}}{end}', $$.Execution.Name)"
-
-
-def _network(config: Config, purpose: str, step: Step) -> dict[str, Any]:
-    network = config.network_of(purpose, step)
-    if network is None:
-        return {}
-    settings: dict[str, Any] = {"EnableNetworkIsolation": network.isolation}
-    if network.encrypt_traffic:
-        settings["EnableInterContainerTrafficEncryption"] = True
-    if network.subnets:
-        settings["VpcConfig"] = {
-            "Subnets": list(network.subnets),
-            "SecurityGroupIds": list(network.security_group_ids),
+    def _environment(self, step: Step) -> dict[str, str]:
+        return {
+            **step.environment,
+            # boto3 reads this one; SageMaker itself may set AWS_REGION only.
+            "AWS_DEFAULT_REGION": self._config.region,
+            "BATCAT_PURPOSE": self._purpose,
+            "BATCAT_STEP": step.name,
+            "BATCAT_IMAGE": self._image,
+            "BATCAT_CODE_SHA256": self._code,
+            "BATCAT_CONFIG_SHA256": self._config.sha256_of(self._purpose),
+            "BATCAT_RUN_ID": Dynamic("$$.Execution.Name"),
+            "BATCAT_RUN_STARTED": Dynamic("$$.Execution.StartTime"),
+            "BATCAT_DATE_START": Dynamic("$.date_start"),
+            "BATCAT_DATE_END": Dynamic("$.date_end"),
+            "BATCAT_PARAMETERS": Dynamic("States.JsonToString($.params)"),
         }
-    return settings
+
+    def _input(self, name: str, source: Input) -> Any:
+        from sagemaker.processing import ProcessingInput
+
+        return ProcessingInput(
+            # The slash at the end counts: "run=a" is a prefix of "run=ab" too.
+            source=self._work(source.step, "/") if source.step else source.s3,
+            destination=f"{_INPUT_FOLDER}/{name}",
+            input_name=name,
+            s3_data_type="S3Prefix",
+            s3_input_mode="File",
+            s3_data_distribution_type="ShardedByS3Key" if source.sharded else "FullyReplicated",
+        )
+
+    def _output(self, step: Step) -> Any:
+        """Return where a step's output goes: to the results, or to a place of this very run."""
+        from sagemaker.processing import ProcessingOutput
+
+        last, place = self._settings.last_steps, self._work(step.name)
+        if step.name in last:
+            results = f"s3://{self._config.result_s3_bucket}/{self._names.result_prefix}"
+            place = results if len(last) == 1 else f"{results}/{step.name}"
+        return ProcessingOutput(source=_OUTPUT_FOLDER, destination=place, output_name="result")
+
+    def _work(self, step: str, end: str = "") -> str:
+        """Return the place of a step's output in this very run, so that no two runs mix."""
+        prefix = f"s3://{self._config.result_s3_bucket}/{self._names.work_prefix(step)}"
+        return Dynamic(f"States.Format('{prefix}/run={{}}{end}', $$.Execution.Name)")
+
+
+@cache
+def _sagemaker_session(region: str, bucket: str) -> Any:
+    """Return a session of the SDK: without one, it would look for credentials and for a bucket."""
+    import boto3
+    from sagemaker import Session
+
+    return Session(boto_session=boto3.Session(region_name=region), default_bucket=bucket)

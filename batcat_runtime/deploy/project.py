@@ -1,59 +1,24 @@
-"""A whole deployment: the project's own ``deploy/deploy.sh``, run and summed up.
+"""A whole deployment: image, roles, workflow and trigger of every purpose, in one process.
 
-The script is the truth, since users edit what it calls; `batcat deploy` adds what a person wants to
-know at its end: what has changed, or that nothing has; or which resource failed, why, what was
-undone and what to do.
+`deployment` is the order; `deploy` runs through it and sums it up, `batcat plan` runs through it
+with nothing executed. What users edit is what it reads: the CloudFormation in ``deploy/``, the
+Dockerfile, the function, and ``author`` in ``deploy/setup_stepfunctions.py``.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from batcat_runtime.config import find_project, get_config
-from batcat_runtime.deploy.script import IMAGE_LINE, RESOURCE_LINE, STACK_LINE, run_deploy_script
-from batcat_runtime.errors import BatcatError, StackError, UserError, WaitInterruptedError
-
-_LAST_LINES = 12
-_DONE = {"CREATE": "created", "UPDATE": "updated", "DELETE": "removed"}
-
-
-@dataclass(frozen=True)
-class DeployedResource:
-    """A resource that a deployment made, changed or removed.
-
-    Attributes
-    ----------
-    resource, type : str
-        Its name in the template, and its type.
-    outcome : {"created", "updated", "removed"}
-        What happened to it.
-    """
-
-    resource: str
-    type: str
-    outcome: str
-
-
-@dataclass(frozen=True)
-class DeployedStack:
-    """A stack after a deployment.
-
-    Attributes
-    ----------
-    name : str
-        The stack.
-    outcome : {"created", "updated", "unchanged"}
-        What happened to it.
-    resources : tuple of DeployedResource
-        What of it is not as it was.
-    """
-
-    name: str
-    outcome: str
-    resources: tuple[DeployedResource, ...] = ()
+from batcat_runtime.config import Config, find_project, get_config
+from batcat_runtime.deploy.bucket import check_bucket
+from batcat_runtime.deploy.image import Image, build_image, deploy_repository
+from batcat_runtime.deploy.limits import check_limits
+from batcat_runtime.deploy.stack import StackChange
+from batcat_runtime.deploy.trigger import setup_trigger
+from batcat_runtime.deploy.workflow import author_of, authored, deploy_workflow
+from batcat_runtime.errors import BatcatError
 
 
 @dataclass(frozen=True)
@@ -62,28 +27,26 @@ class Deployed:
 
     Attributes
     ----------
-    stacks : tuple of DeployedStack
-        In the order of the script.
-    image : str
-        ``"0123456789abcdef pushed"``, or that it was there; empty if the script said nothing.
+    stacks : tuple of StackChange
+        In their order.
+    image : Image
+        The image that the workflows run.
     """
 
-    stacks: tuple[DeployedStack, ...] = ()
-    image: str = ""
+    stacks: tuple[StackChange, ...]
+    image: Image
 
     @property
     def changed(self) -> bool:
         """Whether anything is not as it was."""
-        return self.image.endswith("pushed") or any(
-            one.outcome != "unchanged" for one in self.stacks
-        )
+        return bool(self.image.builder) or any(one.outcome != "unchanged" for one in self.stacks)
 
     def __str__(self) -> str:
         if not self.changed:
             return "Nothing has changed: everything was deployed as it is."
-        done = [f"{one.name} {one.outcome}" for one in self.stacks]
-        if self.image.endswith("pushed"):
-            done.insert(0, f"image {self.image}")
+        done = [f"{one.stack} {one.outcome}" for one in self.stacks]
+        if self.image.builder:
+            done.insert(0, f"image {self.image.tag} pushed")
         return "Deployed: " + ", ".join(done) + "."
 
 
@@ -97,7 +60,7 @@ def deploy(
     folder : path, optional
         By default the working directory.
     progress : callable
-        Called with each line that the deployment prints, as it comes.
+        Called with a line for each thing that happens.
 
     Returns
     -------
@@ -108,8 +71,6 @@ def deploy(
     ------
     ConfigError
         There is no project, or its configuration is wrong; nothing was done.
-    UserError
-        There is no bash, or no deploy/deploy.sh.
     StackError
         The deployment failed; the message tells the resource, why, and what was undone.
     WaitInterruptedError
@@ -119,68 +80,52 @@ def deploy(
     --------
     >>> bc.deploy("project_battery")  # doctest: +SKIP
     """
-    project = find_project(folder)
-    get_config(project)
-    return summed_up(run_to_its_end(project, {}, progress))
-
-
-def run_to_its_end(
-    project: Path, variables: Mapping[str, str], progress: Callable[[str], None]
-) -> list[str]:
-    """Run a project's deploy.sh and return what it printed, line by line.
-
-    Raises
-    ------
-    BatcatError
-        It failed; the error is the one that the script ended with, told once more.
-    """
-    lines: list[str] = []
-
-    def heard(line: str) -> None:
-        lines.append(line)
-        progress(line)
-
+    config = get_config(find_project(folder))
+    done: list[StackChange | Image] = []
     try:
-        code = run_deploy_script(project, {**os.environ, **variables}, heard)
-    except KeyboardInterrupt:
-        raise _error(lines, 130) from None
-    if code:
-        raise _error(lines, code)
-    return lines
+        for part in deployment(config, progress=progress):
+            done.append(part)
+    except BatcatError as error:
+        changed = [
+            f"{one.stack} ({one.outcome})"
+            for one in done
+            if isinstance(one, StackChange) and one.outcome != "unchanged"
+        ]
+        if changed:
+            error.message += f"\n  Deployed before that, and left in place: {', '.join(changed)}."
+        raise
+    return Deployed(
+        stacks=tuple(one for one in done if isinstance(one, StackChange)),
+        image=next(one for one in done if isinstance(one, Image)),
+    )
 
 
-def summed_up(lines: list[str]) -> Deployed:
-    """Return what the lines of a deployment say that it did."""
-    stacks, image = [], ""
-    resources: dict[str, DeployedResource] = {}
-    for line in lines:
-        resource, stack = RESOURCE_LINE.fullmatch(line), STACK_LINE.fullmatch(line)
-        pushed = IMAGE_LINE.fullmatch(line)
-        if resource and resource[2] == "COMPLETE" and resource[1] in _DONE:
-            what = DeployedResource(resource[4], resource[3], _DONE[resource[1]])
-            resources[what.resource] = what
-        elif stack:
-            stacks.append(DeployedStack(stack[1], stack[2], tuple(resources.values())))
-            resources = {}
-        elif pushed:
-            image = f"{pushed[1]} {pushed[2]}"
-    return Deployed(tuple(stacks), image)
+def deployment(
+    config: Config, *, progress: Callable[[str], None] = print, planned: bool = False
+) -> Iterator[StackChange | Image]:
+    """Deploy a project part by part, and yield each when it is done.
 
+    All that can be found wrong without AWS is looked at first, so that nothing is changed when it
+    cannot end well: the configuration's limits, the bucket, the workflows' definitions.
 
-def _error(lines: list[str], code: int) -> BatcatError:
-    kind: type[BatcatError] = {2: UserError, 130: WaitInterruptedError}.get(code, StackError)
-    starts = [number for number, line in enumerate(lines) if line.startswith("Error: ")]
-    if starts:
-        text = "\n".join(lines[starts[-1] :]).removeprefix("Error: ")
-        message, _, fix = text.partition("\n  Fix: ")
-    elif code == 130:
-        message, fix = "Stopped.", "Run it again: what has not changed is skipped."
-    else:
-        last = "\n".join(f"  {line}" for line in lines[-_LAST_LINES:])
-        message = f"deploy/deploy.sh failed with exit code {code}:\n{last}"
-        fix = "Mend what its last lines name, and deploy again: what has not changed is skipped."
-    done = [f"{one.name} ({one.outcome})" for one in summed_up(lines).stacks]
-    before = [name for name in done if not name.endswith(("(planned)", "(unchanged)"))]
-    if before:
-        message += f"\n  Deployed before that, and left in place: {', '.join(before)}."
-    return kind(message, fix=fix)
+    Parameters
+    ----------
+    config : Config
+        The project.
+    progress : callable
+        Called with a line for each thing that happens.
+    planned : bool
+        Execute nothing: find out what would change.
+    """
+    check_limits(config)
+    check_bucket(config)
+    author = author_of(config)
+    definitions = {purpose: authored(config, purpose, author) for purpose in config.purposes}
+    yield deploy_repository(config, progress=progress, planned=planned)
+    image = build_image(config, progress=progress, planned=planned)
+    yield image
+    for purpose, definition in definitions.items():
+        yield from deploy_workflow(
+            config, purpose, definition, image.uri, progress=progress, planned=planned
+        )
+        yield setup_trigger(config, purpose, progress=progress, planned=planned)

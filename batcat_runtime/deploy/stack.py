@@ -1,77 +1,125 @@
-"""One CloudFormation stack, brought to the state that a template describes.
+"""One CloudFormation stack, brought to what a template and its parameters say.
 
-Stages: make the stack ready (`readiness`), make a change set, execute it, follow its events, report
-(`failure`, `reasons`). Update, rollback and shared state are CloudFormation's own. A change set
-without changes is a normal outcome. Whoever is overtaken by another deployment of the same stack
-starts over; a service that does not know a new role yet is asked again. Under `batcat plan`
-nothing is executed (`planning`).
+Stages: look at the stack and refuse one that is not ours or stuck; make a change set; execute it;
+follow its events; report what has changed, or the first failure with its reason and what was
+undone. Update, rollback and shared state are CloudFormation's own. A change set without changes is
+a normal outcome, and `planned` ends before anything is executed.
+
+A stack is ours when it carries all of our tags: two projects, or two people with the same project
+name and other buckets, never touch each other's.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from botocore.exceptions import ClientError
 
-from batcat_runtime.deploy import planning
-from batcat_runtime.deploy.failure import failure, failures
-from batcat_runtime.deploy.following import (
-    events_since,
-    follow,
-    goes_on_without_us,
-    newest_event,
+from batcat_runtime.deploy.reasons import STUCK, failure, role_was_not_known, stuck
+from batcat_runtime.errors import (
+    ConnectError,
+    CredentialsError,
+    StackError,
+    ThrottledError,
+    WaitInterruptedError,
 )
-from batcat_runtime.deploy.following import wait_until as wait_until
-from batcat_runtime.deploy.readiness import PATIENCE_SECONDS, describe_stack, make_ready
-from batcat_runtime.errors import StackError
 from batcat_runtime.io.aws_errors import translated
 
 _NO_CHANGES = ("didn't contain changes", "No updates are to be performed")
-_TEMPLATE_BYTES = 51_200  # CloudFormation's limit for a template in the request
+_FRESH = {"", "REVIEW_IN_PROGRESS", "DELETE_COMPLETE"}
+_NEVER_WORKED = {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED"}
 _ENDS_WELL = {"CREATE_COMPLETE", "UPDATE_COMPLETE"}
+_STACK = "AWS::CloudFormation::Stack"
+_PATIENCE_SECONDS = 1800.0
+_STARTS = 6
+_TRIES = 40
 _OVERTAKEN = {"ChangeSetNotFound", "InvalidChangeSetStatus"}
 _OVERTAKEN_WORDS = ("_IN_PROGRESS", "already exists", "does not exist", "can not be updated")
-_STARTS = 6
-_ROLE_PAUSES = (10.0, 20.0, 40.0)  # IAM says that a new role is known everywhere within seconds
-Outcome = Literal["created", "updated", "unchanged", "planned"]
+NEW_ROLE = (10.0, 20.0, 40.0)  # IAM says that a new role is known everywhere within seconds
+Outcome = Literal["created", "updated", "unchanged", "create", "update"]
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A stack as it is to be.
+
+    Attributes
+    ----------
+    name : str
+        Its name.
+    template : dict of str to str
+        ``TemplateBody``, ``TemplateURL`` or ``UsePreviousTemplate``, as CloudFormation takes them.
+    parameters : mapping of str to str
+        More may be given than the template declares. One that is not given keeps its value.
+    tags : mapping of str to str
+        Put on the stack and on all in it. Those that begin with ``batcat:`` say whose it is.
+    """
+
+    name: str
+    template: Mapping[str, Any]
+    parameters: Mapping[str, str]
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class ResourceChange:
+    """What happens to one resource: a row of a change set.
+
+    Attributes
+    ----------
+    action : str
+        ``Add``, ``Modify`` or ``Remove``.
+    type, resource, name : str
+        Its type, its name in the template, and what it is called in AWS; empty for a new one.
+    replaced : str
+        ``True`` or ``Conditional`` where a new one takes its place.
+    """
+
+    action: str
+    type: str
+    resource: str
+    name: str = ""
+    replaced: str = ""
+
+    def __str__(self) -> str:
+        replaced = " (replaced)" if self.replaced == "True" else ""
+        return f"{self.action} {self.type} {self.resource}{replaced}"
 
 
 @dataclass(frozen=True)
 class StackChange:
-    """What a deployment did to a stack.
+    """What a deployment did to a stack, or would do.
 
     Attributes
     ----------
     stack : str
         Its name.
-    outcome : {"created", "updated", "unchanged", "planned"}
-        What happened; ``planned`` under `batcat plan`, which does nothing.
-    changes : tuple of str
-        ``"Add AWS::IAM::Role WorkflowRole"`` and the like.
+    outcome : {"created", "updated", "unchanged", "create", "update"}
+        What happened; ``create`` and ``update`` are what would happen, in a plan.
+    changes : tuple of ResourceChange
+        The rows of the change set.
     outputs : dict of str to str
-        The stack's outputs.
+        The stack's outputs; those of before, if it was only planned.
     """
 
     stack: str
     outcome: Outcome
-    changes: tuple[str, ...]
-    outputs: dict[str, str]
+    changes: tuple[ResourceChange, ...] = ()
+    outputs: dict[str, str] = field(default_factory=dict)
 
 
 def deploy_stack(
     client: Any,
-    name: str,
-    template: dict[str, Any],
+    stack: Stack,
     *,
-    tags: list[dict[str, str]],
     progress: Callable[[str], None] = lambda line: None,
-    sleep: Callable[[float], None] = time.sleep,
+    planned: bool = False,
+    pauses: Sequence[float] = (),
 ) -> StackChange:
     """Create or update a stack through a change set, and wait until it stands.
 
@@ -79,16 +127,14 @@ def deploy_stack(
     ----------
     client : botocore client
         For CloudFormation.
-    name : str
-        The stack's name.
-    template : dict
-        The CloudFormation template.
-    tags : list of dict
-        ``{"Key": ..., "Value": ...}``, put on the stack and so on its resources.
+    stack : Stack
+        What it is to be.
     progress : callable
         Called with a line whenever a resource changes its state.
-    sleep : callable
-        Waits, in seconds.
+    planned : bool
+        Only find out what would change: the change set is deleted again.
+    pauses : sequence of float
+        Seconds after which to try again when a service does not know a role; see `NEW_ROLE`.
 
     Returns
     -------
@@ -98,194 +144,377 @@ def deploy_stack(
     Raises
     ------
     StackError
-        The stack is stuck, or a resource failed; the message names it, why, and what was undone.
+        It is somebody else's, or stuck, or a resource failed; the message names it, why, and what
+        was undone.
     WaitInterruptedError
         Ctrl-C, lost credentials or a lost network while CloudFormation was at work: it goes on.
     """
-    # In ASCII, other letters as \uXXXX: GetTemplate gives back a question mark for each of them.
-    body = json.dumps(template, indent=1)
-    if len(body.encode()) > _TEMPLATE_BYTES:
-        raise StackError(
-            f"The template of {name} is too large: {len(body.encode()):,} bytes, where AWS takes "
-            f"{_TEMPLATE_BYTES:,}.",
-            fix="Make the workflow or the Lambda function shorter.",
-        )
-    work = _Work(client, name, template, body, tags, progress, sleep)
-    with translated(f"the stack {name}", "cloudformation:*"):
-        return work.plan() if planning.is_planning() else work.deploy()
-
-
-def stack_status(client: Any, name: str) -> str | None:
-    """Return a stack's status, or None when there is no such stack."""
-    found = describe_stack(client, name)
-    return None if found is None else str(found["StackStatus"])
+    waits, starts = list(pauses), _STARTS
+    with translated(f"the stack {stack.name}", "cloudformation:*"):
+        while True:
+            try:
+                return _deploy_once(client, stack, progress, planned=planned)
+            except _OvertakenError as error:
+                starts -= 1
+                if not starts:
+                    raise StackError(
+                        f"Somebody else keeps changing the stack {stack.name}: {error}.",
+                        fix="Let one deployment come to its end, then deploy again.",
+                    ) from error
+                time.sleep(0.5)
+            except _FailedError as error:
+                if not waits or not role_was_not_known(error.events):
+                    raise failure(stack.name, error.status, error.events) from None
+                progress(
+                    f"stack {stack.name}: a new role is not known everywhere yet; trying again in "
+                    f"{waits[0]:.0f} s"
+                )
+                time.sleep(waits.pop(0))
 
 
 class _OvertakenError(Exception):
     """Somebody else has changed the stack since we looked at it."""
 
 
-@dataclass(frozen=True)
-class _Work:
-    """One deployment of one stack."""
-
-    client: Any
-    name: str
-    template: dict[str, Any]
-    body: str
-    tags: list[dict[str, str]]
-    progress: Callable[[str], None]
-    sleep: Callable[[float], None]
-
-    def deploy(self) -> StackChange:
-        pauses, starts = list(_ROLE_PAUSES), _STARTS
-        while True:
-            try:
-                done = self._once(last=not pauses)
-            except _OvertakenError as error:
-                starts -= 1
-                if not starts:
-                    raise StackError(
-                        f"Somebody else keeps changing the stack {self.name}: {error}.",
-                        fix="Let one deployment come to its end, then deploy again.",
-                    ) from error
-                self.progress(f"stack {self.name}: somebody else was quicker; looking again")
-                self.sleep(0.5)
-                continue
-            if done is not None:
-                return done
-            pause = pauses.pop(0)
-            self.progress(
-                f"stack {self.name}: its new role is not known everywhere yet; trying again in "
-                f"{pause:.0f} s"
-            )
-            self.sleep(pause)
-
-    def plan(self) -> StackChange:
-        """Write what a deployment would change to the plan's file; change nothing."""
-        found = describe_stack(self.client, self.name) or {}
-        rows, before = planning.compared(self.client, self.name, found, self._change_set)
-        if rows is None:
-            rows = [
-                {"Action": "Add", "LogicalResourceId": key, "ResourceType": one["Type"]}
-                for key, one in self.template["Resources"].items()
-            ]
-        planning.note_stack(self.name, found.get("StackStatus", ""), rows, before, self.template)
-        return StackChange(self.name, "planned", tuple(map(_change, rows)), _outputs(found))
-
-    def _once(self, *, last: bool) -> StackChange | None:
-        """Deploy; None when a new role was not known yet and it is worth while to try again."""
-        fresh = make_ready(
-            self.client, self.name, progress=self.progress, wait=self._wait_for_others
-        )
-        change_set = f"batcat-{uuid.uuid4().hex[:12]}"
-        try:
-            described = self._change_set(change_set, "CREATE" if fresh else "UPDATE")
-            if described["Status"] == "FAILED":
-                return self._without_changes(change_set, described.get("StatusReason") or "", fresh)
-            stack_id = described["StackId"]
-            since = newest_event(self.client, stack_id)
-            self.client.execute_change_set(StackName=self.name, ChangeSetName=change_set)
-        except ClientError as error:
-            if not _is_overtaken(error):
-                raise
-            self._forget(change_set)
-            raise _OvertakenError(error.response["Error"]["Message"]) from error
-        with goes_on_without_us(
-            f"CloudFormation goes on with the stack {self.name}, and undoes its changes if one of "
-            "them fails.",
-            "Run `batcat deploy` again: it waits for the end of that and does the rest.",
-        ):
-            status = follow(self.client, stack_id, since, self.progress, self.sleep)
-            events = events_since(self.client, stack_id, since)
-        if status in _ENDS_WELL:
-            rows = [one["ResourceChange"] for one in described.get("Changes", [])]
-            changes = tuple(map(_change, rows))
-            outputs = _outputs(describe_stack(self.client, stack_id) or {})
-            return StackChange(self.name, "created" if fresh else "updated", changes, outputs)
-        if not last and self._role_was_not_known(events):
-            return None
-        raise failure(self.name, status, events, self.template)
-
-    def _change_set(self, name: str, kind: str) -> dict[str, Any]:
-        """Make a change set, and return it when it is there or has failed."""
-        self.client.create_change_set(
-            StackName=self.name,
-            ChangeSetName=name,
-            ChangeSetType=kind,
-            TemplateBody=self.body,
-            Capabilities=["CAPABILITY_NAMED_IAM"],
-            Tags=self.tags,
-            ClientToken=name,
-        )
-        found: dict[str, Any] = wait_until(
-            lambda: self.client.describe_change_set(StackName=self.name, ChangeSetName=name),
-            lambda answer: not answer["Status"].endswith(("IN_PROGRESS", "PENDING")),
-            self.sleep,
-        )
-        if found["Status"] == "FAILED" and planning.is_planning():
-            reason = found.get("StatusReason") or ""
-            if not any(text in reason for text in _NO_CHANGES):
-                raise self._not_accepted(reason)
-        return found
-
-    def _without_changes(self, change_set: str, reason: str, fresh: bool) -> StackChange:
-        self._forget(change_set)
-        if any(text in reason for text in _NO_CHANGES):
-            found = describe_stack(self.client, self.name) or {}
-            return StackChange(self.name, "unchanged", (), _outputs(found))
-        if fresh and stack_status(self.client, self.name) == "REVIEW_IN_PROGRESS":
-            self.client.delete_stack(StackName=self.name)
-        raise self._not_accepted(reason)
-
-    def _not_accepted(self, reason: str) -> StackError:
-        return StackError(f"CloudFormation does not accept the template of {self.name}: {reason}")
-
-    def _forget(self, change_set: str) -> None:
-        with contextlib.suppress(ClientError):
-            self.client.delete_change_set(StackName=self.name, ChangeSetName=change_set)
-
-    def _wait_for_others(self, look: Callable[[], str], done: Callable[[str], bool]) -> str:
-        waited = 0.0
-
-        def rest(seconds: float) -> None:
-            nonlocal waited
-            waited += seconds
-            if waited > PATIENCE_SECONDS:
-                raise StackError(
-                    f"The stack {self.name} has been in somebody else's hands for "
-                    f"{PATIENCE_SECONDS / 60:.0f} minutes; it was left alone.",
-                    fix="See what goes on in the CloudFormation console, then deploy again.",
-                )
-            self.sleep(seconds)
-
-        return str(wait_until(look, done, rest))
-
-    def _role_was_not_known(self, events: list[dict[str, Any]]) -> bool:
-        """Tell whether a service could not take on a role that this very deployment has made."""
-        made = any(
-            event["ResourceType"] == "AWS::IAM::Role"
-            and event["ResourceStatus"] == "CREATE_COMPLETE"
-            for event in events
-        )
-        failed = failures(events, self.template)
-        return made and bool(failed) and all(one.not_assumed and not one.role for one in failed)
+@contextlib.contextmanager
+def _unless_overtaken() -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        if not _is_overtaken(error):
+            raise
+        raise _OvertakenError(error.response["Error"]["Message"]) from error
 
 
 def _is_overtaken(error: ClientError) -> bool:
-    details = error.response["Error"]
-    if details["Code"] in _OVERTAKEN:
-        return True
-    message = details.get("Message", "")
-    return details["Code"] == "ValidationError" and any(
-        words in message for words in _OVERTAKEN_WORDS
+    code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
+    return code in _OVERTAKEN or (
+        code == "ValidationError" and any(words in message for words in _OVERTAKEN_WORDS)
     )
 
 
-def _change(change: dict[str, Any]) -> str:
-    replaced = " (replaced)" if change.get("Replacement") == "True" else ""
-    return f"{change['Action']} {change['ResourceType']} {change['LogicalResourceId']}{replaced}"
+class _FailedError(Exception):
+    """CloudFormation could not bring the stack to its template."""
+
+    def __init__(self, status: str, events: list[dict[str, Any]]) -> None:
+        super().__init__(status)
+        self.status = status
+        self.events = events
 
 
-def _outputs(stack: dict[str, Any]) -> dict[str, str]:
+def _deploy_once(
+    client: Any, stack: Stack, progress: Callable[[str], None], *, planned: bool
+) -> StackChange:
+    found = _ready(client, stack, progress, planned=planned)
+    fresh = _status(found) in _FRESH
+    change_set = f"batcat-{uuid.uuid4().hex[:12]}"
+    try:
+        described = _change_set(client, stack, found, change_set)
+    except BaseException:
+        if planned:
+            _forget(client, stack.name, change_set, fresh=fresh)
+        raise
+    rows = tuple(map(_row, described.get("Changes", [])))
+    if planned or described["Status"] == "FAILED":
+        _forget(client, stack.name, change_set, fresh=fresh)
+        would: Outcome = "create" if fresh else "update"
+        unchanged = described["Status"] == "FAILED"
+        return StackChange(stack.name, "unchanged" if unchanged else would, rows, outputs_of(found))
+    status, events = _execute(client, stack, described, progress)
+    if status not in _ENDS_WELL:
+        raise _FailedError(status, events)
+    outputs = outputs_of(describe_stack(client, described["StackId"]))
+    return StackChange(stack.name, "created" if fresh else "updated", rows, outputs)
+
+
+def describe_stack(client: Any, name: str) -> dict[str, Any]:
+    """Return a stack by name or id as DescribeStacks has it; empty when there is none."""
+    try:
+        return dict(client.describe_stacks(StackName=name)["Stacks"][0])
+    except ClientError as error:
+        if "does not exist" in error.response["Error"].get("Message", ""):
+            return {}
+        raise
+
+
+def stack_status(client: Any, name: str) -> str | None:
+    """Return a stack's status, or None when there is no such stack."""
+    return _status(describe_stack(client, name)) or None
+
+
+def outputs_of(stack: Mapping[str, Any]) -> dict[str, str]:
+    """Return the outputs of a stack that was described."""
     return {one["OutputKey"]: one["OutputValue"] for one in stack.get("Outputs", [])}
+
+
+def refuse_foreign(stack: Mapping[str, Any], tags: Mapping[str, str]) -> None:
+    """Refuse a stack that does not carry all of our tags.
+
+    Raises
+    ------
+    StackError
+        The message names its owner.
+    """
+    present = {one["Key"]: one["Value"] for one in stack.get("Tags", [])}
+    ours = {key: value for key, value in tags.items() if key.startswith("batcat:")}
+    if all(present.get(key) == value for key, value in ours.items()):
+        return
+    name = stack["StackName"]
+    if "batcat:project" not in present:
+        raise StackError(
+            f"There is a stack {name} already, and BatCat did not make it: it was left alone.",
+            fix="Choose another `project` in script/config.json, or have its owner remove it: "
+            f"aws cloudformation delete-stack --stack-name {name}",
+        )
+    raise StackError(
+        f"The stack {name} belongs to the project {present['batcat:project']} with the bucket "
+        f"{present.get('batcat:bucket', '(unknown)')}, not to this one with "
+        f"{ours['batcat:bucket']}: it was left alone.",
+        fix="Choose another `project` in script/config.json: its name is taken in this account.",
+    )
+
+
+def _ready(
+    client: Any, stack: Stack, progress: Callable[[str], None], *, planned: bool
+) -> dict[str, Any]:
+    """Return the stack once it can be deployed; remove what a failed first creation has left."""
+    while True:
+        found = describe_stack(client, stack.name)
+        status = _status(found)
+        if status in _FRESH and not found.get("Tags"):
+            return found  # a change set that nobody has executed may have no tags yet
+        refuse_foreign(found, stack.tags)
+        if status in _FRESH:
+            return found
+        if status in STUCK:
+            raise stuck(stack.name, status, events_since(client, found["StackId"], None))
+        if status.endswith("_IN_PROGRESS"):
+            progress(f"stack {stack.name}: somebody is changing it ({status}); waiting")
+        elif status in _NEVER_WORKED:
+            if planned:
+                raise StackError(
+                    f"The stack {stack.name} is what a failed first deployment left ({status}).",
+                    fix="`batcat deploy` removes it and makes it anew.",
+                )
+            progress(f"stack {stack.name}: removing what a failed first deployment has left")
+            client.delete_stack(StackName=found["StackId"])
+        else:
+            return found
+        ended = wait_until(
+            lambda arn=found["StackId"]: _status(describe_stack(client, arn)),  # type: ignore[misc]
+            lambda now: not now.endswith("_IN_PROGRESS"),
+            seconds=_PATIENCE_SECONDS,
+        )
+        if ended.endswith("_IN_PROGRESS"):
+            raise StackError(
+                f"The stack {stack.name} has been in somebody else's hands for "
+                f"{_PATIENCE_SECONDS / 60:.0f} minutes ({ended}); it was left alone.",
+                fix="See what goes on in the CloudFormation console, then deploy again.",
+            )
+
+
+def _change_set(client: Any, stack: Stack, found: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Make a change set, and return it when it is there or there is nothing to change."""
+    fresh = _status(found) in _FRESH
+    asked = {"StackName": stack.name, "ChangeSetName": name}
+    with _unless_overtaken():
+        try:
+            client.create_change_set(
+                **asked,
+                **stack.template,
+                ChangeSetType="CREATE" if fresh else "UPDATE",
+                Parameters=_parameters(client, stack, found),
+                Capabilities=["CAPABILITY_NAMED_IAM"],
+                Tags=[{"Key": key, "Value": value} for key, value in sorted(stack.tags.items())],
+            )
+        except ClientError as error:
+            if _is_overtaken(error) or error.response["Error"]["Code"] != "ValidationError":
+                raise
+            raise _not_accepted(stack.name, error.response["Error"]["Message"]) from error
+        described: dict[str, Any] = wait_until(
+            lambda: client.describe_change_set(**asked),
+            lambda answer: not answer["Status"].endswith(("IN_PROGRESS", "PENDING")),
+        )
+    reason = described.get("StatusReason") or ""
+    if described["Status"] == "FAILED" and not any(text in reason for text in _NO_CHANGES):
+        _forget(client, stack.name, name, fresh=fresh)
+        raise _not_accepted(stack.name, reason)
+    return described
+
+
+def _parameters(client: Any, stack: Stack, found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the parameters that the template declares: ours, else those that the stack has."""
+    present = [one["ParameterKey"] for one in found.get("Parameters", [])]
+    if "UsePreviousTemplate" in stack.template:
+        declared = present
+    else:
+        summary = client.get_template_summary(**stack.template)
+        declared = [one["ParameterKey"] for one in summary["Parameters"]]
+    given = stack.parameters
+    return [
+        {"ParameterKey": key, "ParameterValue": given[key]}
+        if key in given
+        else {"ParameterKey": key, "UsePreviousValue": True}
+        for key in declared
+        if key in given or key in present
+    ]
+
+
+def _execute(
+    client: Any, stack: Stack, described: Mapping[str, Any], progress: Callable[[str], None]
+) -> tuple[str, list[dict[str, Any]]]:
+    """Execute a change set; return how that ended, and its events."""
+    arn, since = described["StackId"], newest_event(client, described["StackId"])
+    with _unless_overtaken():
+        client.execute_change_set(StackName=stack.name, ChangeSetName=described["ChangeSetName"])
+    with goes_on_without_us(
+        f"CloudFormation goes on with the stack {stack.name}, and undoes its changes if one of "
+        "them fails.",
+        "Run `batcat deploy` again: it waits for the end of that and does the rest.",
+    ):
+        status = follow(client, arn, since, progress)
+        return status, events_since(client, arn, since)
+
+
+def follow(client: Any, stack_id: str, since: str | None, progress: Callable[[str], None]) -> str:
+    """Show what happens to the resources of a stack; return the status in which that ends.
+
+    Parameters
+    ----------
+    client : botocore client
+        For CloudFormation.
+    stack_id : str
+        The stack's id: its name may be another stack's before long.
+    since : str or None
+        The newest event before it began.
+    progress : callable
+        Called with a line for each new state of a resource.
+    """
+    told: set[str] = set()
+
+    def look() -> str:
+        try:
+            with translated("the stack", "cloudformation:DescribeStacks"):
+                # The status before the events: all that led to it is among them then.
+                status = _status(describe_stack(client, stack_id)) or "DELETE_COMPLETE"
+                events = events_since(client, stack_id, since)
+        except ThrottledError:
+            return "_IN_PROGRESS"  # to look is all we want, and later will do
+        for event in events:
+            if event["ResourceType"] == _STACK:
+                if not event["ResourceStatus"].endswith("_IN_PROGRESS"):
+                    return str(event["ResourceStatus"])  # of our own operation
+                continue
+            resource = f"{event['ResourceType']} {event['LogicalResourceId']}"
+            line = f"{event['ResourceStatus']} {resource}"
+            if line not in told:
+                told.add(line)
+                progress(line)
+        return status
+
+    return str(wait_until(look, lambda status: not status.endswith("_IN_PROGRESS")))
+
+
+def newest_event(client: Any, stack_id: str) -> str | None:
+    """Return the id of the newest event of a stack."""
+    return next(_events(client, stack_id), {}).get("EventId")
+
+
+def events_since(client: Any, stack_id: str, since: str | None) -> list[dict[str, Any]]:
+    """Return the events after one that is known, oldest first."""
+    found = []
+    for event in _events(client, stack_id):
+        if event["EventId"] == since:
+            break
+        found.append(event)
+    return found[::-1]
+
+
+def _events(client: Any, stack_id: str) -> Iterator[dict[str, Any]]:
+    pages = client.get_paginator("describe_stack_events").paginate(StackName=stack_id)
+    return (event for page in pages for event in page["StackEvents"])
+
+
+@contextlib.contextmanager
+def goes_on_without_us(what: str, fix: str) -> Iterator[None]:
+    """Say what goes on when the waiting for it ends before its time.
+
+    Parameters
+    ----------
+    what : str
+        ``"CloudFormation goes on with the stack x."``
+    fix : str
+        How to come back to it.
+    """
+    try:
+        with translated("it", "cloudformation:DescribeStacks"):
+            yield
+    except KeyboardInterrupt:
+        raise WaitInterruptedError(f"Stopped waiting. {what}", fix=fix) from None
+    except CredentialsError as error:
+        raise WaitInterruptedError(
+            f"The credentials in use have expired. {what}",
+            fix=f"Renew them, e.g. with `aws sso login`. {fix}",
+        ) from error
+    except ConnectError as error:
+        raise WaitInterruptedError(f"AWS can no longer be reached. {what}", fix=fix) from error
+
+
+def wait_until(
+    look: Callable[[], Any], done: Callable[[Any], bool], *, seconds: float = float("inf")
+) -> Any:
+    """Look again and again, each time a little later, until `done` says so; return what was seen.
+
+    Parameters
+    ----------
+    look : callable
+        Returns what is there now.
+    done : callable
+        Takes that, and says whether the waiting is over.
+    seconds : float
+        How long to wait at most.
+    """
+    pause, end = 0.1, time.monotonic() + seconds
+    while True:
+        found = look()
+        if done(found) or time.monotonic() > end:
+            return found
+        time.sleep(pause)
+        pause = min(5.0, pause * 1.5)
+
+
+def _forget(client: Any, stack: str, change_set: str, *, fresh: bool) -> None:
+    """Delete a change set, and the empty stack that it was made for."""
+    for _ in range(_TRIES):
+        try:
+            client.delete_change_set(StackName=stack, ChangeSetName=change_set)
+            break
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "InvalidChangeSetStatus":
+                return
+            time.sleep(0.5)  # it is still being made
+    found = describe_stack(client, stack)
+    if fresh and _status(found) == "REVIEW_IN_PROGRESS":
+        client.delete_stack(StackName=found["StackId"])
+
+
+def _not_accepted(name: str, reason: str) -> StackError:
+    return StackError(
+        f"CloudFormation does not accept the template of {name}: {reason}",
+        fix="Look at what was changed in the template, deploy/*.yaml.",
+    )
+
+
+def _status(stack: Mapping[str, Any]) -> str:
+    return str(stack.get("StackStatus", ""))
+
+
+def _row(change: dict[str, Any]) -> ResourceChange:
+    row = change["ResourceChange"]
+    return ResourceChange(
+        action=row["Action"],
+        type=row["ResourceType"],
+        resource=row["LogicalResourceId"],
+        name=row.get("PhysicalResourceId") or "",
+        replaced=row.get("Replacement", "").replace("False", ""),
+    )

@@ -19,9 +19,9 @@ from typing import Any
 
 from batcat_runtime.bucket import bucket_problem
 from batcat_runtime.config import CONFIG_PATH, get_config, parse_config, partition_of
-from batcat_runtime.deploy.naming import slug
 from batcat_runtime.errors import ConfigError, UserError
 from batcat_runtime.log import get_logger
+from batcat_runtime.names import slug
 
 _SUFFIXES = {"amazonaws.com.cn": ("aws-cn",), "amazonaws.com": ("aws", "aws-us-gov")}
 _DOCKER_FILES = (
@@ -29,9 +29,22 @@ _DOCKER_FILES = (
     "deploy/docker/Dockerfile",
     "deploy/docker/requirements.txt",
     "deploy/docker/requirements.lock",
+    "deploy/builder.yaml",
+    "deploy/project.yaml",
 )
-_WORKFLOW_FILES = ("deploy/setup_stepfunctions.py",)
-_TRIGGER_FILES = ("deploy/setup_lambda.py", "deploy/lambda/lambda_function.py")
+_WORKFLOW_FILES = (
+    "deploy/iam/README.md",
+    "deploy/iam/deployer.json",
+    "deploy/iam/operator.json",
+    "deploy/roles.yaml",
+    "deploy/setup_stepfunctions.py",
+    "deploy/workflow.yaml",
+)
+_TRIGGER_FILES = (
+    "deploy/lambda/lambda_function.py",
+    "deploy/setup_lambda.py",
+    "deploy/trigger.yaml",
+)
 _ALL = "deploy/deploy.sh"
 
 
@@ -143,7 +156,12 @@ def template_stepfunctions(
         },
     }
     text = json.dumps(_merged(config, target, overwrite), indent=2, ensure_ascii=False) + "\n"
-    answers = {"project_name": project, "purpose": slug(purpose), "region": str(config["region"])}
+    answers = {
+        "project_name": project,
+        "purpose": slug(purpose),
+        "region": str(config["region"]),
+        "result_s3_bucket": str(config["result_s3_bucket"]),
+    }
     return _write(answers, (*_WORKFLOW_FILES, _ALL), target, overwrite, config=text)
 
 

@@ -1,34 +1,42 @@
-"""The workflow of a purpose: authored with the stepfunctions SDK, deployed by CloudFormation.
+"""The workflow of a purpose: authored with the SDKs, deployed by CloudFormation.
 
-Stages: `processing_steps` makes SDK states of the purpose's steps; the project's
-``setup_stepfunctions.py`` chains them (and may add states of its own); `definition_of` renders the
-chain to Amazon States Language and adds as data what the SDK cannot say; `setup_workflow` validates
-it and deploys the stack of roles, log group and state machine.
-
-The SDK's own ``Workflow.create`` is not used: it keeps an old definition without a word.
+Stages: the project's ``setup_stepfunctions.py`` chains the purpose's steps, and states of its own;
+`definition_of` renders the chain to Amazon States Language and adds as data what the SDK has no
+word for; Step Functions checks it; ``deploy/build/`` and the bucket get it; the stacks of the roles
+and of the workflow are deployed. In a definition the jobs' role is ``${JobRoleArn}`` and the image
+``${ImageUri}``: ``workflow.yaml`` puts them in, so authoring asks AWS nothing.
 """
 
 from __future__ import annotations
 
+import contextlib
+import difflib
+import importlib.util
 import json
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from batcat_runtime.config import Config, get_config
+from batcat_runtime.deploy.artifacts import key_of, put_artifact
 from batcat_runtime.deploy.bucket import check_bucket
+from batcat_runtime.deploy.cloudformation import deploy_part, template_file
 from batcat_runtime.deploy.definition import Definition, definition_of
-from batcat_runtime.deploy.naming import Names
-from batcat_runtime.deploy.processing import processing_steps
-from batcat_runtime.deploy.roles import (
-    existing_role,
-    role_resource,
-    tag_list,
-    with_substitutions,
+from batcat_runtime.deploy.image import kept_image, pinned_image
+from batcat_runtime.deploy.parameters import (
+    BUILD,
+    given_roles,
+    parameters_of,
+    read_parameters,
+    tags_of,
+    write_parameters,
 )
-from batcat_runtime.deploy.sdk import quiet_sdk
+from batcat_runtime.deploy.processing import processing_steps, quiet_sdk
 from batcat_runtime.deploy.session import session_for
-from batcat_runtime.deploy.stack import StackChange, deploy_stack
-from batcat_runtime.errors import WorkflowError
+from batcat_runtime.deploy.stack import NEW_ROLE, StackChange, describe_stack, outputs_of
+from batcat_runtime.errors import StackError, WorkflowError
+from batcat_runtime.io.aws_errors import translated
+from batcat_runtime.names import Names
 
 Author = Callable[[Config, str], Any]
 
@@ -73,22 +81,95 @@ def setup_workflow(
     """
     config = config or get_config()
     purpose = config.purpose_name(purpose)
-    names = Names.of(config, purpose)
     check_bucket(config)
-    with quiet_sdk():
-        chain = (author or chain_of_steps)(config, purpose)
-        definition = definition_of(chain, comment=f"{config.title}: {purpose}")
-    session = session_for(config.region)
-    validate_definition(session.client("stepfunctions"), definition)
-    change = deploy_stack(
-        session.client("cloudformation"),
-        names.workflow_stack,
-        workflow_template(config, purpose, definition),
-        tags=tag_list(config),
-        progress=progress,
-    )
-    progress(f"stack {change.stack}: {change.outcome}")
+    definition = authored(config, purpose, author or chain_of_steps)
+    image = pinned_image(config)
+    *_, change = deploy_workflow(config, purpose, definition, image, progress=progress)
     return change
+
+
+def deploy_workflow(
+    config: Config,
+    purpose: str,
+    definition: Definition,
+    image: str,
+    *,
+    progress: Callable[[str], None] = print,
+    planned: bool = False,
+) -> Iterator[StackChange]:
+    """Deploy the roles of a purpose, unless they are given, and its workflow; yield each."""
+    validate_definition(session_for(config.region).client("stepfunctions"), definition)
+    put = key_of if planned else put_artifact
+    key = put(config, f"{purpose}.asl.json", _text(definition).encode())
+    parameters = {
+        **parameters_of(config, purpose),
+        "DefinitionKey": key,
+        "ImageUri": kept_image(config, purpose, key) or image,
+    }
+    pauses: Sequence[float] = ()
+    if not given_roles(config):
+        roles = deploy_part(
+            config, "roles", parameters, purpose=purpose, progress=progress, planned=planned
+        )
+        pauses = NEW_ROLE if roles.outcome in ("created", "updated") else ()
+        yield roles
+    parameters |= roles_of(config, purpose, planned=planned)
+    write_parameters(config, purpose, parameters)
+    yield deploy_part(
+        config,
+        "workflow",
+        parameters,
+        purpose=purpose,
+        progress=progress,
+        planned=planned,
+        pauses=pauses,
+    )
+
+
+def authored(config: Config, purpose: str, author: Author | None = None) -> Definition:
+    """Make a purpose's definition, and write it to ``deploy/build/<purpose>.asl.json``.
+
+    Parameters
+    ----------
+    config : Config
+        The project.
+    purpose : str
+        The purpose's name.
+    author : callable, optional
+        By default that of the project's ``deploy/setup_stepfunctions.py``.
+    """
+    with quiet_sdk(config.region):
+        chain = (author or author_of(config))(config, purpose)
+        definition = definition_of(
+            chain,
+            comment=f"{config.title}: {purpose}",
+            partition=config.partition,
+            tags=tags_of(config, purpose),
+        )
+    path = config.folder / BUILD / f"{purpose}.asl.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(_text(definition), encoding="utf-8")
+    return definition
+
+
+def author_of(config: Config) -> Author:
+    """Return the function ``author`` of the project's ``deploy/setup_stepfunctions.py``."""
+    path = config.folder / "deploy" / "setup_stepfunctions.py"
+    spec = importlib.util.spec_from_file_location("setup_stepfunctions", path)
+    if not path.is_file() or spec is None or spec.loader is None:
+        raise WorkflowError(f"There is no {path}.", fix="Restore it from git or the template.")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        raise WorkflowError(f"{path} is no Python: line {error.lineno}: {error.msg}.") from error
+    author = getattr(module, "author", None)
+    if not callable(author):
+        raise WorkflowError(
+            f"{path} has no function author(config, purpose).",
+            fix="Write one that returns the chain of states; the template has an example.",
+        )
+    return author  # type: ignore[no-any-return]
 
 
 def chain_of_steps(config: Config, purpose: str) -> Any:
@@ -96,6 +177,55 @@ def chain_of_steps(config: Config, purpose: str) -> Any:
     from stepfunctions.steps import Chain
 
     return Chain(processing_steps(config, purpose))
+
+
+def roles_of(config: Config, purpose: str, *, planned: bool = False) -> dict[str, str]:
+    """Return the ARNs of a purpose's roles: as given, or as the stack of the roles says.
+
+    Raises
+    ------
+    StackError
+        The roles are not deployed yet.
+    """
+    given = given_roles(config)
+    if given:
+        return given
+    name = Names.of(config, purpose).stack("roles")
+    with translated(f"the stack {name}", "cloudformation:DescribeStacks"):
+        found = outputs_of(
+            describe_stack(session_for(config.region).client("cloudformation"), name)
+        )
+    if not found and planned:
+        kinds = ("Workflow", "Job", "Trigger")
+        start = f"arn:{config.partition}:iam::000000000000:role"
+        found = {f"{kind}RoleArn": f"{start}/{name}-{kind}Role" for kind in kinds}
+    if not found:
+        raise StackError(
+            f"The roles of {purpose} are not deployed: there is no stack {name}.",
+            fix="Run `batcat deploy`; or have an administrator deploy deploy/roles.yaml.",
+        )
+    return {**found, "ScheduleRoleArn": found["TriggerRoleArn"]}
+
+
+def roles_commands(config: Config) -> Iterator[str]:
+    """Yield what an administrator types to make the roles, and where their ARNs belong."""
+    yield "# For who may make roles, in the project's folder:"
+    for purpose in config.purposes:
+        parameters = write_parameters(config, purpose, parameters_of(config, purpose))
+        template = template_file(config, "roles", purpose)
+        tags = " ".join(
+            shlex.quote(f"{key}={text}") for key, text in tags_of(config, purpose).items()
+        )
+        yield (
+            f"aws cloudformation deploy --region {config.region} --capabilities CAPABILITY_IAM "
+            f"--template-file {template.relative_to(config.folder).as_posix()} "
+            f"--stack-name {Names.of(config, purpose).stack('roles')} --parameter-overrides "
+            f"file://{parameters.relative_to(config.folder).as_posix()} --tags {tags}"
+        )
+    yield (
+        "# The outputs of each stack go into script/config.json, as workflow_execution_role, "
+        "job_role and trigger_role."
+    )
 
 
 def validate_definition(client: Any, definition: Definition) -> None:
@@ -106,7 +236,8 @@ def validate_definition(client: Any, definition: Definition) -> None:
     WorkflowError
         It found errors; each is listed with its place.
     """
-    answer = client.validate_state_machine_definition(definition=json.dumps(definition))
+    with translated("the workflow", "states:ValidateStateMachineDefinition"):
+        answer = client.validate_state_machine_definition(definition=json.dumps(definition))
     errors = [one for one in answer.get("diagnostics", []) if one.get("severity") == "ERROR"]
     if answer["result"] == "FAIL":
         raise WorkflowError(
@@ -116,50 +247,25 @@ def validate_definition(client: Any, definition: Definition) -> None:
         )
 
 
-def workflow_template(config: Config, purpose: str, definition: Definition) -> dict[str, Any]:
-    """Return the CloudFormation template of a purpose's workflow."""
-    names = Names.of(config, purpose)
-    resources: dict[str, Any] = {
-        "LogGroup": {
-            "Type": "AWS::Logs::LogGroup",
-            "Properties": {
-                "LogGroupName": names.workflow_log_group,
-                "RetentionInDays": 90,
-                "Tags": tag_list(config),
-            },
-        },
-        "StateMachine": {
-            "Type": "AWS::StepFunctions::StateMachine",
-            "Properties": {
-                "StateMachineName": names.state_machine,
-                "RoleArn": existing_role(config, "workflow")
-                or {"Fn::GetAtt": ["WorkflowRole", "Arn"]},
-                "DefinitionString": with_substitutions(
-                    json.dumps(definition, ensure_ascii=False, separators=(",", ":"))
-                ),
-                "LoggingConfiguration": {
-                    "Level": "ERROR",
-                    "IncludeExecutionData": True,
-                    "Destinations": [
-                        {
-                            "CloudWatchLogsLogGroup": {
-                                "LogGroupArn": {"Fn::GetAtt": ["LogGroup", "Arn"]}
-                            }
-                        }
-                    ],
-                },
-                "Tags": tag_list(config),
-            },
-        },
-    }
-    for role in ("workflow", "job"):
-        if existing_role(config, role) is None:
-            resources[f"{role.capitalize()}Role"] = role_resource(role, config, names)
-    if "JobRole" in resources:
-        resources["StateMachine"]["DependsOn"] = ["JobRole"]
-    return {
-        "AWSTemplateFormatVersion": "2010-09-09",
-        "Description": f"BatCat workflow {names.state_machine}",
-        "Resources": resources,
-        "Outputs": {"StateMachineArn": {"Value": {"Ref": "StateMachine"}}},
-    }
+def definition_diff(config: Config, purpose: str) -> str:
+    """Return how the definition in ``deploy/build/`` differs from the one that is deployed."""
+    session, names = session_for(config.region), Names.of(config, purpose)
+    before = ""
+    with translated(f"the workflow {names.state_machine}", "states:DescribeStateMachine"):
+        stack = describe_stack(session.client("cloudformation"), names.workflow_stack)
+        arn = outputs_of(stack).get("StateMachineArn")
+        states = session.client("stepfunctions")
+        with contextlib.suppress(states.exceptions.StateMachineDoesNotExist):
+            if arn:
+                found = states.describe_state_machine(stateMachineArn=arn)
+                before = _text(json.loads(found["definition"]))
+    parameters = read_parameters(config, purpose)
+    after = (config.folder / BUILD / f"{purpose}.asl.json").read_text("utf-8")
+    for name in ("ImageUri", "JobRoleArn"):
+        after = after.replace(f"${{{name}}}", parameters[name])
+    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), n=3, lineterm="")
+    return "\n".join(list(lines)[2:])  # without the two lines of file names
+
+
+def _text(definition: Definition) -> str:
+    return json.dumps(definition, indent=2, ensure_ascii=False) + "\n"

@@ -1,9 +1,10 @@
 """Compute many windows of a pipeline: start, come back to, stop, resume or retry a backfill.
 
 Stages of a start: look whether the same backfill runs already; look which windows are computed or
-running; bring the backfill's own stack up to date; write the list of what is left to S3; start the
-state machine under a name that follows from the range. Nothing is changed before the whole request
-is known to be sound. From then on AWS does the work: nothing here needs to stay alive.
+running; write the list of what is left to S3; start the state machine of backfills, which belongs
+to the workflow's stack, under a name that follows from the range. Nothing is changed before the
+whole request is known to be sound. From then on AWS does the work: nothing here needs to stay
+alive.
 """
 
 from __future__ import annotations
@@ -18,8 +19,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from batcat_runtime.deploy.backfill import MOST_AT_ONCE, MOST_WINDOWS, ensure_backfill
-from batcat_runtime.errors import UserError, WaitInterruptedError
+from batcat_runtime.errors import UserError
 from batcat_runtime.operate.backfill_record import (
     Backfill,
     BackfillCounts,
@@ -31,11 +31,14 @@ from batcat_runtime.operate.backfill_record import (
 )
 from batcat_runtime.operate.backfill_stop import stop_backfill
 from batcat_runtime.operate.backfill_watch import at_once, follow
+from batcat_runtime.operate.executions import not_deployed
 from batcat_runtime.operate.parameters import checked_params
 from batcat_runtime.operate.project import Project, open_project
 from batcat_runtime.operate.survey import Range, Survey, execution_name, survey
 
 VERBS = ("stop", "resume", "retry", "show")
+MOST_AT_ONCE = 10_000
+MOST_WINDOWS = 100_000
 _IN_MEMORY = 1 << 20
 
 
@@ -223,7 +226,6 @@ def _run(
         skipped = sum(found.whole)
         if not windows:
             return _nothing(purpose, scope, concurrency, found)
-        _deploy(project, purpose, progress, sleep)
         name = f"{scope.stem}_b{number}"
         key = f"{project.names(purpose).backfill_prefix}/{name}-{uuid.uuid4().hex[:8]}.csv"
         bucket = project.config.result_s3_bucket
@@ -270,28 +272,6 @@ def _nothing(purpose: str, scope: Range, concurrency: int, found: Survey) -> Bac
     )
 
 
-def _deploy(
-    project: Project,
-    purpose: str,
-    progress: Callable[[str], None],
-    sleep: Callable[[float], None],
-) -> None:
-    name = project.names(purpose).backfill_stack
-    try:
-        with project.asked(f"the stack {name}", "cloudformation:CreateChangeSet"):
-            client = project.client("cloudformation")
-            changed = ensure_backfill(
-                project.config, purpose, client, progress=progress, sleep=sleep
-            )
-    except KeyboardInterrupt as error:
-        raise WaitInterruptedError(
-            f"No window was started. The stack {name} may still be changing.",
-            fix="Give the same command again.",
-        ) from error
-    if changed:
-        progress(f"stack {name}: ready")
-
-
 def _write(project: Project, found: Survey, indexes: Iterator[int], bucket: str, key: str) -> None:
     """Write the list of windows to S3, through a file when it is long."""
     with tempfile.SpooledTemporaryFile(_IN_MEMORY) as file:
@@ -326,4 +306,6 @@ def _begin(project: Project, purpose: str, record: Record) -> Record | None:
             )
         except client.exceptions.ExecutionAlreadyExists:
             return None
+        except client.exceptions.StateMachineDoesNotExist as error:
+            raise not_deployed(project, purpose) from error
     return read_record(project, purpose, answer["executionArn"])

@@ -56,6 +56,7 @@ class About:
     seconds: float = 0.0
     job_status: str = ""
     job_role: str = ""
+    roles_stack: str = ""
     given_roles: bool = False
     again: str = "batcat run"
     rehearse: str = "batcat rehearse"
@@ -67,7 +68,7 @@ class About:
         """Return what is known of a failed execution, its step and its job."""
         config, purpose = project.config, execution.purpose
         known = [one for one in config.purposes[purpose].steps if one.name == step]
-        role = str((job or {}).get("RoleArn") or project.names(purpose).role("job"))
+        role = str((job or {}).get("RoleArn") or config.job_role or "")
         started, ended = ((job or {}).get(f"Processing{one}Time") for one in ("Start", "End"))
         cluster = (job or {}).get("ProcessingResources", {}).get("ClusterConfig", {})
         limit = (job or {}).get("StoppingCondition", {}).get("MaxRuntimeInSeconds")
@@ -91,6 +92,7 @@ class About:
             seconds=(ended - started).total_seconds() if started and ended else 0.0,
             job_status=str((job or {}).get("ProcessingJobStatus", "")),
             job_role=role.rpartition("/")[2],
+            roles_stack=project.names(purpose).stack("roles"),
             given_roles=config.workflow_execution_role is not None,
             again=again,
             rehearse=f"batcat rehearse{which}",
@@ -173,18 +175,18 @@ def _capacity(text: str, about: About) -> Advice | None:
 def _role(text: str, about: About) -> Advice | None:
     if "Could not assume role" not in text and "cannot be assumed" not in text:
         return None
+    named = re.search(r":role/(?:\S*/)?([\w+=,.@-]+[\w+=,@-])", text)
+    role = named[1] if named else about.job_role
     mend = (
-        "Ask its administrator for the trust in"
+        "Ask its administrator for the trust policy of JobRole in deploy/roles.yaml;"
         if about.given_roles
-        else f"Give it back: aws iam update-assume-role-policy --role-name {about.job_role} "
-        "--policy-document"
+        else "Have it made anew: aws cloudformation delete-stack --stack-name "
+        f"{about.roles_stack}, then `batcat deploy`,"
     )
-    file = f"deploy/iam/{about.purpose}/job.trust.json"
     return Advice(
-        f"SageMaker may not act as the role {about.job_role}: it is gone, or no longer trusts "
+        f"SageMaker may not act as the role {role}: it is gone, or no longer trusts "
         "sagemaker.amazonaws.com.",
-        f"{mend} {'' if about.given_roles else 'file://'}{file}\nthen `{about.again}`. "
-        "`batcat doctor` checks all roles.",
+        f"{mend} then `{about.again}`. `batcat doctor` checks all roles.",
     )
 
 
@@ -216,10 +218,10 @@ def _permission(text: str, about: About) -> Advice | None:
     action = (found["action"] or found["list"]) if found else ""
     wanted = f"the permission {action}" if action else "a permission"
     fix = (
-        "Ask the roles' administrator; `batcat roles --print` prints what each needs."
+        "Ask the roles' administrator; what each needs stands in deploy/roles.yaml."
         if about.given_roles
-        else "If a step's own code needs it, add it under `permissions` in script/config.json, "
-        "then `batcat roles` and `batcat deploy`."
+        else "If a step's own code needs it, give it to JobRole in deploy/roles.yaml (much is "
+        "there, commented out), then `batcat deploy`."
     )
     return Advice(f"A role lacks {wanted}.", f"{fix} Then `{about.again}`.")
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import Any
 
 from botocore.exceptions import ClientError
 
-from batcat_runtime.deploy.naming import slug
+from batcat_runtime.deploy.parameters import tags_of
 from batcat_runtime.operate.project import Project
 
 # States in which a stack holds what its template says.
@@ -39,6 +37,8 @@ class DeployedStack:
         Its template's.
     tags : dict of str to str
         The stack's.
+    parameters : dict of str to str
+        What its template was given.
     protected : bool
         Whether termination protection is on.
     """
@@ -49,6 +49,7 @@ class DeployedStack:
     reason: str
     description: str
     tags: dict[str, str]
+    parameters: dict[str, str]
     protected: bool
 
     @property
@@ -77,6 +78,10 @@ def find_stack(project: Project, name: str) -> DeployedStack | None:
         reason=found.get("StackStatusReason") or "",
         description=found.get("Description") or "",
         tags={one["Key"]: one["Value"] for one in found.get("Tags", [])},
+        parameters={
+            one["ParameterKey"]: one.get("ParameterValue", "")
+            for one in found.get("Parameters", [])
+        },
         protected=bool(found.get("EnableTerminationProtection")),
     )
 
@@ -84,19 +89,9 @@ def find_stack(project: Project, name: str) -> DeployedStack | None:
 def is_ours(project: Project, stack: DeployedStack) -> bool:
     """Tell whether a stack of one of the project's names was made for this project.
 
-    Its tag or its description says so. A stack that was never executed may have neither.
+    Its tags say so. A stack that was never executed may have none.
     """
-    if stack.tags.get("batcat:project") == slug(project.config.project):
-        return True
-    if stack.description.startswith("BatCat "):
+    ours = tags_of(project.config)
+    if all(stack.tags.get(key) == ours[key] for key in ("batcat:project", "batcat:bucket")):
         return True
     return stack.status == "REVIEW_IN_PROGRESS" and not stack.description and not stack.tags
-
-
-def template_of(project: Project, name: str) -> dict[str, Any]:
-    """Return the template that a stack was deployed with."""
-    client = project.client("cloudformation")
-    with project.asked(f"the stack {name}", "cloudformation:GetTemplate"):
-        body = client.get_template(StackName=name)["TemplateBody"]
-    template: dict[str, Any] = json.loads(body) if isinstance(body, str) else body
-    return template

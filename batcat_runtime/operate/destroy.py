@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from batcat_runtime.deploy.following import (
+from batcat_runtime.deploy.reasons import explain, said
+from batcat_runtime.deploy.stack import (
     events_since,
     follow,
     goes_on_without_us,
     newest_event,
 )
-from batcat_runtime.deploy.reasons import explain, failed_of
 from batcat_runtime.errors import StackError, UserError
 from batcat_runtime.operate.deployed import find_stack
 from batcat_runtime.operate.dropped import dropped_purposes
@@ -49,6 +49,8 @@ _BY_HAND = {
     "AWS::Glue::Database": "aws glue delete-database --name {name}",
     "AWS::Glue::Table": "aws glue delete-table --database-name {database} --name {name}",
     "AWS::IAM::Role": "aws iam delete-role --role-name {name}",
+    "AWS::CloudWatch::Alarm": "aws cloudwatch delete-alarms --alarm-names {name}",
+    "AWS::SNS::Topic": "aws sns delete-topic --topic-arn {name}",
     "AWS::Lambda::Function": "aws lambda delete-function --function-name {name}",
     "AWS::Logs::LogGroup": "aws logs delete-log-group --log-group-name {name}",
     "AWS::Scheduler::Schedule": "aws scheduler delete-schedule --name {name}",
@@ -147,7 +149,7 @@ def destroy(
     Examples
     --------
     >>> destroy("battery", purpose="forecast").removed  # doctest: +SKIP
-    ('batcat-battery-forecast-trigger', 'batcat-battery-forecast-workflow')
+    ('batcat-battery--forecast--trigger', 'batcat-battery--forecast--workflow', ...)
     """
     project = open_project(folder)
     configured = purpose is None or purpose in project.config.purposes
@@ -307,7 +309,7 @@ class _Removal:
                 keep = f", without {', '.join(retained)}" if retained else ""
                 self._progress(f"stack {stack.name}: removing it{keep}")
                 self._delete(stack, sorted(retained))
-            status = follow(self._client, stack.arn, since, self._progress, self._sleep)
+            status = follow(self._client, stack.arn, since, self._progress)
             if status != "DELETE_FAILED":
                 break
             blocking = self._blocking(stack, events_since(self._client, stack.arn, since))
@@ -332,12 +334,12 @@ class _Removal:
             kind, status = event["ResourceType"], event["ResourceStatus"]
             if status != "DELETE_FAILED" or kind == "AWS::CloudFormation::Stack":
                 continue
-            failed = failed_of(event, {})
-            if _DENIED.search(failed.reason):
-                words, _ = explain(failed)
+            reason = said(event)
+            if _DENIED.search(reason):
+                words, _ = explain(event)
                 raise StackError(
                     f"The stack {stack.name} could not be removed: {kind} "
-                    f"{event['LogicalResourceId']}: {words or failed.said}\n"
+                    f"{event['LogicalResourceId']}: {words or reason}\n"
                     f"  Nothing was left behind for that: the stack is there still. "
                     f"{self._so_far()}",
                     fix="Ask the administrator for that right (all that is needed stands in "
@@ -348,7 +350,7 @@ class _Removal:
             found[event["LogicalResourceId"]] = LeftBehind(
                 type=kind,
                 name=name,
-                reason=failed.said,
+                reason=reason,
                 command=f"{command.format(name=name)} --region {self._inventory.region}"
                 if command
                 else "",

@@ -28,7 +28,7 @@ from batcat_runtime.operate.checks.patient import Patient
 
 TIME_LIMIT = 20.0
 _PATIENCE = 2.0
-_POLICY = "deploy/iam/<pipeline>/operator.policy.json has all that these checks need"
+_POLICY = "deploy/iam/operator.json has all that these checks need"
 _ACTION = re.compile(r"not authorized to perform:? ([a-z0-9-]+:\w+)")
 _NEEDED = re.compile(r"needs ([a-z0-9-]+:\w+)")
 

@@ -5,21 +5,19 @@ They go on running: taking a purpose out of the configuration changes nothing in
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal
 
 from batcat_runtime.config import CONFIG_PATH
-from batcat_runtime.deploy.naming import slug
 from batcat_runtime.errors import BatcatError
-from batcat_runtime.operate.deployed import DeployedStack, find_stack
+from batcat_runtime.names import Names, slug
+from batcat_runtime.operate.deployed import DeployedStack, find_stack, is_ours
 from batcat_runtime.operate.project import Project
 
-Kind = Literal["trigger", "workflow", "backfill"]
+Kind = Literal["trigger", "workflow", "roles"]
+KINDS: tuple[Kind, ...] = ("trigger", "workflow", "roles")
 _GONE = "DELETE_COMPLETE"
-# The descriptions of the stacks that a purpose has, each with the state machine's name.
-_OF_A_PURPOSE = re.compile(r"BatCat (trigger|workflow|backfill)(?: of)? (\S+)")
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,7 @@ class DroppedStack:
 
     Attributes
     ----------
-    kind : {"trigger", "workflow", "backfill"}
+    kind : {"trigger", "workflow", "roles"}
         What it is for.
     purpose : str
         The pipeline, as AWS names it.
@@ -42,42 +40,33 @@ class DroppedStack:
 
 
 def dropped_stacks(project: Project) -> Iterator[DroppedStack]:
-    """Yield the project's stacks that are of none of its purposes.
-
-    The tag ``batcat:project`` tells whose they are: the names of ``battery`` and of another project
-    ``battery-2`` begin alike.
+    """Yield the project's stacks that are of none of its purposes, as their tags say.
 
     Raises
     ------
     AccessDeniedError
         These credentials may not list stacks, or not look at one whose name begins as ours do.
     """
-    mine = slug(project.config.project)
-    known = {
-        name
-        for names in map(project.names, project.config.purposes)
-        for name in (names.workflow_stack, names.trigger_stack, names.backfill_stack)
-    }
+    mine, known = slug(project.config.project), set(map(slug, project.config.purposes))
     client = project.client("cloudformation")
     # Deleted ones are listed for 90 days, and may be many.
     there = [one for one in client.meta.service_model.shape_for("StackStatus").enum if one != _GONE]
     with project.asked("the stacks of this region", "cloudformation:ListStacks"):
         found = [
-            (one, told)
+            one["StackId"]
             for page in client.get_paginator("list_stacks").paginate(StackStatusFilter=there)
             for one in page["StackSummaries"]
-            if one["StackName"].startswith(f"batcat-{mine}-")
-            and one["StackName"] not in known
-            and (told := _OF_A_PURPOSE.fullmatch(one.get("TemplateDescription") or ""))
+            if one["StackName"].startswith(f"batcat-{mine}--")
         ]
-    for one, told in found:
-        stack = find_stack(project, one["StackId"])
-        if stack is not None and stack.tags.get("batcat:project") == mine:
-            kind, machine = cast(Kind, told[1]), told[2]
-            purpose = machine.removeprefix(f"{mine}-")
-            yield DroppedStack(
-                kind, purpose.removesuffix("-backfill") if kind == "backfill" else purpose, stack
-            )
+    for arn in found:
+        stack = find_stack(project, arn)
+        purpose = stack.tags.get("batcat:purpose", "") if stack else ""
+        if stack is None or not purpose or purpose in known or not is_ours(project, stack):
+            continue
+        names = Names(project.config.project, purpose, project.config.region)
+        kinds = [kind for kind in KINDS if names.stack(kind) == stack.name]
+        if kinds:
+            yield DroppedStack(kinds[0], purpose, stack)
 
 
 def dropped_purposes(project: Project) -> list[str]:

@@ -14,17 +14,16 @@ from typing import Any, Literal
 
 from botocore.exceptions import ClientError
 
-from batcat_runtime.deploy.codebuild import builder_stack
-from batcat_runtime.deploy.naming import slug
 from batcat_runtime.errors import AccessDeniedError, BatcatError
+from batcat_runtime.names import Names, slug
 from batcat_runtime.operate.deployed import DeployedStack, find_stack, is_ours
 from batcat_runtime.operate.dropped import dropped_stacks
 from batcat_runtime.operate.project import Project
 from batcat_runtime.operate.result_tables import ListedTables, find_tables
 
-Kind = Literal["trigger", "backfill", "workflow", "builder", "project"]
+Kind = Literal["trigger", "workflow", "roles", "builder", "project"]
 # What starts things goes first, and what others build on last.
-ORDER: tuple[Kind, ...] = ("trigger", "backfill", "workflow", "builder", "project")
+ORDER: tuple[Kind, ...] = ("trigger", "workflow", "roles", "builder", "project")
 _MOST_OBJECTS = 100_000
 _MACHINE = "AWS::StepFunctions::StateMachine"
 _NO_MACHINE = {"StateMachineDoesNotExist", "StateMachineDeleting"}
@@ -57,7 +56,7 @@ class ListedStack:
 
     Attributes
     ----------
-    kind : {"trigger", "backfill", "workflow", "builder", "project"}
+    kind : {"trigger", "workflow", "roles", "builder", "project"}
         What it is for.
     purpose : str
         Whose; empty when all pipelines share it.
@@ -156,7 +155,7 @@ def take_inventory(project: Project, purpose: str | None = None) -> Inventory:
         try:
             stack = find_stack(project, name)
         except AccessDeniedError:
-            if kind not in ("backfill", "builder"):
+            if kind not in ("roles", "builder"):
                 raise
             # Not everybody who deploys may do that; those may not remove it either.
             why = "if there is one, it stays: these credentials may not look at it"
@@ -206,13 +205,15 @@ def running_in(project: Project, stack: ListedStack) -> Iterator[Running]:
     """Yield the executions of a stack's state machine that have not ended, newest first."""
     pages = project.client("stepfunctions").get_paginator("list_executions")
     machines = [one.name for one in stack.resources if one.type == _MACHINE]
-    for arn in machines:
+    its = Names(project.config.project, stack.purpose or "-", project.config.region)
+    # A backfill first: it would start what is stopped anew.
+    for arn in sorted(machines, key=lambda arn: not arn.endswith(f":{its.backfill_machine}")):
+        backfill = arn.endswith(f":{its.backfill_machine}")
         with project.asked(f"the state machine {arn}", "states:ListExecutions"):
             try:
                 for page in pages.paginate(stateMachineArn=arn, statusFilter="RUNNING"):
                     for one in page["executions"]:
-                        name, backfill = one["name"], stack.kind == "backfill"
-                        yield Running(stack.purpose, name, one["executionArn"], backfill)
+                        yield Running(stack.purpose, one["name"], one["executionArn"], backfill)
             except ClientError as error:
                 if error.response["Error"]["Code"] not in _NO_MACHINE:
                     raise
@@ -222,10 +223,10 @@ def _names(project: Project, purpose: str | None) -> Iterator[tuple[Kind, str, s
     """Yield every stack that the project may have, in the order in which they go."""
     for kind in ORDER[:3]:
         for owner in _configured(project, purpose):
-            yield kind, owner, str(getattr(project.names(owner), f"{kind}_stack"))
+            yield kind, owner, project.names(owner).stack(kind)
     if purpose is None:
         names = project.names(next(iter(project.config.purposes)))
-        yield "builder", "", builder_stack(names)
+        yield "builder", "", names.builder_stack
         yield "project", "", names.project_stack
 
 

@@ -134,7 +134,7 @@ def _still_in_cloudwatch(
     """Return the error with where the lines of an execution's jobs are when it is forgotten."""
     config = project.config
     prefixes = dict.fromkeys(
-        project.names(one).job_prefix(step.name)
+        project.names(one).job_name(step.name)
         for one in project.purposes(purpose)
         for step in config.purposes[one].steps
     )

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from batcat_runtime.deploy.naming import Names, slug
-from batcat_runtime.errors import AccessDeniedError, NoSuchExecutionError
-from batcat_runtime.operate.deployed import find_stack
+from batcat_runtime.errors import NoSuchExecutionError
+from batcat_runtime.names import slug
 from batcat_runtime.operate.executions import find_execution
 from batcat_runtime.operate.history import read_states
 from batcat_runtime.operate.project import Project, open_project
@@ -147,21 +146,13 @@ def _of_purpose(project: Project, pages: Pages, purpose: str) -> Iterator[Link]:
         yield Link("schedule", purpose, names.schedule, pages.schedule(names.schedule))
     if config.s3_trigger is not None:
         yield Link("uploads", purpose, names.rule, pages.rule(names.rule))
-    if _has_backfill(project, names):
-        machine = names.backfill_machine
-        yield Link("backfill", purpose, machine, pages.machine(machine))
+    machine = names.backfill_machine
+    yield Link("backfill", purpose, machine, pages.machine(machine))
     for what, group in (
         ("workflow-logs", names.workflow_log_group),
         ("function-logs", names.function_log_group),
     ):
         yield Link(what, purpose, group, pages.log_group(group))
-
-
-def _has_backfill(project: Project, names: Names) -> bool:
-    try:
-        return find_stack(project, names.backfill_stack) is not None
-    except AccessDeniedError:
-        return False
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,20 @@
-"""What a deployment would change: the project's own deploy.sh, run without changing anything.
+"""What a deployment would change: run through without executing anything.
 
-The script finds `batcat_runtime.deploy.planning` switched on and writes what it would do; here it
-is read, compared and summed up.
+CloudFormation itself compares each stack with its template: a change set is made, read and deleted.
+What differs in a workflow is shown as a diff of its definition.
 """
 
 from __future__ import annotations
 
-import json
-import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from batcat_runtime.deploy.planning import VARIABLE
-from batcat_runtime.deploy.project import run_to_its_end
-from batcat_runtime.deploy.readiness import never_worked
-from batcat_runtime.operate.differences import Difference, differences
+from batcat_runtime.deploy.image import Image
+from batcat_runtime.deploy.project import deployment
+from batcat_runtime.deploy.stack import ResourceChange, StackChange
+from batcat_runtime.deploy.trigger import silent_buckets
+from batcat_runtime.deploy.workflow import definition_diff
 from batcat_runtime.operate.dropped import dropped_told
 from batcat_runtime.operate.project import open_project
 
@@ -49,20 +47,19 @@ class PlannedChange:
 
 
 @dataclass(frozen=True)
-class PlannedImage:
-    """The image that a deployment would build.
+class Difference:
+    """What would change in the definition of a workflow.
 
     Attributes
     ----------
-    repository, tag : str
-        Where it would be in ECR.
-    builder : str
-        Who would build it: ``docker``, ``AWS CodeBuild``, ...
+    purpose : str
+        Whose.
+    diff : str
+        A unified diff without its two lines of file names.
     """
 
-    repository: str
-    tag: str
-    builder: str
+    purpose: str
+    diff: str
 
 
 @dataclass(frozen=True)
@@ -72,13 +69,13 @@ class Plan:
     Attributes
     ----------
     stacks : dict of str to str
-        From each stack to ``create``, ``update`` or ``unchanged``, in the order of the script.
+        From each stack to ``create``, ``update`` or ``unchanged``, in their order.
     changes : tuple of PlannedChange
         One for each resource that would change.
     differences : tuple of Difference
-        What would change in definitions, policies, code and other properties.
-    image : PlannedImage or None
-        None when the image of the present content is in ECR already.
+        What would change in the workflows.
+    image : Image or None
+        The image that would be built; None when that of the present content is in ECR already.
     notes : tuple of str
         What else would happen.
     dropped : tuple of str
@@ -88,14 +85,14 @@ class Plan:
     stacks: dict[str, str]
     changes: tuple[PlannedChange, ...] = ()
     differences: tuple[Difference, ...] = ()
-    image: PlannedImage | None = None
+    image: Image | None = None
     notes: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
 
     @property
     def changed(self) -> bool:
         """Whether anything would change."""
-        anything = self.image or self.notes or self.changes
+        anything = self.image or self.changes or self.notes
         return bool(anything) or any(one != "unchanged" for one in self.stacks.values())
 
     def __str__(self) -> str:
@@ -121,7 +118,7 @@ def plan(folder: str | Path | None = None, *, progress: Callable[[str], None] = 
     folder : path, optional
         By default the working directory.
     progress : callable
-        Called with each line that the script prints, as it comes.
+        Called with a line for each stack.
 
     Returns
     -------
@@ -133,7 +130,7 @@ def plan(folder: str | Path | None = None, *, progress: Callable[[str], None] = 
     ConfigError
         There is no project, or its configuration is wrong.
     StackError
-        A stack is stuck, or somebody is changing it right now.
+        A stack is stuck, or not ours.
 
     Examples
     --------
@@ -141,46 +138,40 @@ def plan(folder: str | Path | None = None, *, progress: Callable[[str], None] = 
     Plan: 9 to add, 0 to change, 0 to remove, and an image to build. ...
     """
     project = open_project(folder)
-    with tempfile.TemporaryDirectory(prefix="batcat-plan-") as temporary:
-        path = Path(temporary) / "plan.jsonl"
-        path.touch()
-        run_to_its_end(project.folder, {VARIABLE: str(path)}, progress)
-        entries = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-    return replace(plan_of(entries), dropped=tuple(dropped_told(project)))
-
-
-def plan_of(entries: list[dict[str, Any]]) -> Plan:
-    """Return the plan that the entries of a plan's file make."""
     stacks: dict[str, str] = {}
     changes: list[PlannedChange] = []
-    found: list[Difference] = []
-    image, notes = None, []
-    for one in entries:
-        if one["kind"] == "image":
-            image = PlannedImage(one["repository"], one["tag"], one["builder"])
-        elif one["kind"] == "bucket":
-            notes.append(f"The bucket {one['bucket']} would send its events to EventBridge.")
-        elif one["kind"] == "stack":
-            name, status = one["stack"], one["status"]
-            new = not one["before"]
-            stacks[name] = "create" if new else "update" if one["changes"] else "unchanged"
-            changes += [_change(name, change) for change in one["changes"]]
-            if stacks[name] != "unchanged":
-                found += differences(name, one["before"], one["after"])
-            if never_worked(status):
-                notes.append(
-                    f"The stack {name} is what a failed first deployment has left ({status}); it "
-                    "would be removed first."
-                )
-    return Plan(stacks, tuple(changes), tuple(found), image, tuple(notes))
+    image: Image | None = None
+    for part in deployment(project.config, progress=progress, planned=True):
+        if isinstance(part, Image):
+            image = part
+            continue
+        found = [_change(part, row) for row in part.changes]
+        stacks[part.stack] = part.outcome
+        changes += found
+    differences = []
+    for purpose in project.config.purposes:
+        diff = definition_diff(project.config, purpose)
+        if diff:
+            differences.append(Difference(purpose, diff))
+    return Plan(
+        stacks=stacks,
+        changes=tuple(changes),
+        differences=tuple(differences),
+        image=image if image and image.builder else None,
+        notes=tuple(
+            f"The bucket {bucket} would send its events to EventBridge."
+            for bucket in silent_buckets(project.config)
+        ),
+        dropped=tuple(dropped_told(project)),
+    )
 
 
-def _change(stack: str, change: dict[str, Any]) -> PlannedChange:
+def _change(part: StackChange, row: ResourceChange) -> PlannedChange:
     return PlannedChange(
-        action=_ACTIONS.get(change["Action"], change["Action"].lower()),
-        resource=change["LogicalResourceId"],
-        type=change["ResourceType"],
-        stack=stack,
-        name=change.get("PhysicalResourceId") or "",
-        replaced=_REPLACED.get(change.get("Replacement", ""), ""),
+        action=_ACTIONS.get(row.action, row.action.lower()),
+        resource=row.resource,
+        type=row.type,
+        stack=part.stack,
+        name=row.name,
+        replaced=_REPLACED.get(row.replaced, ""),
     )

@@ -10,8 +10,8 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from batcat_runtime.deploy.naming import slug
 from batcat_runtime.errors import AccessDeniedError
+from batcat_runtime.names import slug
 from batcat_runtime.operate.project import Project
 from batcat_runtime.operate.results_table import OURS, PURPOSE, RUNS
 

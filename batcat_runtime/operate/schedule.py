@@ -2,14 +2,13 @@
 
 The switch is in two places: `enabled` in script/config.json, which the next deployment follows, and
 the deployed schedule itself. Both are set. The deployed one is set through its stack, with the
-template that is deployed and one word of it changed: so no other pending change slips in, and the
+template that is deployed and one parameter changed: so no other pending change slips in, and the
 next deployment finds nothing to do.
 """
 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,7 +17,7 @@ from typing import Literal
 
 from batcat_runtime.config import CONFIG_PATH, get_config, parse_config
 from batcat_runtime.deploy.firing import parse_expression
-from batcat_runtime.deploy.stack import deploy_stack
+from batcat_runtime.deploy.stack import Stack, deploy_stack
 from batcat_runtime.errors import ConfigError, StackError, UserError, WaitInterruptedError
 from batcat_runtime.jsontext import set_member, write_whole
 from batcat_runtime.operate.project import Project, open_project
@@ -39,7 +38,6 @@ def schedule(
     purpose: str | None = None,
     now: datetime | None = None,
     progress: Callable[[str], None] = lambda line: None,
-    sleep: Callable[[float], None] = time.sleep,
 ) -> list[ScheduleState]:
     """Show when purposes run by themselves, or switch that on or off.
 
@@ -55,8 +53,6 @@ def schedule(
         With a time zone; firing times after it are shown. By default the time that it is.
     progress : callable
         Called with a line when something happens.
-    sleep : callable
-        Waits, in seconds.
 
     Returns
     -------
@@ -84,7 +80,7 @@ def schedule(
     if action == "show":
         return [state_of(project, one, now) for one in project.purposes(purpose)]
     name = project.config.purpose_name(purpose)
-    changed = _switch(project, name, action, progress, sleep)
+    changed = _switch(project, name, action, progress)
     after = Project(project.folder, get_config(project.folder))
     return [replace(state_of(after, name, now), changed=changed)]
 
@@ -94,7 +90,6 @@ def _switch(
     purpose: str,
     action: Literal["on", "off"],
     progress: Callable[[str], None],
-    sleep: Callable[[float], None],
 ) -> tuple[str, ...]:
     """Switch what is not as wanted; return what was changed."""
     configured = project.config.purposes[purpose].schedule
@@ -104,7 +99,7 @@ def _switch(
             fix=f"Add this to `purposes`, `{purpose}`, and deploy:\n{_example(project)}",
         )
     deployed = look(project, purpose)
-    there = deployed is not None and deployed.templates_state != "none"
+    there = deployed is not None and deployed.stacks_state != "none"
     if action == "on" and not there:
         parse_expression(configured.expression)  # what is deployed was accepted by AWS itself
     if deployed is not None and deployed.stack.busy:
@@ -122,9 +117,9 @@ def _switch(
         write_whole(path, after)
         changed.append(CONFIG_PATH.as_posix())
         progress(f"{CONFIG_PATH.as_posix()}: schedule of {purpose} switched {action}")
-    if deployed is not None and there and action != deployed.templates_state:
+    if deployed is not None and there and action != deployed.stacks_state:
         try:
-            _switch_stack(project, deployed, purpose, action, progress, sleep)
+            _switch_stack(project, deployed, purpose, action, progress)
         except WaitInterruptedError:
             raise
         except BaseException:
@@ -170,18 +165,17 @@ def _switch_stack(
     purpose: str,
     action: Literal["on", "off"],
     progress: Callable[[str], None],
-    sleep: Callable[[float], None],
 ) -> None:
-    """Deploy the stack as it is, with the schedule's state changed and nothing else."""
-    template = json.loads(json.dumps(deployed.template))
-    state = "ENABLED" if action == "on" else "DISABLED"
-    template["Resources"]["Schedule"]["Properties"]["State"] = state
-    name = deployed.stack.name
-    # The stack's own tags: those of the configuration may be a change that is pending.
-    tags = [{"Key": key, "Value": value} for key, value in deployed.stack.tags.items()]
-    client = project.client("cloudformation")
+    """Deploy the stack as it is, with one parameter changed and nothing else."""
+    stack = Stack(
+        name=deployed.stack.name,
+        template={"UsePreviousTemplate": True},
+        parameters={"ScheduleState": "ENABLED" if action == "on" else "DISABLED"},
+        # Its own tags: those of the configuration may be a change that is pending.
+        tags=deployed.stack.tags,
+    )
     try:
-        change = deploy_stack(client, name, template, tags=tags, progress=progress, sleep=sleep)
+        change = deploy_stack(project.client("cloudformation"), stack, progress=progress)
     except WaitInterruptedError as error:
         raise WaitInterruptedError(
             f"{error.message} {CONFIG_PATH.as_posix()} says {action}.",

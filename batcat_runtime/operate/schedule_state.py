@@ -14,7 +14,6 @@ from batcat_runtime.operate.deployed import (
     DeployedStack,
     find_stack,
     is_ours,
-    template_of,
 )
 from batcat_runtime.operate.project import Project
 from batcat_runtime.operate.windows import Window
@@ -98,14 +97,11 @@ class Deployed:
     ----------
     stack : DeployedStack
         Its stack.
-    template : dict
-        What that was deployed with.
     schedule : dict or None
         The schedule as GetSchedule describes it.
     """
 
     stack: DeployedStack
-    template: dict[str, Any]
     schedule: dict[str, Any] | None
 
     @property
@@ -114,23 +110,16 @@ class Deployed:
         return "none" if self.schedule is None else word(self.schedule["State"] == "ENABLED")
 
     @property
-    def templates_state(self) -> State:
-        """What the template says, which somebody may have overruled by hand."""
-        properties = self.resource("Schedule")
-        return word(properties.get("State", "ENABLED") == "ENABLED") if properties else "none"
+    def stacks_state(self) -> State:
+        """What the stack says, which somebody may have overruled by hand."""
+        if not self.stack.parameters.get("ScheduleExpression"):
+            return "none"
+        return word(self.stack.parameters.get("ScheduleState") == "ENABLED")
 
     @property
     def window_days(self) -> int:
         """How many days a run covers."""
-        variables = self.resource("Function").get("Environment", {}).get("Variables", {})
-        return int(variables.get("WINDOW_DAYS", 1))
-
-    def resource(self, name: str) -> dict[str, Any]:
-        """Return the properties of a resource of the template; empty when it has none."""
-        properties: dict[str, Any] = (
-            self.template.get("Resources", {}).get(name, {}).get("Properties", {})
-        )
-        return properties
+        return int(self.stack.parameters.get("WindowDays") or 1)
 
 
 def look(project: Project, purpose: str) -> Deployed | None:
@@ -145,7 +134,7 @@ def look(project: Project, purpose: str) -> Deployed | None:
             fix="Nothing was changed. Choose another `project` in script/config.json, or have that "
             "stack removed by its owner.",
         )
-    return Deployed(stack, template_of(project, name), _scheduled(project, purpose))
+    return Deployed(stack, _scheduled(project, purpose))
 
 
 def _scheduled(project: Project, purpose: str) -> dict[str, Any] | None:
@@ -222,10 +211,10 @@ def _notes(project: Project, purpose: str, deployed: Deployed | None) -> tuple[s
     if configured is None:
         return (f"{place} has no schedule any more; the next `batcat deploy` removes it.",)
     notes = []
-    if deployed.state != deployed.templates_state:
+    if deployed.state != deployed.stacks_state:
         notes.append(
             f"Somebody has switched it {deployed.state} by hand, where its stack says "
-            f"{deployed.templates_state}: `batcat schedule on` or `off` brings both together."
+            f"{deployed.stacks_state}: `batcat schedule on` or `off` brings both together."
         )
     mine = (configured.expression, configured.timezone, configured.window_days)
     theirs = (
@@ -250,7 +239,7 @@ def _upload(project: Project, purpose: str, deployed: Deployed | None) -> Upload
     if trigger is None:
         return None
     state: State = "none"
-    if deployed and deployed.resource("UploadRule"):
+    if deployed and deployed.stack.parameters.get("UploadBucket"):
         client, name = project.client("events"), project.names(purpose).rule
         with project.asked(f"the rule {name}", "events:DescribeRule"):
             try:

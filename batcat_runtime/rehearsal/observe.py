@@ -16,7 +16,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from batcat_runtime.config import Config
-from batcat_runtime.deploy.naming import Names
+from batcat_runtime.names import Names
 from batcat_runtime.operate.failures import failure_of
 from batcat_runtime.operate.history import StateRun
 from batcat_runtime.operate.jobs import read_jobs as read_jobs

@@ -1,9 +1,9 @@
 """Who acts in a rehearsal: the deployer without admin rights, and roles that exist already.
 
-The project's own deploy.sh runs with a role that has the deployer's policies and nothing else; what
-it may not do, the embedded AWS refuses as AWS would. A role that script/config.json names by its
-ARN is made beforehand with the policies that an administrator is asked to give it. What the real
-role may do, no rehearsal can know.
+The project is deployed with a role that has the policy in deploy/iam/deployer.json, and nothing
+else; what it may not do, the embedded AWS refuses as AWS would. A role that script/config.json
+names by its ARN is made beforehand with what deploy/roles.yaml says. What the real role may do, no
+rehearsal can know.
 """
 
 from __future__ import annotations
@@ -13,15 +13,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from batcat_runtime.config import Config
-from batcat_runtime.deploy.codebuild import build_policy
-from batcat_runtime.deploy.naming import Names
-from batcat_runtime.deploy.roles import (
-    BACKFILL,
-    deployer_policies,
-    existing_role,
-    policy,
-    roles_of,
-)
+from batcat_runtime.deploy.cloudformation import template_file
+from batcat_runtime.deploy.parameters import given_roles, parameters_of
+from batcat_runtime.errors import UserError
+from batcat_runtime.rehearsal.scope import Scope
+from batcat_runtime.rehearsal.template import read_template
 
 DEPLOYER = "deployer"
 _SERVICES = ("states", "sagemaker", "lambda", "scheduler", "codebuild")
@@ -43,15 +39,26 @@ def create_deployer(iam: Any, config: Config, account: str) -> str:
     role = iam.create_role(
         RoleName=DEPLOYER,
         AssumeRolePolicyDocument=_trust({"AWS": owner}),
-        Description="Runs deploy/deploy.sh, and may do nothing else",
+        Description="Deploys the project, and may do nothing else",
     )["Role"]
-    for part, document in deployer_policies(config, account).items():
-        if part == "build":  # the rehearsal has a container tool
-            continue
-        name = f"deployer-{part or 'project'}"
-        made = iam.create_policy(PolicyName=name, PolicyDocument=json.dumps(document))["Policy"]
-        iam.attach_role_policy(RoleName=DEPLOYER, PolicyArn=made["Arn"])
+    document = person_policy(config, DEPLOYER, account)
+    made = iam.create_policy(PolicyName=DEPLOYER, PolicyDocument=document)["Policy"]
+    iam.attach_role_policy(RoleName=DEPLOYER, PolicyArn=made["Arn"])
+    roles = sorted(set(given_roles(config).values()) | {config.build_role or ""} - {""})
+    if roles:  # which the policy cannot know
+        passing = {"Effect": "Allow", "Action": "iam:PassRole", "Resource": roles}
+        iam.put_role_policy(
+            RoleName=DEPLOYER, PolicyName="given-roles", PolicyDocument=_document([passing])
+        )
     return str(role["Arn"])
+
+
+def person_policy(config: Config, who: str, account: str) -> str:
+    """Return the policy of ``deployer`` or ``operator`` as the project's deploy/iam has it."""
+    path = config.folder / "deploy" / "iam" / f"{who}.json"
+    if not path.is_file():
+        raise UserError(f"There is no {path}.", fix="Restore it from git or from the template.")
+    return path.read_text(encoding="utf-8").replace("${AccountId}", account)
 
 
 def create_boundary(iam: Any, config: Config) -> None:
@@ -67,7 +74,7 @@ def create_boundary(iam: Any, config: Config) -> None:
     iam.create_policy(
         PolicyName=name,
         Path=f"/{path}/" if path else "/",
-        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [everything]}),
+        PolicyDocument=_document([everything]),
         Description="Stands in for the boundary that script/config.json names",
     )
 
@@ -75,17 +82,15 @@ def create_boundary(iam: Any, config: Config) -> None:
 def create_given_roles(iam: Any, config: Config, account: str) -> None:
     """Make the roles that the configuration says exist, with what they are asked to allow."""
     documents: dict[str, dict[str, Any]] = {}
-    for purpose in config.purposes:
-        names = Names.of(config, purpose)
-        for role in (*roles_of(config, purpose), BACKFILL):
-            given = existing_role(config, role)
-            if given:
-                wanted = documents.setdefault(given, {})
-                wanted[f"{purpose}-{role}"] = policy(role, config, names, account)
+    given = given_roles(config)
+    for purpose in config.purposes if given else ():
+        made = _policies_in(config, "roles", purpose, account, given["JobRoleArn"])
+        for key, arn in given.items():
+            role = "TriggerRole" if key == "ScheduleRoleArn" else key.removesuffix("Arn")
+            documents.setdefault(arn, {})[f"{purpose}-{role}"] = made[role]
     if config.build_role:
-        first = Names.of(config, next(iter(config.purposes)))
-        wanted = documents.setdefault(config.build_role, {})
-        wanted["build"] = build_policy(config, first, account)
+        made = _policies_in(config, "builder", next(iter(config.purposes)), account, "")
+        documents.setdefault(config.build_role, {})["build"] = made["BuildRole"]
     for arn, wanted in sorted(documents.items()):
         path, _, name = arn.partition(":role/")[2].rpartition("/")
         iam.create_role(
@@ -98,6 +103,31 @@ def create_given_roles(iam: Any, config: Config, account: str) -> None:
             iam.put_role_policy(
                 RoleName=name, PolicyName=title, PolicyDocument=json.dumps(document)
             )
+
+
+def _policies_in(
+    config: Config, part: str, purpose: str, account: str, job_role: str
+) -> dict[str, Any]:
+    """Return what the roles of a template may do, by their names in it."""
+    template = read_template(template_file(config, part, purpose).read_text(encoding="utf-8"))
+    declared = template.section("Parameters")
+    defaults = {key: str(one.get("Default", "")) for key, one in declared.items()}
+    scope = Scope(
+        template,
+        {
+            "AWS::AccountId": account,
+            "AWS::Region": config.region,
+            "AWS::Partition": config.partition,
+        },
+        {**defaults, **parameters_of(config, purpose)},
+        ids={"JobRole": job_role},
+        attributes={"JobRole": {"Arn": job_role}},
+    )
+    return {
+        name: scope.value(resource["Properties"]["Policies"])[0]["PolicyDocument"]
+        for name, resource in template.resources.items()
+        if resource["Type"] == "AWS::IAM::Role"
+    }
 
 
 def credentials_of(sts: Any, role_arn: str, session: str) -> dict[str, str]:
@@ -123,4 +153,8 @@ def credentials_of(sts: Any, role_arn: str, session: str) -> dict[str, str]:
 
 def _trust(principal: dict[str, Any]) -> str:
     statement = {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}
-    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    return _document([statement])
+
+
+def _document(statements: list[dict[str, Any]]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": statements})

@@ -1,8 +1,8 @@
 """The rehearsal: a project's whole deployment, run once against an embedded AWS.
 
-Stages, each a step of the record: put buckets and sample data in place; run the project's own,
-unmodified ``deploy/deploy.sh``; invoke the Lambda function as its schedule would; follow the
-execution; read the result back. A stage that fails ends the rehearsal, and the record says where
+Stages, each a step of the record: put buckets and sample data in place; deploy as `batcat deploy`
+does; invoke the Lambda function as its schedule would; follow the execution; read the result back.
+A stage that fails ends the rehearsal, and the record says where
 and why. The embedded AWS is gone at the end, whatever happened.
 """
 
@@ -16,6 +16,8 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from batcat_runtime.config import Config, get_config
+from batcat_runtime.deploy.cloudformation import template_file
+from batcat_runtime.deploy.limits import check_limits
 from batcat_runtime.errors import UserError
 from batcat_runtime.rehearsal import EmbeddedAWS, prepare
 from batcat_runtime.rehearsal.denials import denied_calls
@@ -63,6 +65,7 @@ def rehearse(
         The embedded AWS did not start.
     """
     config = get_config(folder)
+    check_limits(config)
     purpose = config.purpose_name(purpose)
     moment = _firing_time(config, purpose, fire_at)
     samples = prepare.find_samples(config, purpose, folder)
@@ -83,7 +86,8 @@ def rehearse(
             pass
         finally:
             rehearsal.read_back()
-        _tell_denials(notes, denied_calls(aws.home))
+        roles = template_file(config, "roles", purpose)
+        _tell_denials(notes, denied_calls(aws.home, roles))
         mails = tuple(read_mails(aws.home))
         account = aws.account_id
     return Rehearsal(

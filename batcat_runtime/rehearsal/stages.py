@@ -1,7 +1,7 @@
 """The stages of a rehearsal, each a step of the record.
 
-Every stage goes through the doors that a user and AWS would use: the project's own deploy.sh as a
-subprocess, the schedule's target as the scheduler would invoke it, everything else through boto3.
+Every stage goes through the doors that a user and AWS would use: the deployment as `batcat deploy`
+runs it, the schedule's target as the scheduler would invoke it, everything else through boto3.
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,8 +20,11 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from batcat_runtime.config import Config
-from batcat_runtime.deploy.naming import Names
-from batcat_runtime.deploy.script import IMAGE_LINE, STACK_LINE, run_deploy_script
+from batcat_runtime.deploy.image import Image
+from batcat_runtime.deploy.project import deployment
+from batcat_runtime.deploy.stack import StackChange
+from batcat_runtime.errors import BatcatError
+from batcat_runtime.names import Names
 from batcat_runtime.operate.history import StateRun, read_states
 from batcat_runtime.operate.loglines import LogLine, read_job_logs, read_logs
 from batcat_runtime.rehearsal import EmbeddedAWS, container_tool, observe, prepare, principals
@@ -48,6 +50,21 @@ _SCHEDULED_TIME = "<aws.scheduler.scheduled-time>"
 
 class EndedError(Exception):
     """A stage failed: the rehearsal ends, its record is complete."""
+
+
+@contextmanager
+def _variables(given: Mapping[str, str]) -> Iterator[None]:
+    """Set variables of the environment within the block."""
+    before = {name: os.environ.get(name) for name in given}
+    os.environ.update(given)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 @dataclass
@@ -100,48 +117,41 @@ class Rehearser:
             done(prepare.put_in_place(self.clients, self.config, samples))
 
     def deploy(self) -> None:
-        """Run the project's own deploy.sh, its output as it comes, one step a part of it."""
+        """Deploy the project as `batcat deploy` does, one step a part of it."""
         tools = self.aws.home / "bin"
         tools.mkdir(exist_ok=True)
         container_tool.install(tools)
         environment = {
-            **os.environ,
-            **self.aws.environment(),
-            **principals.credentials_of(self.clients["sts"], self.deployer, "deploy.sh"),
-            "PATH": f"{tools}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}"
-            + os.environ.get("PATH", ""),
+            **principals.credentials_of(self.clients["sts"], self.deployer, "deploy"),
+            "PATH": f"{tools}{os.pathsep}{os.environ.get('PATH', '')}",
         }
         last = datetime.now(UTC)
-        written: list[str] = []
 
         def heard(line: str) -> None:
-            nonlocal last
-            now = datetime.now(UTC)
-            written.append(line)
-            self.notes.logs.append(LogLine(now, "deploy", line))
+            self.notes.logs.append(LogLine(datetime.now(UTC), "deploy", line))
             self.progress(line)
-            part = self._part_of_deployment(line)
-            if part:
-                self._note(*part, last, now)
-                last = now
 
-        code = run_deploy_script(self.folder, environment, heard)
-        if code:
-            self._note("deploy.sh", "deploy", f"exit code {code}", last, failed=True)
-            self._end(f"deploy/deploy.sh failed with exit code {code}.", *written[-20:])
+        try:
+            with _variables(environment):
+                for part in deployment(self.config, progress=heard):
+                    now = datetime.now(UTC)
+                    self._note(*self._told(part), last, now)
+                    last = now
+        except BatcatError as error:
+            heard(str(error))
+            self._note("deployment", "deploy", error.message.split("\n")[0], last, failed=True)
+            self._end("The deployment failed.", *str(error).split("\n"))
 
-    def _part_of_deployment(self, line: str) -> tuple[str, StepKind, str] | None:
-        stack, image = STACK_LINE.fullmatch(line), IMAGE_LINE.match(line)
-        if image:
-            return "container image", "image", f"{self.names.repository}:{image[1]}"
-        if stack is None:
-            return None
+    def _told(self, part: Image | StackChange) -> tuple[str, StepKind, str]:
+        if isinstance(part, Image):
+            return "container image", "image", f"{part.repository}:{part.tag}"
         what = {
             self.names.project_stack: "image repository",
+            self.names.stack("roles"): "roles",
             self.names.workflow_stack: "workflow",
             self.names.trigger_stack: "trigger",
         }
-        return what.get(stack[1], stack[1]), "deploy", f"stack {stack[1]} {stack[2]}"
+        return what.get(part.stack, part.stack), "deploy", f"stack {part.stack} {part.outcome}"
 
     def fire(self, moment: datetime) -> str:
         """Invoke the schedule's target as the scheduler would; return the execution's ARN."""

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from batcat_runtime.deploy.context import gather_context
+from batcat_runtime.config import get_config
+from batcat_runtime.deploy.context import context_of, tag_of, write_context
 from batcat_runtime.project import new_project
 
 TOOLS = ("mmdebstrap", "buildah", "podman", "runc")
@@ -117,6 +118,8 @@ def job_image(
 ) -> str:
     """Build the generated Dockerfile, unchanged, from the context that the deployment gathers."""
     context = tmp_path_factory.mktemp("context")
-    tag = gather_context(project, context)
+    files = context_of(get_config(project))
+    write_context(files, context)
+    tag = tag_of(files)
     containers.build(context, f"localhost/batcat-job:{tag}")
     return f"localhost/batcat-job:{tag}"

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from batcat_runtime.deploy.context import gather_context
+from batcat_runtime.config import get_config
+from batcat_runtime.deploy.context import context_of
 from batcat_runtime.deploy.lock import LOCK, check_lock, write_lock
 from batcat_runtime.errors import ImageError, UserError
 from batcat_runtime.project import new_project
@@ -49,11 +50,10 @@ def test_comments_do_not_make_a_lock_stale_but_requirements_do(docker: Path) -> 
 
 def test_a_stale_lock_stops_the_build(tmp_path: Path) -> None:
     project = new_project({}, no_input=True, output_dir=tmp_path)
-    gather_context(project, tmp_path / "first")
-    assert (tmp_path / "first" / LOCK).is_file()
+    assert LOCK in context_of(get_config(project))
     (project / "deploy" / "docker" / "requirements.txt").write_text("scipy\n")
     with pytest.raises(ImageError, match="made from other requirements"):
-        gather_context(project, tmp_path / "second")
+        context_of(get_config(project))
 
 
 def test_locking_adds_what_is_asked_for_and_keeps_the_rest(docker: Path) -> None:

@@ -6,11 +6,11 @@ import re
 
 import botocore.session
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batcat_runtime.deploy.naming import Names, shorten, slug
 from batcat_runtime.errors import NamingError
+from batcat_runtime.names import Names, shorten, slug
 
 MODELS = botocore.session.get_session()
 
@@ -20,6 +20,9 @@ RULES = [
     ("state_machine", "stepfunctions", "Name"),
     ("function", "lambda", "FunctionName"),
     ("schedule", "scheduler", "Name"),
+    ("backfill_machine", "stepfunctions", "Name"),
+    ("rule", "events", "RuleName"),
+    ("builder", "codebuild", "ProjectName"),
     ("workflow_stack", "cloudformation", "StackName"),
     ("trigger_stack", "cloudformation", "StackName"),
     ("project_stack", "cloudformation", "StackName"),
@@ -39,6 +42,7 @@ def legal(service: str, shape_name: str, name: str) -> None:
         assert re.fullmatch(metadata["pattern"], name), (metadata["pattern"], name)
 
 
+@settings(deadline=None)
 @given(project=texts, purpose=purposes)
 def test_every_name_is_legal_for_its_service(project: str, purpose: str) -> None:
     names = Names(project, purpose, "cn-northwest-1")
@@ -46,21 +50,45 @@ def test_every_name_is_legal_for_its_service(project: str, purpose: str) -> None
         name = getattr(names, attribute)
         legal(service, shape, name)
         assert len(name) <= LIMITS.get(attribute, 10_000)
-    for use in ("workflow", "job", "trigger", "schedule"):
-        legal("iam", "roleNameType", names.role(use))
-        assert len(names.role(use)) <= 64
 
 
+@settings(deadline=None)
 @given(purpose=purposes, step=purposes)
 def test_job_names_are_legal_for_sagemaker(purpose: str, step: str) -> None:
-    prefix = Names("p", purpose, "us-east-1").job_prefix(step)
-    legal("sagemaker", "ProcessingJobName", f"{prefix}-0-aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee")
+    names = Names("p", purpose, "us-east-1")
+    start = names.job_name(step)
+    legal("sagemaker", "ProcessingJobName", f"{start}-0-aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee")
+    assert start.startswith(names.job_prefix), "what the workflow's role may start"
+
+
+@given(pairs=st.lists(st.tuples(texts, purposes), min_size=2, max_size=2))
+def test_two_purposes_share_a_name_only_if_they_are_the_same(
+    pairs: list[tuple[str, str]],
+) -> None:
+    one, other = ((slug(project), slug(purpose)) for project, purpose in pairs)
+    names = [set(all_names(Names(*pair, "us-east-1"))) for pair in (one, other)]
+    assert one == other or not names[0] & names[1]
+
+
+def test_two_projects_whose_names_run_into_each_other_stay_apart() -> None:
+    one = Names("battery-usage", "analysis", "us-east-1")
+    other = Names("battery", "usage-analysis", "us-east-1")
+    assert not set(all_names(one)) & set(all_names(other))
+    trigger = Names("battery", "analysis-trigger", "us-east-1")
+    assert Names("battery", "analysis", "us-east-1").function != trigger.state_machine
+
+
+def all_names(names: Names) -> list[str]:
+    """Return the names of all that belongs to a purpose alone."""
+    stacks = [names.stack(part) for part in ("roles", "workflow", "trigger")]
+    machines = [names.state_machine, names.backfill_machine]
+    return [*stacks, *machines, names.function, names.schedule, names.rule, names.result_prefix]
 
 
 def test_the_tutorials_project() -> None:
     names = Names("2022-RnD-battery", "usage-analysis", "cn-northwest-1")
     assert names.repository == "2022-rnd-battery"
-    assert names.state_machine == "2022-rnd-battery-usage-analysis"
+    assert names.state_machine == "2022-rnd-battery--usage-analysis"
     assert names.result_prefix == "2022-rnd-battery/usage-analysis"
     assert names.arn("iam", "role/x", "123456789012", region="") == (
         "arn:aws-cn:iam::123456789012:role/x"

@@ -6,23 +6,24 @@ import json
 import re
 from typing import Any
 
+import boto3
 import botocore.session
 import pytest
 from botocore.validate import ParamValidator
 
 from batcat_runtime.config import Config, parse_config
-from batcat_runtime.deploy import workflow
 from batcat_runtime.deploy.definition import definition_of
-from batcat_runtime.deploy.processing import processing_step, processing_steps
+from batcat_runtime.deploy.processing import processing_step, processing_steps, quiet_sdk
 
 IMAGE = "123456789012.dkr.ecr.cn-northwest-1.amazonaws.com.cn/battery@sha256:" + "0" * 64
 
 
 def define(config: Config, purpose: str = "usage-analysis") -> dict[str, Any]:
-    with workflow.quiet_sdk():
+    with quiet_sdk(config.region):
         from stepfunctions.steps import Chain
 
-        return definition_of(Chain(processing_steps(config, purpose, image=IMAGE)), comment="test")
+        steps = processing_steps(config, purpose, image=IMAGE)
+        return definition_of(Chain(steps), comment="test", partition=config.partition)
 
 
 def filled_in(parameters: Any) -> Any:
@@ -30,7 +31,8 @@ def filled_in(parameters: Any) -> Any:
     if isinstance(parameters, list):
         return [filled_in(one) for one in parameters]
     if not isinstance(parameters, dict):
-        return parameters
+        role = "arn:aws-cn:iam::123456789012:role/job"
+        return role if parameters == "${JobRoleArn}" else parameters
     return {
         key.removesuffix(".$"): "s3://b/example" if key.endswith(".$") else filled_in(value)
         for key, value in parameters.items()
@@ -112,7 +114,7 @@ def test_every_state_can_be_reached(three_steps: Config) -> None:
 def test_an_authors_own_states_and_catches_stay(content: dict[str, Any]) -> None:
     config = parse_config(content)
     step = config.purpose().steps[0]
-    with workflow.quiet_sdk():
+    with quiet_sdk(config.region):
         from stepfunctions.steps import Catch, Chain, Pass, Wait
 
         job = processing_step(config, "usage-analysis", step, image=IMAGE)
@@ -123,51 +125,36 @@ def test_an_authors_own_states_and_catches_stay(content: dict[str, Any]) -> None
 
 
 @pytest.mark.parametrize("region", ["us-east-1", "cn-northwest-1", "us-gov-west-1"])
-def test_templates_pass_cfn_lint(content: dict[str, Any], region: str) -> None:
-    from cfnlint.api import lint
-    from cfnlint.config import ManualArgs
-
-    from batcat_runtime.deploy.image import project_template
-    from batcat_runtime.deploy.naming import Names
-    from batcat_runtime.deploy.trigger import trigger_template
-
+def test_arns_are_of_the_regions_partition_whatever_the_environment_says(
+    content: dict[str, Any], region: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
     content["region"] = region
     config = parse_config(content)
-    templates = [
-        project_template(config, Names.of(config)),
-        workflow.workflow_template(config, "usage-analysis", define(config)),
-        trigger_template(config, "usage-analysis", "def lambda_handler(event, context): ..."),
-    ]
-    for template in templates:
-        found = lint(json.dumps(template), config=ManualArgs(regions=[region]))
-        assert [str(match) for match in found] == []
+    assert set(re.findall(r"arn:(aws[a-z-]*):", json.dumps(define(config)))) == {config.partition}
 
 
-def test_with_given_roles_no_stack_creates_one(content: dict[str, Any]) -> None:
-    from batcat_runtime.deploy.trigger import trigger_template
-
-    given = "arn:aws-cn:iam::123456789012:role/batcat"
-    content["workflow_execution_role"] = given
+def test_a_processor_of_the_authors_own_is_completed_like_ours(content: dict[str, Any]) -> None:
     config = parse_config(content)
-    for template in (
-        workflow.workflow_template(config, "usage-analysis", define(config)),
-        trigger_template(config, "usage-analysis", "x = 1"),
-    ):
-        types = {one["Type"] for one in template["Resources"].values()}
-        assert "AWS::IAM::Role" not in types
-        assert given in json.dumps(template)
+    with quiet_sdk(config.region):
+        from sagemaker import Session
+        from sagemaker.processing import Processor
+        from stepfunctions.steps import Chain, ProcessingStep
 
-
-def test_the_schedule_is_off_until_switched_on(content: dict[str, Any]) -> None:
-    from batcat_runtime.deploy.trigger import trigger_template
-
-    for enabled, state in ((False, "DISABLED"), (True, "ENABLED")):
-        content["purposes"]["usage-analysis"]["schedule"]["enabled"] = enabled
-        template = trigger_template(parse_config(content), "usage-analysis", "x = 1")
-        assert template["Resources"]["Schedule"]["Properties"]["State"] == state
-    content["purposes"]["usage-analysis"]["schedule"] = None
-    template = trigger_template(parse_config(content), "usage-analysis", "x = 1")
-    assert "Schedule" not in template["Resources"]
+        mine = Processor(
+            role="arn:aws-cn:iam::123456789012:role/mine",
+            image_uri=IMAGE,
+            instance_count=1,
+            instance_type="ml.m5.xlarge",
+            sagemaker_session=Session(boto3.Session(region_name=config.region)),
+        )
+        step = ProcessingStep("Mine", processor=mine, job_name="mine", container_arguments=["a"])
+        states = definition_of(Chain([step]), partition=config.partition, tags={"team": "cells"})[
+            "States"
+        ]
+    assert states["Mine"]["Next"] == "Mine completed?"
+    assert states["Mine"]["Catch"][-1]["Next"] == "Failed"
+    assert states["Mine"]["Parameters"]["Tags"] == [{"Key": "team", "Value": "cells"}]
 
 
 def test_states_stand_in_reading_order(three_steps: Config) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import uuid
@@ -18,8 +19,8 @@ import boto3
 import pytest
 
 import batcat_runtime as bc
-from batcat_runtime.deploy.naming import Names
 from batcat_runtime.errors import UserError, WorkflowError
+from batcat_runtime.names import Names
 from batcat_runtime.rehearsal import EmbeddedAWS, container_tool
 from tests.conftest import REPOSITORY
 
@@ -68,6 +69,8 @@ class Project:
             "FROM python:3.11-slim\nCOPY script/ /opt/batcat/script/\n"
         )
         (folder / "deploy/docker/requirements.txt").write_text("")
+        for name in ("project.yaml", "roles.yaml", "workflow.yaml", "setup_stepfunctions.py"):
+            shutil.copyfile(TEMPLATE / "deploy" / name, folder / "deploy" / name)
         for purpose in ("alpha", "beta"):
             self.content["purposes"][purpose] = {
                 "steps": [{"name": purpose, "script": f"{purpose}.py"}]
@@ -91,7 +94,7 @@ class Project:
     def deploy(self) -> dict[str, str]:
         """Deploy image and workflows; return each purpose's outcome."""
         config = bc.get_config(self.folder)
-        bc.setup_image(config, project_folder=self.folder, progress=lambda line: None)
+        bc.setup_image(config, progress=lambda line: None)
         return {
             purpose: bc.setup_workflow(config, purpose, progress=lambda line: None).outcome
             for purpose in config.purposes

@@ -57,11 +57,13 @@ def as_deployer(project: DeployedProject) -> None:
     """Let commands run with the deployer's policies, and nothing else."""
     iam, sts = project.client("iam"), project.client("sts")
     for policy in iam.list_policies(Scope="Local")["Policies"]:
-        if policy["PolicyName"].startswith("deployer-"):
+        if policy["PolicyName"] == principals.DEPLOYER:
             iam.detach_role_policy(RoleName=principals.DEPLOYER, PolicyArn=policy["Arn"])
             iam.delete_policy(PolicyArn=policy["Arn"])
     for role in iam.list_roles()["Roles"]:
         if role["RoleName"] == principals.DEPLOYER:
+            for name in iam.list_role_policies(RoleName=principals.DEPLOYER)["PolicyNames"]:
+                iam.delete_role_policy(RoleName=principals.DEPLOYER, PolicyName=name)
             iam.delete_role(RoleName=principals.DEPLOYER)
     role = principals.create_deployer(iam, project.opened.config, project.world.aws.account_id)
     project.environment |= principals.credentials_of(sts, role, "ada")

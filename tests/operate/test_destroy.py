@@ -12,6 +12,7 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
+from batcat_runtime.deploy import parameters
 from batcat_runtime.errors import StackError, WaitInterruptedError
 from batcat_runtime.operate.destroy import _check_stacks, destroy
 from batcat_runtime.operate.inventory import Inventory, ListedStack
@@ -40,19 +41,24 @@ def group(project: DeployedProject, name: str) -> dict[str, Any]:
 def put(
     project: DeployedProject,
     name: str,
-    description: str = "BatCat trigger of something",
+    tags: dict[str, str] | None = None,
     **resources: Any,
 ) -> str:
     """Create a stack and wait for the end of that; return its status."""
     resources = resources or {"Group": group(project, name)}
     cloudformation = project.client("cloudformation")
-    template = {"Description": description, "Resources": resources}
+    template = {"Resources": resources}
     cloudformation.create_stack(
         StackName=name,
         TemplateBody=json.dumps(template),
         Capabilities=["CAPABILITY_NAMED_IAM"],
+        Tags=[{"Key": key, "Value": text} for key, text in (tags or tags_of(project)).items()],
     )
     return settled(project, name)
+
+
+def tags_of(project: DeployedProject, purpose: str = PURPOSE) -> dict[str, str]:
+    return parameters.tags_of(project.config, purpose)
 
 
 def settled(project: DeployedProject, name: str) -> str:
@@ -94,7 +100,8 @@ def test_a_project_goes_when_its_name_was_typed_and_its_data_stays(
     assert f"stack {names.workflow_stack} (CREATE_COMPLETE)" in shown.stdout
     assert f"Lambda Function     {names.function}" in shown.stdout
     assert f"ECR Repository  {names.repository} with 1 image" in shown.stdout
-    assert f"counted under {name}/: 1 object, 5 B" in shown.stdout
+    # The result, the workflow's definition and the function's code.
+    assert f"counted under {name}/: 3 objects, " in shown.stdout
     assert f"batcat destroy --confirm {name}" in shown.stderr
     terminal = project.terminal("destroy")
     terminal.read_until("Type the project's name")
@@ -125,12 +132,12 @@ def test_what_runs_is_stopped_only_with_leave(chinese: World) -> None:
     refused = project.batcat("destroy", "--confirm", name, code=2)
     assert "Execution long is still running; nothing was removed" in refused.stderr
     assert "--stop-running" in refused.stderr
-    assert len(stacks(project)) == 3
+    assert len(stacks(project)) == 4
     done = project.json("destroy", "--purpose", PURPOSE, "--stop-running", "--confirm", name)
-    assert done["removed"] == [names.trigger_stack, names.workflow_stack]
+    assert done["removed"] == [names.trigger_stack, names.workflow_stack, names.stack("roles")]
     assert (done["stopped"], done["left"]) == (["long"], [])
     assert list(stacks(project)) == [names.project_stack]
-    jobs = project.client("sagemaker").list_processing_jobs(NameContains=names.job_prefix(PURPOSE))
+    jobs = project.client("sagemaker").list_processing_jobs(NameContains=names.job_prefix)
     mine = [one for one in jobs["ProcessingJobSummaries"] if one["CreationTime"] >= begun]
     assert {one["ProcessingJobStatus"] for one in mine} <= {"Stopped", "Stopping"}
 
@@ -172,7 +179,7 @@ def test_what_blocks_is_left_behind_and_told_with_a_command(bare: DeployedProjec
 
 
 def test_a_stack_of_somebody_else_is_left_alone(bare: DeployedProject) -> None:
-    put(bare, bare.names.trigger_stack, "A website")
+    put(bare, bare.names.trigger_stack, tags_of(bare) | {"batcat:bucket": "another-result"})
     put(bare, bare.names.project_stack)
     done = bare.json("destroy", "--confirm", bare.config.project)
     assert done["removed"] == [bare.names.project_stack]
@@ -210,7 +217,7 @@ def test_missing_rights_leave_nothing_behind_and_a_second_run_goes_on(
     words = f"{DENIED}logs:DeleteLogGroup on resource: arn:aws-cn:logs:::log-group:x"
     set_faults(bare.world.aws.home, Fault(**{**vars(denied), "message": words}))
     stopped = bare.batcat("destroy", "--confirm", bare.config.project, code=1)
-    assert "the role analyst may not logs:DeleteLogGroup" in stopped.stderr
+    assert "The role analyst may not logs:DeleteLogGroup" in stopped.stderr
     assert f"Removed so far: {bare.names.trigger_stack}." in stopped.stderr
     assert stacks(bare) == {bare.names.workflow_stack: "DELETE_FAILED"}
     set_faults(bare.world.aws.home)

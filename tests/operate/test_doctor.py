@@ -207,7 +207,6 @@ def test_files_that_do_not_fit_the_configuration(patient: DeployedProject) -> No
     requirements = patient.folder / "deploy" / "docker" / "requirements.txt"
     requirements.write_text(requirements.read_text() + "\nscipy>=1.11\n")
     edit(patient, lambda content: content.update(tags={"team": "cells"}))
-    (patient.folder / "deploy" / "iam" / "deployer.policy.json").unlink()
     (patient.folder / "requirements.txt").write_text("pandas<1\nno-such-package-of-ours\n")
     found = by_name(bc.doctor(folder=patient.folder))
     script = found["Every step's script is there"]
@@ -215,8 +214,6 @@ def test_files_that_do_not_fit_the_configuration(patient: DeployedProject) -> No
     assert script.fix.startswith("git checkout -- script/usage-analysis.py")
     lock = found["The image's lock is of the present requirements"]
     assert (lock.status, lock.fix) == ("failed", "batcat lock")
-    policies = found["The policies under deploy/iam are what script/config.json asks for"]
-    assert (policies.status, policies.fix) == ("warning", "batcat roles")
     packages = found["The installed packages are those of requirements.txt"]
     assert packages.status == "warning"
     assert "wanted is <1, and 1 more" in packages.found

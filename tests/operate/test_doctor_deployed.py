@@ -17,7 +17,7 @@ from tests.operate.buckets import bucket_elsewhere, configure, elsewhere, foreig
 from tests.operate.world import REGIONS, DeployedProject, World
 
 BUCKET = "The result bucket exists, is this account's and lies in the region"
-ROLES = "Every role exists, trusts its service, and may do what it needs"
+ROLES = "Every role exists and trusts its service"
 IMAGE = "The image of every deployed workflow is still in ECR"
 SCHEDULE = "The schedule is the one of script/config.json"
 STACKS = "Every stack is deployed, and none is stuck"
@@ -53,21 +53,24 @@ def broken(worlds: Callable[[str], World]) -> DeployedProject:
     iam, names = project.client("iam"), project.names
     nobody = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}}
     document = {"Version": "2012-10-17", "Statement": [{**nobody, "Action": "sts:AssumeRole"}]}
+    roles = roles_of(project)
     iam.update_assume_role_policy(
-        RoleName=names.role("workflow"), PolicyDocument=json.dumps(document)
+        RoleName=roles["WorkflowRole"], PolicyDocument=json.dumps(document)
     )
-    more = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}
-    iam.put_role_policy(
-        RoleName=names.role("trigger"),
-        PolicyName="trigger",
-        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [more]}),
-    )
-    iam.delete_role_policy(RoleName=names.role("job"), PolicyName="job")
-    iam.delete_role(RoleName=names.role("job"))
+    iam.delete_role_policy(RoleName=roles["JobRole"], PolicyName="job")
+    iam.delete_role(RoleName=roles["JobRole"])
     ecr = project.client("ecr")
     images = ecr.list_images(repositoryName=names.repository)["imageIds"]
     ecr.batch_delete_image(repositoryName=names.repository, imageIds=images)
     return project
+
+
+def roles_of(project: DeployedProject) -> dict[str, str]:
+    """Return the names of a project's roles by what they are called in roles.yaml."""
+    described = project.client("cloudformation").describe_stack_resources(
+        StackName=project.names.stack("roles")
+    )["StackResources"]
+    return {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in described}
 
 
 @pytest.fixture
@@ -118,18 +121,13 @@ def test_a_bucket_without_encryption_and_open_to_the_public(chinese: World) -> N
 
 
 def test_a_role_without_trust_and_one_that_is_gone(found: dict[str, list[Check]]) -> None:
-    workflow, job, trigger = found[ROLES]
+    workflow, job = found[ROLES]
     assert workflow.status == "failed"
     assert "does not trust states.amazonaws.com, which has to take it on" in workflow.found
-    assert "batcat roles --account 123456789012 && aws iam update-assume-role-policy" in (
-        workflow.fix
-    )
-    assert "file://deploy/iam/usage-analysis/workflow.trust.json" in workflow.fix
+    assert "its trust policy changed to that in deploy/roles.yaml" in workflow.fix
     assert job.status == "failed"
     assert "has been deleted since the deployment" in job.found
-    assert "aws iam create-role --role-name" in job.fix
-    assert trigger.status == "warning"
-    assert "are not those of script/config.json" in trigger.found
+    assert "aws cloudformation delete-stack --stack-name" in job.fix
 
 
 def test_an_image_that_is_gone(found: dict[str, list[Check]]) -> None:
@@ -148,10 +146,10 @@ def test_a_purpose_that_is_not_deployed_beside_one_that_is(patient: DeployedProj
         for one in json.loads(patient.batcat("doctor", "--json", code=1).stdout)
         if one["name"] == STACKS
     ]
-    assert [one["status"] for one in found] == ["failed", "failed"]
+    assert [one["status"] for one in found] == ["failed", "failed", "failed"]
     assert all(one["found"].endswith("is not deployed") for one in found)
     assert {one["fix"] for one in found} == {"batcat deploy"}
-    assert only(patient, ROLES)["found"] == "the deployment makes the roles of forecast"
+    assert only(patient, ROLES)["status"] == "ok"
     first = patient.batcat("doctor", "--json", "--purpose", "usage-analysis", code=0).stdout
     assert not [
         one for one in json.loads(first) if "forecast" in one["found"] and one["name"] == STACKS
@@ -195,15 +193,19 @@ def test_who_may_not_hand_roles_on_cannot_deploy(one: DeployedProject) -> None:
         document = {"Version": "2012-10-17", "Statement": list(statements)}
         iam.put_user_policy(UserName=name, PolicyName="p", PolicyDocument=json.dumps(document))
 
-    asking = {"Effect": "Allow", "Action": "iam:SimulatePrincipalPolicy", "Resource": arn}
+    stacks = one.names.arn("cloudformation", "stack/*", one.world.aws.account_id)
+    asking = {
+        "Effect": "Allow",
+        "Action": ["iam:SimulatePrincipalPolicy", "cloudformation:DescribeStacks"],
+        "Resource": [arn, stacks],
+    }
     allow(asking)
     told = only(one, PASSING, code=0, **keys)
     assert told["status"] == "warning"
-    assert f"you may not hand {one.names.role('workflow')} to states.amazonaws" in told["found"]
-    assert "deploy/iam/usage-analysis/deployer.policy.json" in told["fix"]
-    document = principals.deployer_policies(one.config, one.world.aws.account_id)
-    passing = [
-        each for each in document["usage-analysis"]["Statement"] if each["Action"] == "iam:PassRole"
-    ]
+    assert f"you may not hand {roles_of(one)['WorkflowRole']} to states.amazonaws" in told["found"]
+    assert "deploy/iam/deployer.json" in told["fix"]
+    text = principals.person_policy(one.opened.config, "deployer", one.world.aws.account_id)
+    statements = json.loads(text)["Statement"]
+    passing = [each for each in statements if each["Action"] == "iam:PassRole"]
     allow(asking, *passing)
     assert only(one, PASSING, code=0, **keys)["status"] == "ok"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.operate.test_destroy import group, settled, stacks
+from tests.operate.test_destroy import put, stacks, tags_of
 from tests.operate.world import PURPOSE, DeployedProject, World
 
 NEW = "forecast"
@@ -19,17 +19,6 @@ def renamed(project: DeployedProject) -> None:
     path.write_text(json.dumps(content, indent=2), encoding="utf-8")
 
 
-def put(project: DeployedProject, name: str, description: str, owner: str) -> None:
-    """Create a stack that says whose it is."""
-    template = {"Description": description, "Resources": {"Group": group(project, name)}}
-    project.client("cloudformation").create_stack(
-        StackName=name,
-        TemplateBody=json.dumps(template),
-        Tags=[{"Key": "batcat:project", "Value": owner}],
-    )
-    assert settled(project, name) == "CREATE_COMPLETE"
-
-
 def found_by_doctor(project: DeployedProject, **keys: str) -> dict[str, Any]:
     done = project.batcat("doctor", "--json", code=None, **keys)
     return next(one for one in json.loads(done.stdout) if "no longer" in one["name"])
@@ -41,8 +30,8 @@ def test_it_is_told_and_can_be_removed(chinese: World) -> None:
     assert found_by_doctor(project)["status"] == "ok"
     project.execute("long", wait=False, params={"seconds": 120})
     renamed(project)
-    neighbour = f"batcat-{name}-2-{PURPOSE}-workflow"
-    put(project, neighbour, f"BatCat workflow {name}-2-{PURPOSE}", f"{name}-2")
+    neighbour = f"batcat-{name}--{PURPOSE}--other"
+    put(project, neighbour, tags_of(project) | {"batcat:bucket": "another-result"})
     told = f"The pipeline {PURPOSE} is still deployed, though script/config.json does not have it"
     planned = project.json("plan")
     assert [line.startswith(told) for line in planned["dropped"]] == [True]
@@ -58,7 +47,7 @@ def test_it_is_told_and_can_be_removed(chinese: World) -> None:
     remove = ("destroy", "--purpose", PURPOSE, "--confirm", name)
     assert "Execution long is still running" in project.batcat(*remove, code=2).stderr
     done = project.json(*remove, "--stop-running")
-    assert done["removed"] == [names.trigger_stack, names.workflow_stack]
+    assert done["removed"] == [names.trigger_stack, names.workflow_stack, names.stack("roles")]
     assert (done["stopped"], done["left"]) == (["long"], [])
     kept = done["inventory"]["kept"][0]
     assert kept["why"] == f"all of its data stays; counted under {name}/{PURPOSE}/"
@@ -71,10 +60,10 @@ def test_it_is_told_and_can_be_removed(chinese: World) -> None:
 def test_it_goes_with_the_project(chinese: World) -> None:
     project = chinese.project(deploy=False)
     names, name = project.names, project.config.project
-    put(project, names.project_stack, f"BatCat project {name}: the image repository", name)
-    put(project, names.backfill_stack, f"BatCat backfill {names.backfill_machine}", name)
-    put(project, names.trigger_stack, f"BatCat trigger of {names.state_machine}", name)
-    put(project, f"batcat-{name}-site", "A website", name)
+    put(project, names.project_stack)
+    put(project, names.stack("roles"))
+    put(project, names.trigger_stack)
+    put(project, f"batcat-{name}-site")
     renamed(project)
     blind = chinese.session("blind", "cloudformation:ListStacks")
     keys = {
@@ -87,14 +76,14 @@ def test_it_goes_with_the_project(chinese: World) -> None:
     assert "pipelines that script/config.json has no longer: if there are any" in shown.stdout
     assert names.trigger_stack not in shown.stdout
     done = project.json("destroy", "--confirm", name)
-    assert done["removed"] == [names.trigger_stack, names.backfill_stack, names.project_stack]
+    assert done["removed"] == [names.trigger_stack, names.stack("roles"), names.project_stack]
     assert list(stacks(project)) == [f"batcat-{name}-site"]
 
 
 def test_a_deployment_reminds_of_it(chinese: World) -> None:
     project = chinese.project(deploy=False)
-    names, name = project.names, project.config.project
-    put(project, names.trigger_stack, f"BatCat trigger of {names.state_machine}", name)
+    names = project.names
+    put(project, names.trigger_stack)
     renamed(project)
     done = project.batcat("deploy")
     assert f"until `batcat destroy --purpose {PURPOSE}`" in done.stderr

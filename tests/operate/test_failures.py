@@ -113,7 +113,7 @@ KNOWN = {
         "--desired-value 5",
     ),
     "CapacityError: Unable to provision requested ML": ("AWS has no ml.m5", "later"),
-    "Could not assume role arn:aws-cn:iam::1:role/x.": ("may not act as", "update-assume-role"),
+    "Could not assume role arn:aws-cn:iam::1:role/x.": ("may not act as", "delete-stack"),
     "API error (404): manifest for x not found: manifest unknown": ("no longer in ECR", "deploy"),
     'No S3 objects found under S3 URL "s3://b/p/" given': ("nothing to read", "ls s3://b/p/"),
     "runtime exceeded MaxRuntimeInSeconds (3600)": ("max_runtime_seconds is 3600", "Raise"),

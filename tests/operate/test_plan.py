@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-import batcat_runtime as bc
 from batcat_runtime.rehearsal.faults import Fault, set_faults
 from tests.operate.accounts import account, as_deployer
 from tests.operate.world import REGIONS, DeployedProject, World
@@ -35,7 +34,7 @@ def test_nothing_changes_in_a_project_as_it_is_deployed(project: DeployedProject
     found = json.loads(printed)
     assert set(found["stacks"].values()) == {"unchanged"}
     assert (found["changes"], found["differences"], found["image"]) == ([], [], None)
-    assert f"stack {project.names.workflow_stack}: planned" in said
+    assert f"stack {project.names.workflow_stack}: unchanged" in said
     assert account(project) == before
 
 
@@ -54,7 +53,7 @@ def test_a_plan_that_is_stopped_or_fails_leaves_nothing(
         time.sleep(0.05)
     running.send_signal(signal.SIGINT)
     _, said = running.communicate(timeout=60)
-    assert (running.returncode, "Error: Stopped." in said) == (130, True), said
+    assert (running.returncode, "Stopped." in said) == (130, True), said
     set_faults(home)
     assert account(project) == before
     denied = "User: x is not authorized to perform: cloudformation:DescribeChangeSet"
@@ -80,32 +79,5 @@ def test_with_given_roles_none_would_be_made(worlds: Callable[[str], World]) -> 
         assert running.returncode == 0, said
         found = json.loads(printed)
         assert "AWS::IAM::Role" not in {one["type"] for one in found["changes"]}
-        assert any(f'+  "RoleArn": "{role}"' in one["diff"] for one in found["differences"])
+        assert any(f'+        "RoleArn": "{role}"' in one["diff"] for one in found["differences"])
         assert account(project) == before
-
-
-def test_the_builder_in_the_account_is_planned_too(
-    chinese: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """From a notebook, too."""
-    project = chinese.project(deploy=False)
-    for name, value in project.environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("BATCAT_IMAGE_BUILDER", "codebuild")
-    # The image is all that is asked for here.
-    script = project.folder / "deploy" / "deploy.sh"
-    script.write_text('cd "$(dirname "$0")/.."; exec bash deploy/setup_docker.sh')
-    before = account(project)
-    said: list[str] = []
-    found = bc.plan(project.folder, progress=said.append)
-    assert found.image
-    assert found.image.builder == "AWS CodeBuild"
-    assert {one.resource for one in found.changes} == {
-        "Repository",
-        "Build",
-        "BuildLogs",
-        "BuildRole",
-    }
-    assert said[-1].endswith("-builder: planned")
-    assert str(found).startswith("Plan: 4 to add, 0 to change, 0 to remove, and an image to build.")
-    assert account(project) == before

@@ -12,6 +12,7 @@ import pytest
 
 import batcat_runtime as bc
 from batcat_runtime.rehearsal.faults import faults
+from tests.operate.test_doctor_deployed import roles_of
 from tests.operate.world import PURPOSE, REGIONS, SCRIPT, DeployedProject, World
 
 WINDOW = {"date_start": "2023-01-01", "date_end": "2023-01-02"}
@@ -167,7 +168,7 @@ def test_instances_that_are_sold_out(broken: DeployedProject) -> None:
 
 
 def test_a_role_that_lost_its_trust(broken: DeployedProject) -> None:
-    iam, role = broken.client("iam"), broken.names.role("job")
+    iam, role = broken.client("iam"), roles_of(broken)["JobRole"]
     trust = iam.get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]
     nobody = json.loads(json.dumps(trust).replace("sagemaker.amazonaws", "glue.amazonaws"))
     iam.update_assume_role_policy(RoleName=role, PolicyDocument=json.dumps(nobody))
@@ -179,9 +180,8 @@ def test_a_role_that_lost_its_trust(broken: DeployedProject) -> None:
     assert told.startswith(
         f"Failed: The step {PURPOSE} could not be started: Could not assume role"
     )
-    assert f"aws iam update-assume-role-policy --role-name {role}" in told
-    assert "file://deploy/iam/usage-analysis/job.trust.json" in told
-    assert (broken.folder / "deploy/iam/usage-analysis/job.trust.json").is_file()
+    assert f"SageMaker may not act as the role {role}" in told
+    assert f"delete-stack --stack-name {broken.names.stack('roles')}, then `batcat deploy`" in told
 
 
 def test_an_image_that_is_gone(broken: DeployedProject) -> None:

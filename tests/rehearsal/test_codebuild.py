@@ -38,16 +38,16 @@ def aws(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EmbeddedAWS]
 
 def test_an_image_is_built_once_and_the_context_taken_away(aws: EmbeddedAWS, project: Path) -> None:
     lines: list[str] = []
-    address = setup_image(project_folder=project, progress=lines.append)
+    address = setup_image(get_config(project), progress=lines.append)
     said = "\n".join(lines)
     assert "building with AWS CodeBuild" in said
-    assert "stack batcat-battery-builder: created" in said
+    assert "stack batcat-battery--builder: created" in said
     assert "  | Login Succeeded" in said
     assert address.startswith(f"{aws.account_id}.dkr.ecr.{REGION}.amazonaws.com.cn/battery@sha256:")
     bucket = get_config(project).result_s3_bucket
     assert boto3.client("s3").list_objects_v2(Bucket=bucket)["KeyCount"] == 0
     again: list[str] = []
-    assert setup_image(project_folder=project, progress=again.append) == address
+    assert setup_image(get_config(project), progress=again.append) == address
     assert any("already in ECR" in line for line in again)
     assert len(boto3.client("codebuild").list_builds()["ids"]) == 1
 
@@ -57,7 +57,7 @@ def test_a_failed_build_says_why_and_leaves_nothing(aws: EmbeddedAWS, project: P
     dockerfile.write_text(dockerfile.read_text().replace("COPY wheels/", "COPY nowhere/"))
     lines: list[str] = []
     with pytest.raises(ImageError, match=r"FAILED: BUILD: Error while executing .*docker build"):
-        setup_image(project_folder=project, progress=lines.append)
+        setup_image(get_config(project), progress=lines.append)
     assert any("nowhere" in line for line in lines)
     bucket = get_config(project).result_s3_bucket
     assert boto3.client("s3").list_objects_v2(Bucket=bucket)["KeyCount"] == 0
@@ -69,7 +69,7 @@ def test_without_a_role_for_codebuild_nothing_is_made(aws: EmbeddedAWS, project:
     content["workflow_execution_role"] = f"arn:aws-cn:iam::{aws.account_id}:role/given"
     path.write_text(json.dumps(content))
     with pytest.raises(UserError, match="build_role"):
-        setup_image(project_folder=project, progress=lambda line: None)
+        setup_image(get_config(project), progress=lambda line: None)
     assert boto3.client("codebuild").list_projects()["projects"] == []
 
 
@@ -78,7 +78,7 @@ def test_an_unknown_builder_is_refused(
 ) -> None:
     monkeypatch.setenv("BATCAT_IMAGE_BUILDER", "kaniko")
     with pytest.raises(UserError, match="docker, podman, buildah, codebuild"):
-        setup_image(project_folder=project, progress=lambda line: None)
+        setup_image(get_config(project), progress=lambda line: None)
 
 
 class Builds:

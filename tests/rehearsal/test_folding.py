@@ -7,8 +7,7 @@ from typing import Any
 
 from batcat_runtime.config import parse_config
 from batcat_runtime.deploy.definition import definition_of
-from batcat_runtime.deploy.processing import processing_steps
-from batcat_runtime.deploy.sdk import quiet_sdk
+from batcat_runtime.deploy.processing import processing_steps, quiet_sdk
 from batcat_runtime.rehearsal.folding import folded
 
 IMAGE = "123456789012.dkr.ecr.cn-northwest-1.amazonaws.com.cn/battery@sha256:" + "0" * 64
@@ -17,7 +16,7 @@ IMAGE = "123456789012.dkr.ecr.cn-northwest-1.amazonaws.com.cn/battery@sha256:" +
 def define(content: dict[str, Any], *others: Any) -> dict[str, Any]:
     steps = [{"name": name, "script": f"{name}.py"} for name in "abcd"]
     content["purposes"]["usage-analysis"]["steps"] = [steps[0], [steps[1], steps[2]], steps[3]]
-    with quiet_sdk():
+    with quiet_sdk("cn-northwest-1"):
         from stepfunctions.steps import Chain
 
         made = processing_steps(parse_config(content), "usage-analysis", image=IMAGE)
@@ -55,7 +54,7 @@ def test_the_ending_that_was_reached_stays(content: dict[str, Any]) -> None:
 
 
 def test_an_authors_own_states_stay(content: dict[str, Any]) -> None:
-    with quiet_sdk():
+    with quiet_sdk("cn-northwest-1"):
         from stepfunctions.steps import Chain, Choice, ChoiceRule, Pass, Succeed, Wait
 
         ask = Choice("completed?")

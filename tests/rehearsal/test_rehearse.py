@@ -86,7 +86,7 @@ def test_a_fresh_project_rehearses(
     project = bake(region=region)
     done = batcat("rehearse", project)
     assert done.returncode == 0, done.stdout + done.stderr
-    for step in ("sample data", "container image", "workflow", "trigger", "schedule fires"):
+    for step in ("sample data", "container image", "roles", "workflow", "trigger", "fires"):
         assert step in done.stdout
     report = report_of(project)
     arns = set(re.findall(r"arn:(aws[a-z-]*):", report))
@@ -221,22 +221,37 @@ def test_ctrl_c_leaves_nothing_running(bake: Bake, mark: str) -> None:
     assert left_running(mark) == []
 
 
-def test_a_broken_trigger_is_reported(bake: Bake) -> None:
+def test_a_broken_template_is_reported(bake: Bake) -> None:
     project = bake()
+    template = project / "deploy" / "workflow.yaml"
+    template.write_text(template.read_text().replace("RetentionInDays: 90", "RetentionInDays: 91"))
+    done = batcat("rehearse", project)
+    assert done.returncode == 1
+    assert "AWS::Logs::LogGroup LogGroup: " in done.stdout
+    assert "deployment" in done.stdout
+
+
+def test_a_failed_night_is_told_by_mail(bake: Bake) -> None:
+    project = bake()
+    edit_config(project, lambda content: content.update(alert_email="nights@example.com"))
+    replace_script(project, "raise KeyError('no column')\n")
+    done = batcat("rehearse", project)
+    assert done.returncode == 1
+    told = done.stdout.partition("On AWS, nights@example.com would get a mail:\n")[2]
+    assert re.match(r'  "battery--usage-analysis: the execution \S+ ended FAILED\."\n', told), told
+    assert "KeyError: 'no column'" in told
+
+
+def test_a_trigger_that_fails_is_told_by_mail(bake: Bake) -> None:
+    project = bake()
+    edit_config(project, lambda content: content.update(alert_email="nights@example.com"))
     function = project / "deploy" / "lambda" / "lambda_function.py"
     function.write_text("def lambda_handler(event, context):\n    raise ValueError('no day')\n")
     done = batcat("rehearse", project)
     assert done.returncode == 1
     assert "ValueError: no day" in done.stdout
-
-
-def test_a_broken_deploy_script_is_reported(bake: Bake) -> None:
-    project = bake()
-    (project / "deploy" / "setup_stepfunctions.py").write_text("raise SystemExit('no workflow')\n")
-    done = batcat("rehearse", project)
-    assert done.returncode == 1
-    assert "no workflow" in done.stdout
-    assert "deploy.sh" in done.stdout
+    assert "On AWS, nights@example.com would get a mail:" in done.stdout
+    assert "battery--usage-analysis--trigger failed" in done.stdout
 
 
 def test_a_name_that_aws_refuses_fails_the_rehearsal_too(bake: Bake) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,22 @@ def test_a_script_that_asks_for_more_fails_and_the_reason_is_named(project: Path
     assert done.returncode == 1
     said = " ".join(done.stdout.split())
     assert "Refused for want of a permission:" in said
-    role = "battery-usage-analysis-job-cn-northwest-1"
-    assert f"role {role} may not s3:ListAllMyBuckets: no policy of it allows that" in said
+    role = r"batcat-battery--usage-analysis--roles-JobRole-\w+"
+    assert re.search(rf"role {role} may not s3:ListAllMyBuckets: no policy of it allows", said)
+
+
+def test_a_right_that_is_commented_out_is_named_with_its_line(project: Path) -> None:
+    script = project / "script" / "usage-analysis.py"
+    ask = "import batcat_runtime as bc\nbc.get_secret('my/secret', region='cn-northwest-1')\n"
+    script.write_text(ask)
+    roles = project / "deploy" / "roles.yaml"
+    (line,) = [
+        number
+        for number, text in enumerate(roles.read_text().splitlines(), 1)
+        if text.endswith("# - Sid: Secrets")
+    ]
+    said = " ".join(batcat("rehearse", project).stdout.split())
+    assert f"uncomment the statement Secrets in line {line} of deploy/roles.yaml" in said
 
 
 def test_a_refusal_that_did_no_harm_is_named_too(project: Path) -> None:

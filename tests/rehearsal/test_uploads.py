@@ -14,13 +14,15 @@ from urllib.parse import quote_plus
 import pytest
 
 from batcat_runtime.config import Config, parse_config
-from batcat_runtime.deploy.naming import Names
-from batcat_runtime.deploy.stack import deploy_stack
-from batcat_runtime.deploy.trigger import HANDLER_FILE, let_bucket_report, trigger_template
+from batcat_runtime.deploy.artifacts import zipped
+from batcat_runtime.deploy.parameters import parameters_of
+from batcat_runtime.deploy.stack import Stack, deploy_stack
+from batcat_runtime.deploy.trigger import let_bucket_report
+from batcat_runtime.names import Names
 from tests.conftest import CONFIG, REPOSITORY, batcat
 from tests.rehearsal.conftest import REGION, Cloud, until
 
-HANDLER = REPOSITORY / "{{cookiecutter.project_slug}}" / HANDLER_FILE
+DEPLOY = REPOSITORY / "{{cookiecutter.project_slug}}" / "deploy"
 SOON = 30.0
 
 
@@ -46,10 +48,17 @@ class Pipeline:
         self.deploy()
 
     def deploy(self) -> str:
-        template = trigger_template(self.config, "usage-analysis", HANDLER.read_text("utf-8"))
-        client = self.cloud.client("cloudformation")
-        change = deploy_stack(client, self.names.trigger_stack, template, tags=[])
-        return change.outcome
+        s3 = self.cloud.client("s3")
+        s3.put_object(Bucket=self.bucket, Key="code.zip", Body=zipped(DEPLOY / "lambda"))
+        code = f"Code: {{S3Bucket: {self.bucket}, S3Key: code.zip}}"
+        body = (DEPLOY / "trigger.yaml").read_text("utf-8").replace("Code: lambda/", code)
+        roles = {
+            "TriggerRoleArn": self.cloud.role("lambda"),
+            "ScheduleRoleArn": self.cloud.role("scheduler"),
+        }
+        parameters = {**parameters_of(self.config, "usage-analysis"), **roles}
+        stack = Stack(self.names.trigger_stack, {"TemplateBody": body}, parameters, {})
+        return deploy_stack(self.cloud.client("cloudformation"), stack).outcome
 
     def put(self, key: str, body: bytes = b"x") -> None:
         self.cloud.client("s3").put_object(Bucket=self.bucket, Key=key, Body=body)
@@ -99,6 +108,14 @@ def record(key: str, sequencer: str) -> dict[str, Any]:
     """Return a record of S3's own notification: the key is URL-encoded."""
     thing = {"key": quote_plus(key), "sequencer": sequencer}
     return {"s3": {"bucket": {"name": "landing"}, "object": thing}}
+
+
+def test_an_empty_event_starts_a_run_of_all_data_each_time(cloud: Cloud) -> None:
+    pipeline = Pipeline(cloud)
+    replies = [pipeline.invoke({}) for _ in range(2)]
+    assert [one["started"] for one in replies] == [True, True]
+    assert {one["date_start"] for one in replies} == {""}
+    assert len(pipeline.executions()) == 2
 
 
 def test_duplicate_and_reordered_events_start_each_execution_once(cloud: Cloud) -> None:

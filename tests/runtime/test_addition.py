@@ -42,11 +42,7 @@ def test_a_purpose_is_added_and_works(project: Path) -> None:
     assert "script/forecast.py\ntest/test_forecast.py\nscript/config.json\n" in done.stdout
     after = content_of(project)
     new = sorted(set(after) - set(before))
-    policies = [name for name in new if name.startswith("deploy/iam/forecast/")]
-    assert policies
-    assert [name for name in new if name not in policies] == [
-        *("script/forecast.py", "test/test_forecast.py")
-    ]
+    assert new == ["script/forecast.py", "test/test_forecast.py"]
     changed = [name for name in before if before[name] != after[name]]
     assert changed == ["script/config.json"]
     config = bc.get_config(project)

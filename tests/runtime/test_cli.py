@@ -16,6 +16,7 @@ import pytest
 
 from batcat_runtime import __version__
 from batcat_runtime.commands import COMMANDS
+from batcat_runtime.project import new_project
 from tests.conftest import batcat
 
 
@@ -149,11 +150,12 @@ def test_local_up_env_down(own_machine: None, monkeypatch: pytest.MonkeyPatch) -
     assert "No embedded AWS was running" in batcat("local", "down").stdout
 
 
-def test_roles_are_written_for_an_administrator(tmp_path: Path) -> None:
-    from batcat_runtime.project import new_project
-
+def test_how_an_administrator_makes_the_roles_is_printed(tmp_path: Path) -> None:
     project = new_project({}, no_input=True, output_dir=tmp_path)
     done = batcat("roles", str(project))
     assert done.returncode == 0, done.stderr
-    job = project / "deploy" / "iam" / "usage-analysis" / "job.policy.json"
-    assert "arn:aws-cn:s3:::project-battery-result" in json.dumps(json.loads(job.read_text()))
+    command = done.stdout.splitlines()[1]
+    assert "--template-file deploy/roles.yaml" in command
+    assert "--stack-name batcat-battery--usage-analysis--roles" in command
+    parameters = project / "deploy" / "build" / "usage-analysis.parameters.json"
+    assert "StateMachineName=battery--usage-analysis" in json.loads(parameters.read_text())

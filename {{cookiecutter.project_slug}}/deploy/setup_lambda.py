@@ -1,4 +1,4 @@
-"""The trigger: deploy/lambda/lambda_function.py, and the schedule that invokes it.
+"""The trigger: the function in deploy/lambda/, and the schedule that invokes it (trigger.yaml).
 
 The schedule stays switched off until script/config.json says `"enabled": true`.
 """

@@ -1,9 +1,10 @@
-"""The workflow: authored with the stepfunctions SDK, deployed by CloudFormation. Meant to be
-edited.
+"""The workflow: authored here with the sagemaker and stepfunctions SDKs, deployed by CloudFormation
+(workflow.yaml). Meant to be edited.
 
 Every step of a purpose in script/config.json is one SageMaker processing job; steps that run side
 by side are one Parallel state. Add states of your own in `author`, in plain SDK code; what fails
-without a Catch of yours ends the execution as failed.
+without a Catch of yours ends the execution as failed. What your states call in AWS needs rights:
+WorkflowRole in roles.yaml.
 """
 
 from __future__ import annotations

@@ -32,7 +32,6 @@ from batcat_runtime.operate.checks.local import (
     image_can_be_built,
     lock_is_in_step,
     packages_fit,
-    policies_are_in_step,
     scripts_are_there,
 )
 from batcat_runtime.operate.checks.patient import Patient
@@ -49,7 +48,6 @@ LOCAL: tuple[CheckFunction, ...] = (
     config_is_valid,
     scripts_are_there,
     lock_is_in_step,
-    policies_are_in_step,
     packages_fit,
     image_can_be_built,
     network_reaches_aws,

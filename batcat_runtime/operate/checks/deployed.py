@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from batcat_runtime.deploy.parameters import given_roles
 from batcat_runtime.deploy.stack import stack_status
 from batcat_runtime.operate.checks.finding import Finding, failed, ok, skipped, warning
 from batcat_runtime.operate.checks.patient import Patient
@@ -18,7 +19,8 @@ def stacks_stand(patient: Patient) -> list[Finding]:
     wanted = [patient.names().project_stack]
     for purpose in patient.purposes:
         names = patient.names(purpose)
-        wanted += [names.workflow_stack, names.trigger_stack]
+        made = () if given_roles(patient.settings) else (names.stack("roles"),)
+        wanted += [*made, names.workflow_stack, names.trigger_stack]
     client = patient.client("cloudformation")
     states: dict[str, str | None] = {}
     for name in wanted:

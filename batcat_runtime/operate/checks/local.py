@@ -11,10 +11,10 @@ from pathlib import Path
 
 from batcat_runtime.config import CONFIG_PATH
 from batcat_runtime.deploy.builders import CODEBUILD, TOOLS, VARIABLE
-from batcat_runtime.deploy.image import scripts_of
+from batcat_runtime.deploy.context import scripts_of
+from batcat_runtime.deploy.limits import check_limits
 from batcat_runtime.deploy.lock import LOCK, check_lock
-from batcat_runtime.deploy.policy_files import differences
-from batcat_runtime.errors import ImageError
+from batcat_runtime.errors import ConfigError, ImageError
 from batcat_runtime.operate.checks.finding import Finding, failed, ok, skipped, warning
 from batcat_runtime.operate.checks.patient import Patient
 
@@ -26,6 +26,10 @@ def config_is_valid(patient: Patient) -> Finding:
     if patient.broken is not None:
         return failed(patient.broken.message, patient.broken.fix)
     config = patient.settings
+    try:
+        check_limits(config)
+    except ConfigError as error:
+        return failed(error.message, error.fix)
     return ok(f"project {config.project}: {', '.join(config.purposes)}, in {config.region}")
 
 
@@ -57,17 +61,6 @@ def lock_is_in_step(patient: Patient) -> Finding:
     except (ImageError, FileNotFoundError):
         return failed(f"deploy/docker/{LOCK} is missing or of other requirements", "batcat lock")
     return ok(f"deploy/docker/{LOCK}")
-
-
-def policies_are_in_step(patient: Patient) -> Finding:
-    """The policies under deploy/iam are what script/config.json asks for."""
-    folder = patient.folder / "deploy" / "iam"
-    if not folder.is_dir():
-        return skipped("there is no deploy/iam", "batcat roles")
-    found = differences(patient.settings, folder)
-    if found:
-        return warning(f"deploy/iam/{found[0]}" + _and_more(found), "batcat roles")
-    return ok("deploy/iam")
 
 
 def packages_fit(patient: Patient) -> Finding:
@@ -126,7 +119,7 @@ def image_can_be_built(patient: Patient) -> Finding:
         return failed(f"{VARIABLE} is {wanted!r}, but that is not on the PATH", f"unset {VARIABLE}")
     return ok(
         f"no container tool here ({', '.join(TOOLS)}), so AWS CodeBuild builds it; that needs the "
-        "policies of deploy/iam/deployer-build and build"
+        "rights of deploy/iam/deployer.json"
     )
 
 

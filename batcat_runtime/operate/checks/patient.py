@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from batcat_runtime.config import Config
-from batcat_runtime.deploy.naming import Names
 from batcat_runtime.errors import BatcatError, ConfigError, CredentialsError
 from batcat_runtime.io.aws_errors import translated
+from batcat_runtime.names import Names
 
 _CONNECT_SECONDS = 3
 _READ_SECONDS = 8

@@ -5,29 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from batcat_runtime.deploy.naming import Names
-from batcat_runtime.deploy.roles import existing_role, policy, role_arn, roles_of, trust
-from batcat_runtime.deploy.stack import stack_status
+from batcat_runtime.deploy.parameters import given_roles
+from batcat_runtime.deploy.workflow import roles_of
+from batcat_runtime.errors import StackError
 from batcat_runtime.operate.checks.finding import Finding, failed, ok, skipped, warning
 from batcat_runtime.operate.checks.patient import Patient
 
+_SERVICES = {
+    "WorkflowRoleArn": "states.amazonaws.com",
+    "JobRoleArn": "sagemaker.amazonaws.com",
+    "TriggerRoleArn": "lambda.amazonaws.com",
+    "ScheduleRoleArn": "scheduler.amazonaws.com",
+}
+
 
 def roles_trust_their_services(patient: Patient) -> list[Finding]:
-    """Every role exists, trusts its service, and may do what it needs."""
+    """Every role exists and trusts its service."""
     findings, sound = [], 0
     for purpose in patient.purposes:
-        names = patient.names(purpose)
-        stacks = {
-            one: _is_deployed(patient, one) for one in (names.workflow_stack, names.trigger_stack)
-        }
-        for role in roles_of(patient.settings, purpose):
-            stack = names.workflow_stack if role in ("workflow", "job") else names.trigger_stack
-            found = _role(patient, purpose, role, stacks[stack])
+        for key, arn in _roles(patient, purpose).items():
+            found = _role(patient, purpose, key, arn)
             findings += [found] if found else []
             sound += not found
-    if not findings:
-        return [ok(f"{sound} roles of {', '.join(patient.purposes)}")]
-    return list(dict.fromkeys(findings))
+    if findings:
+        return list(dict.fromkeys(findings))
+    if not sound:
+        return [skipped(f"the deployment makes the roles of {', '.join(patient.purposes)}")]
+    return [ok(f"the roles of {', '.join(patient.purposes)}")]
 
 
 def roles_may_be_handed_on(patient: Patient) -> Finding:
@@ -37,67 +41,52 @@ def roles_may_be_handed_on(patient: Patient) -> Finding:
         return skipped(f"{patient.identity['Arn']} is neither a user nor a role")
     refused = []
     for purpose in patient.purposes:
-        names = patient.names(purpose)
-        for role in roles_of(patient.settings, purpose):
-            arn = role_arn(role, patient.settings, names, patient.account)
-            service = str(trust(role, names)["Statement"][0]["Principal"]["Service"])
+        for key, arn in _roles(patient, purpose).items():
             # A job's role is handed on by the workflow's, not by who deploys.
-            may = role == "job" or _may_pass(patient, me, arn, service)
+            may = key == "JobRoleArn" or _may_pass(patient, me, arn, _SERVICES[key])
             if may is None:
                 return skipped(f"IAM does not find {me}")
             if not may:
-                refused.append(f"{arn.rpartition('/')[2]} to {service}")
+                refused.append(f"{arn.rpartition('/')[2]} to {_SERVICES[key]}")
     if refused:
         return warning(
             f"you may not hand {refused[0]}{_and_more(refused)}: so you cannot deploy",
-            "ask your administrator for deploy/iam/deployer.policy.json and "
-            f"deploy/iam/{patient.purposes[0]}/deployer.policy.json",
+            "ask your administrator for deploy/iam/deployer.json",
         )
     return ok(f"as {me.rpartition('/')[2]}")
 
 
-def _role(patient: Patient, purpose: str, role: str, deployed: bool) -> Finding | None:
+def _roles(patient: Patient, purpose: str) -> dict[str, str]:
+    """Return the ARNs of a purpose's roles; empty before the first deployment."""
+    try:
+        found = roles_of(patient.settings, purpose)
+    except StackError:
+        return {}
+    return {key: found[key] for key in _SERVICES if key in found}
+
+
+def _role(patient: Patient, purpose: str, key: str, arn: str) -> Finding | None:
     """Return what is wrong with a role; None when nothing is."""
-    config, names = patient.settings, patient.names(purpose)
-    given = existing_role(config, role)
-    arn = role_arn(role, config, names, patient.account)
-    name = arn.rpartition("/")[2]
+    name, which = arn.rpartition("/")[2], key.removesuffix("RoleArn").lower()
+    stack = patient.names(purpose).stack("roles")
+    again = f"aws cloudformation delete-stack --stack-name {stack} && batcat deploy"
     present = _described(patient, name)
     if present is None or present["Arn"] != arn:
-        if given:
+        if given_roles(patient.settings):
             return failed(
-                f"{role} of {purpose}: script/config.json names {arn}, which does not exist",
-                _create(patient, names, role, name),
+                f"{which} of {purpose}: script/config.json names {arn}, which does not exist",
+                "batcat roles   (it prints how an administrator makes them)",
             )
-        if not deployed:
-            return skipped(f"the deployment makes the roles of {purpose}")
         return failed(
-            f"{role} of {purpose}: the role {name} has been deleted since the deployment",
-            _create(patient, names, role, name),
+            f"{which} of {purpose}: the role {name} has been deleted since the deployment", again
         )
-    wanted = trust(role, names, patient.account)
-    service = str(wanted["Statement"][0]["Principal"]["Service"])
-    if not _trusts(present["AssumeRolePolicyDocument"], service):
-        return failed(
-            f"{role} of {purpose}: the role {name} does not trust {service}, which has to take it "
-            "on",
-            f"batcat roles --account {patient.account} && aws iam update-assume-role-policy "
-            f"--role-name {name} --policy-document file://deploy/iam/{purpose}/{role}.trust.json",
-        )
-    if given:
+    if _trusts(present["AssumeRolePolicyDocument"], _SERVICES[key]):
         return None
-    inline = _inline_policy(patient, name, role)
-    if inline != policy(role, config, names, patient.account):
-        return warning(
-            f"{role} of {purpose}: the permissions of {name} are not those of script/config.json",
-            "batcat plan && batcat deploy",
-        )
-    return None
-
-
-def _is_deployed(patient: Patient, stack: str) -> bool:
-    with patient.asked(f"the stack {stack}", "cloudformation:DescribeStacks"):
-        return stack_status(patient.client("cloudformation"), stack) is not None
+    return failed(
+        f"{which} of {purpose}: the role {name} does not trust {_SERVICES[key]}, which has to "
+        "take it on",
+        "have its trust policy changed to that in deploy/roles.yaml",
+    )
 
 
 def _described(patient: Patient, name: str) -> dict[str, Any] | None:
@@ -149,19 +138,6 @@ def _and_more(found: list[str]) -> str:
     return f", and {len(found) - 1} more" if found[1:] else ""
 
 
-def _inline_policy(patient: Patient, name: str, role: str) -> Any:
-    from botocore.exceptions import ClientError
-
-    with patient.asked(f"the role {name}", "iam:GetRolePolicy"):
-        try:
-            answer = patient.client("iam").get_role_policy(RoleName=name, PolicyName=role)
-        except ClientError as error:
-            if error.response["Error"]["Code"] == "NoSuchEntity":
-                return None
-            raise
-    return answer["PolicyDocument"]
-
-
 def _trusts(document: dict[str, Any], service: str) -> bool:
     """Tell whether a trust policy lets a service take the role on; conditions are not weighed."""
     for statement in _listed(document.get("Statement")):
@@ -175,15 +151,6 @@ def _trusts(document: dict[str, Any], service: str) -> bool:
         ):
             return True
     return False
-
-
-def _create(patient: Patient, names: Names, role: str, name: str) -> str:
-    files = f"file://deploy/iam/{names.purpose}/{role}"
-    return (
-        f"batcat roles --account {patient.account} && aws iam create-role --role-name {name} "
-        f"--assume-role-policy-document {files}.trust.json && aws iam put-role-policy "
-        f"--role-name {name} --policy-name {role} --policy-document {files}.policy.json"
-    )
 
 
 def _listed(value: Any) -> Iterator[Any]:

@@ -2,8 +2,10 @@
 
 A project is called what people call it; AWS services each allow something else. `Names` takes the
 project, the purpose and the region, lowers and hyphenates them, shortens what is too long and adds
-a hash so that two long names never meet. Nothing else in BatCat writes an AWS name or ``arn:`` by
-hand.
+a hash so that two long names never meet. Two hyphens part the project from the purpose, and either
+from what stands behind it: a slug has single ones only, so the purpose ``analysis`` of
+``battery-usage`` never meets ``usage-analysis`` of ``battery``. Nothing else in BatCat writes an
+AWS name or ``arn:`` by hand.
 
 Limits: botocore's service models (ECR ``RepositoryName``, SageMaker ``ProcessingJobName``, Lambda
 ``FunctionName``, IAM ``roleNameType``, EventBridge Scheduler ``Name``), and the Step Functions
@@ -16,11 +18,20 @@ import hashlib
 import re
 import unicodedata
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from batcat_runtime.config import Config, partition_of
 from batcat_runtime.errors import NamingError
 
+if TYPE_CHECKING:
+    from batcat_runtime.config import Config
+
 _HASH_LENGTH = 8
+_PARTITIONS = (("cn-", "aws-cn"), ("us-gov-", "aws-us-gov"))
+
+
+def partition_of(region: str) -> str:
+    """Return the AWS partition of a region: ``aws``, ``aws-cn`` or ``aws-us-gov``."""
+    return next((name for prefix, name in _PARTITIONS if region.startswith(prefix)), "aws")
 
 
 def slug(text: str) -> str:
@@ -66,7 +77,7 @@ class Names:
     project, purpose : str
         As in the configuration.
     region : str
-        The AWS region. Role names carry it, since IAM is global within an account.
+        The AWS region.
     """
 
     project: str
@@ -85,7 +96,7 @@ class Names:
 
     @property
     def _stem(self) -> str:
-        return f"{slug(self.project)}-{slug(self.purpose)}"
+        return f"{slug(self.project)}--{slug(self.purpose)}"
 
     @property
     def repository(self) -> str:
@@ -94,28 +105,34 @@ class Names:
         return name if len(name) > 1 else f"{name}-image"
 
     @property
+    def builder(self) -> str:
+        """The CodeBuild project that builds the image where no container tool is at hand."""
+        return shorten(f"{slug(self.project)}--image", 150)
+
+    @property
     def state_machine(self) -> str:
         """The state machine: at most 80 characters."""
         return shorten(self._stem, 80)
 
     @property
+    def backfill_machine(self) -> str:
+        """The state machine that runs the workflow for many windows: at most 80 characters."""
+        return shorten(f"{self._stem}--backfill", 80)
+
+    @property
     def function(self) -> str:
         """The Lambda function that starts the workflow: at most 64 characters."""
-        return shorten(f"{self._stem}-trigger", 64)
+        return shorten(f"{self._stem}--trigger", 64)
 
     @property
     def schedule(self) -> str:
         """The EventBridge schedule: at most 64 characters."""
-        return shorten(f"{self._stem}-schedule", 64)
+        return shorten(f"{self._stem}--schedule", 64)
 
     @property
     def rule(self) -> str:
         """The EventBridge rule for uploads: at most 64 characters."""
-        return shorten(f"{self._stem}-upload", 64)
-
-    def role(self, use: str) -> str:
-        """Return the role for `use`, such as workflow or job: at most 64 characters."""
-        return shorten(f"{self._stem}-{use}-{self.region}", 64)
+        return shorten(f"{self._stem}--upload", 64)
 
     @property
     def project_stack(self) -> str:
@@ -123,24 +140,23 @@ class Names:
         return shorten(f"batcat-{slug(self.project)}", 128)
 
     @property
+    def builder_stack(self) -> str:
+        """The stack of the build project."""
+        return shorten(f"batcat-{slug(self.project)}--builder", 128)
+
+    def stack(self, part: str) -> str:
+        """Return the stack of a part of the purpose: ``roles``, ``workflow`` or ``trigger``."""
+        return shorten(f"batcat-{self._stem}--{part}", 128)
+
+    @property
     def workflow_stack(self) -> str:
-        """The stack of the roles, the log group and the state machine."""
-        return shorten(f"batcat-{self._stem}-workflow", 128)
+        """The stack of the state machines, their log group and the alert."""
+        return self.stack("workflow")
 
     @property
     def trigger_stack(self) -> str:
         """The stack of the Lambda function and its schedule."""
-        return shorten(f"batcat-{self._stem}-trigger", 128)
-
-    @property
-    def backfill_stack(self) -> str:
-        """The stack of the state machine that runs the workflow for many windows."""
-        return shorten(f"batcat-{self._stem}-backfill", 128)
-
-    @property
-    def backfill_machine(self) -> str:
-        """The state machine that runs the workflow for many windows: at most 80 characters."""
-        return shorten(f"{self._stem}-backfill", 80)
+        return self.stack("trigger")
 
     @property
     def workflow_log_group(self) -> str:
@@ -156,13 +172,19 @@ class Names:
         """The log group that Lambda writes to."""
         return f"/aws/lambda/{self.function}"
 
-    def job_prefix(self, step: str) -> str:
+    @property
+    def job_prefix(self) -> str:
+        """What the names of all processing jobs of the purpose begin with."""
+        return slug(self.purpose)[:15].rstrip("-")
+
+    def job_name(self, step: str) -> str:
         """Return the start of a step's processing-job names.
 
-        A job name has at most 63 characters: this prefix (24), a hyphen, the attempt (1 digit), a
+        A job name has at most 63 characters: this start (24), a hyphen, the attempt (1 digit), a
         hyphen and a UUID (36).
         """
-        return shorten(f"{slug(self.purpose)}-{slug(step)}" if step != self.purpose else step, 24)
+        purpose = slug(self.purpose)
+        return shorten(f"{purpose}-{slug(step)}" if slug(step) != purpose else purpose, 24)
 
     @property
     def result_prefix(self) -> str:
@@ -173,6 +195,11 @@ class Names:
     def query_prefix(self) -> str:
         """The key prefix of what Athena writes while its results are read."""
         return f"{slug(self.project)}/_work/_athena"
+
+    @property
+    def build_prefix(self) -> str:
+        """The key prefix of what deployments put into the bucket: definitions, code, contexts."""
+        return f"{slug(self.project)}/_build"
 
     @property
     def database(self) -> str:

@@ -1,0 +1,130 @@
+"""What AWS refuses by fixed limits, found before anything starts.
+
+Jobs, schedules and stacks would be refused by AWS half-way through a deployment, or in the night.
+`check_limits` runs in `batcat deploy`, `plan`, `doctor` and `rehearse`; a job does not check again.
+Each rule yields its findings; a finding names the key, and a value that is legal.
+
+Limits: SageMaker's and Step Functions' service models in botocore, and the AWS general reference.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+from batcat_runtime.config import CONFIG_PATH, Config
+from batcat_runtime.deploy.firing import parse_expression
+from batcat_runtime.deploy.parameters import parameters_of, tags_of
+from batcat_runtime.errors import ConfigError
+
+_MOST_TAGS = 50
+_MOST_PARAMETER = 4096
+_MOST_INPUTS = 10
+
+
+def check_limits(config: Config) -> None:
+    """Refuse a configuration that AWS would refuse later.
+
+    Raises
+    ------
+    ConfigError
+        Every finding is listed, each with its key.
+    """
+    found = [finding for rule in RULES for finding in rule(config)]
+    if found:
+        raise ConfigError(
+            f"AWS would refuse what {CONFIG_PATH.as_posix()} asks for:\n"
+            + "\n".join(f"  - {finding}" for finding in found),
+            fix="Mend the keys named above; nothing was changed.",
+        )
+
+
+def regions(config: Config) -> Iterator[str]:
+    """Refuse a region that AWS does not have."""
+    known = _regions()
+    if config.region not in known:
+        near = difflib.get_close_matches(config.region, known, n=1) or ["eu-central-1"]
+        yield f"region: AWS has no region {config.region!r}; {near[0]!r} is one"
+
+
+def tags(config: Config) -> Iterator[str]:
+    """Refuse more than 50 tags on a resource; three of them are BatCat's."""
+    count = len(tags_of(config, next(iter(config.purposes))))
+    if count > _MOST_TAGS:
+        more = count - _MOST_TAGS
+        yield f"tags: AWS takes {_MOST_TAGS}, and three are BatCat's own; remove {more} or more"
+
+
+def inputs(config: Config) -> Iterator[str]:
+    """Refuse more than ten inputs of a processing job."""
+    for key, purpose, step in _steps(config):
+        count = len(config.purposes[purpose].inputs_of(step))
+        if count > _MOST_INPUTS:
+            yield (
+                f"{key}.inputs: SageMaker takes {_MOST_INPUTS} inputs for a job, this one has "
+                f"{count}; put some under one prefix, or read them in the script"
+            )
+
+
+def instance_types(config: Config) -> Iterator[str]:
+    """Refuse an instance type that SageMaker does not have for processing jobs."""
+    known = _instance_types()
+    for key, _, step in _steps(config):
+        if step.instance_type not in known:
+            near = difflib.get_close_matches(step.instance_type, known, n=1) or ["ml.m5.xlarge"]
+            yield (
+                f"{key}.instance_type: SageMaker has no {step.instance_type!r} for processing "
+                f"jobs; {near[0]!r} is one"
+            )
+
+
+def schedules(config: Config) -> Iterator[str]:
+    """Refuse an expression that EventBridge Scheduler cannot read."""
+    for name, purpose in config.purposes.items():
+        if purpose.schedule is not None:
+            try:
+                parse_expression(purpose.schedule.expression)
+            except ConfigError as error:
+                yield f"purposes.{name}.schedule.expression: {error.message} {error.fix}"
+
+
+def parameter_lengths(config: Config) -> Iterator[str]:
+    """Refuse what does not fit into a parameter of CloudFormation: 4,096 characters."""
+    for name in config.purposes:
+        if len(parameters_of(config, name)["Inputs"]) > _MOST_PARAMETER:
+            yield (
+                f"purposes.{name}: the inputs' prefixes are longer than {_MOST_PARAMETER} "
+                "characters together; use fewer, shorter or common ones"
+            )
+
+
+Rule = Callable[[Config], Iterator[str]]
+RULES: tuple[Rule, ...] = (regions, tags, inputs, instance_types, schedules, parameter_lengths)
+
+
+def _steps(config: Config) -> Iterator[tuple[str, str, Any]]:
+    for name, purpose in config.purposes.items():
+        for step in purpose.steps:
+            yield f"purposes.{name}.steps.{step.name}", name, step
+
+
+@cache
+def _instance_types() -> list[str]:
+    import botocore.session
+
+    model = botocore.session.get_session().get_service_model("sagemaker")
+    return list(model.shape_for("ProcessingInstanceType").enum)
+
+
+@cache
+def _regions() -> list[str]:
+    import botocore.session
+
+    session = botocore.session.get_session()
+    return [
+        region
+        for partition in ("aws", "aws-cn", "aws-us-gov")
+        for region in session.get_available_regions("ec2", partition)
+    ]
