@@ -19,7 +19,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from batcat_runtime.errors import DataFormatError
-from batcat_runtime.io.columns import arrow_column
+from batcat_runtime.io.parquet_write import arrow_column
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import urllib.parse
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from batcat_runtime.errors import DataFormatError
 from batcat_runtime.io.places import Place
+from batcat_runtime.io.types import partition_values
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -87,17 +87,4 @@ def folder_columns(places: list[Place], root: str | None) -> dict[str, pa.Array]
                 values[urllib.parse.unquote(name)] = None if value == _NO_VALUE else value
         found.append(values)
     names = dict.fromkeys(name for values in found for name in values)
-    return {name: _typed(values.get(name) for values in found) for name in names}
-
-
-def _typed(values: Iterable[str | None]) -> pa.Array:
-    """Return the values of folders as integers or dates if all are, else as text."""
-    import pyarrow as pa
-
-    texts = pa.array(values, pa.string())
-    for kind in (pa.int64(), pa.date32()):
-        try:
-            return texts.cast(kind)
-        except pa.ArrowInvalid:
-            continue
-    return texts
+    return {name: partition_values(values.get(name) for values in found) for name in names}

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from batcat_runtime.errors import DataFormatError, UserError
-from batcat_runtime.io.object_settings import object_settings, owner_of
 from batcat_runtime.io.places import check_bucket
 
 if TYPE_CHECKING:
@@ -131,6 +130,7 @@ def save_to_bucket(
     >>> save_to_bucket(frame, "2022-rnd-battery", "usage.parquet")  # doctest: +SKIP
     's3://2022-rnd-battery/usage.parquet'
     """
+    from batcat_runtime.io.upload import object_settings, owner_of
     _check_place(bucket, key)
     chosen, codec = _format_and_codec(key, format, compression)
     settings = object_settings(

@@ -246,3 +246,32 @@ def _is_extension(stored: str | None) -> bool:
     if stored is None:
         return False
     return stored.endswith("[pyarrow]") or stored[:1].isupper() or stored == "boolean"
+
+
+def partition_values(texts: Iterable[str | None]) -> pa.Array:
+    """Return the values that folders such as ``day=2022-01-01`` have in a column, by their texts.
+
+    They are integers or dates if every text is just how that value is written; ``007`` is not how
+    7 is written, so a column with it is text, and so is one without any value.
+
+    Parameters
+    ----------
+    texts : iterable of str or None
+        Of all objects, decoded; None where there is no value.
+
+    Examples
+    --------
+    >>> [str(partition_values(texts).type) for texts in (["7", None], ["7", "007"])]
+    ['int64', 'string']
+    """
+    import pyarrow as pa
+
+    column = pa.array(texts, pa.string())
+    for kind in (pa.int64(), pa.date32()):
+        try:
+            values = column.cast(kind)
+        except pa.ArrowInvalid:
+            continue
+        if column.null_count < len(column) and values.cast(pa.string()).equals(column):
+            return values
+    return column

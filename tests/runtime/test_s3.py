@@ -85,10 +85,68 @@ def test_saving_into_a_missing_bucket(s3: Any) -> None:
         bc.save_to_bucket(pd.DataFrame({"a": [1]}), "no-such-bucket-here", "usage")
 
 
-@pytest.mark.parametrize("bucket", ["2022-RnD-battery", "s3://b", "a_b", ""])
+@pytest.mark.parametrize("bucket", ["2022-RnD-battery", "a_b", ""])
 def test_impossible_buckets_are_refused_before_any_request(bucket: str) -> None:
     with pytest.raises(UserError, match="no S3 bucket name"):
         bc.read_csv_from_bucket(bucket, "usage")
+
+
+@pytest.mark.parametrize(
+    ("bucket", "key"),
+    [
+        (f"s3://{BUCKET}/usage", "usage"),
+        (f"s3://{BUCKET}", "usage"),
+        (BUCKET, f"s3://{BUCKET}/usage"),
+        ([f"s3://{BUCKET}/usage"], "usage"),
+    ],
+)
+def test_bucket_and_key_beside_an_address_are_refused(bucket: Any, key: str) -> None:
+    for reader in (
+        bc.read_csv_from_bucket,
+        bc.read_parquet_from_bucket,
+        bc.read_excel_from_bucket,
+        bc.read_from_bucket,
+    ):
+        with pytest.raises(UserError, match="two ways to say where"):
+            reader(bucket, key)
+    if isinstance(bucket, str):
+        with pytest.raises(UserError, match="two ways to say where"):
+            bc.list_keys(bucket, key)
+
+
+def test_an_address_alone_says_where(s3: Any) -> None:
+    frame = pd.DataFrame({"a": [1, 2]})
+    csv, parquet, excel = (
+        bc.save_to_bucket(frame, BUCKET, f"address/{name}")
+        for name in ("x.csv", "x.parquet", "x.xlsx")
+    )
+    for reader, address in (
+        (bc.read_csv_from_bucket, csv),
+        (bc.read_parquet_from_bucket, parquet),
+        (bc.read_excel_from_bucket, excel),
+        (bc.read_from_bucket, csv),
+        (bc.read_from_bucket, parquet),
+        (bc.read_from_bucket, excel),
+    ):
+        pd.testing.assert_frame_equal(reader(address), frame)
+
+
+def test_addresses_of_prefixes_patterns_and_lists(s3: Any) -> None:
+    for number in (1, 2):
+        bc.save_to_bucket(pd.DataFrame({"a": [number]}), BUCKET, f"many/{number}.csv")
+    where = f"s3://{BUCKET}/many/"
+    copied = bc.copy_objects(where, f"s3://{BUCKET}/kept/")
+    for given in (where, f"{where}*.csv", [f"{where}1.csv", f"{where}2.csv"], copied.values()):
+        found = bc.read_csv_from_bucket(given)
+        assert found["a"].tolist() == [1, 2]
+    assert list(bc.list_keys(where)) == ["many/1.csv", "many/2.csv"]
+    assert list(bc.list_keys(where, pattern="2*")) == ["many/2.csv"]
+
+
+@pytest.mark.parametrize("address", [f"s3://{BUCKET}", f"s3://{BUCKET}/", []])
+def test_an_address_without_a_key_is_refused(address: Any) -> None:
+    with pytest.raises(UserError, match=r"no key|No key"):
+        bc.read_csv_from_bucket(address)
 
 
 @pytest.mark.parametrize("key", ["", "folder/", "x" * 1025])
