@@ -211,7 +211,7 @@ def _write(
     target: Target,
     compression: str | None,
 ) -> None:
-    from batcat_runtime.io.parquet_write import write_parquet
+    from batcat_runtime.io.parquet_write import parquet_pieces
     from batcat_runtime.io.upload import stream_object
 
     name = f"{_unique()}.parquet"
@@ -222,11 +222,8 @@ def _write(
         key = location.removeprefix(f"s3://{target.bucket}/") + name
         # noted before it is written: a save that fails late may have left it all the same
         plan.written[values] = key
-
-        def write(sink: Any, rows: pa.Table = rows) -> None:
-            write_parquet(rows, sink, index=False, compression=compression)
-
-        stream_object(replace(target, key=key), write)
+        pieces = parquet_pieces(rows, index=False, compression=compression)
+        stream_object(replace(target, key=key), pieces)
 
 
 def _location(plan: _Plan, values: tuple[str, ...]) -> str:

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from batcat_runtime.errors import DataFormatError
@@ -27,17 +29,15 @@ _CHECKED_ROWS = 65_536
 _SAMPLE_ROWS = 20_000
 
 
-def write_parquet(
-    table: pd.DataFrame | pa.Table, sink: Any, *, index: bool, compression: str | None
-) -> None:
-    """Write a table to a file.
+def parquet_pieces(
+    table: pd.DataFrame | pa.Table, *, index: bool, compression: str | None
+) -> Iterator[bytes]:
+    """Make a Parquet file of a table, a piece at a time.
 
     Parameters
     ----------
     table : pandas.DataFrame or pyarrow.Table
         What to write; see `parquet_schema` for what it may hold.
-    sink : file-like
-        Open for writing bytes.
     index : bool
         Whether a DataFrame's index is kept; one that only counts rows takes no room.
     compression : {"snappy", "zstd", "gzip", "lz4", "brotli"} or None
@@ -46,18 +46,16 @@ def write_parquet(
     Raises
     ------
     DataFormatError
-        See `parquet_schema`; nothing has been written then.
+        See `parquet_schema`.
     """
     schema = parquet_schema(table, index=index)
     try:
-        _write(table, sink, schema, compression)
+        yield from _written(table, schema, compression)
     except CONVERSION_ERRORS as error:
 
         def write_alone(column: pd.DataFrame | pa.Table) -> None:
-            import pyarrow as pa
-
-            alone = parquet_schema(column, index=False)
-            _write(column, pa.BufferOutputStream(), alone, compression)
+            for _ in _written(column, parquet_schema(column, index=False), compression):
+                pass
 
         raise unfit(table, "Parquet", error, write_alone) from error
 
@@ -79,12 +77,10 @@ def parquet_schema(table: pd.DataFrame | pa.Table, *, index: bool) -> pa.Schema:
     """
     import pyarrow as pa
 
-    names = _names(table)
-    twice = [name for name in names if names.count(name) > 1] if len({*names}) < len(names) else []
+    twice = [name for name, count in Counter(_names(table)).items() if count > 1]
     if twice:
         raise DataFormatError(
-            f"Column {twice[0]!r} occurs {names.count(twice[0])} times; Parquet needs names of "
-            "their own.",
+            f"Column {twice[0]!r} occurs more than once; Parquet needs names of their own.",
             fix="Rename one of them, for example with `df.columns = [...]`, or save as CSV.",
         )
     if isinstance(table, pa.Table):
@@ -133,35 +129,36 @@ def unfit(
         try:
             write_alone(column)
         except CONVERSION_ERRORS as its_error:
-            return unfit_column(name, form, its_error, _mixed(column))
+            return unfit_column(name, form, _reason(column, its_error))
     return DataFormatError(
         f"The table cannot be written as {form}: {error}.",
         fix="Look at its index; index=False leaves that out.",
     )
 
 
-def unfit_column(name: str, form: str, error: Exception, why: str = "") -> DataFormatError:
+def unfit_column(name: str, form: str, why: object) -> DataFormatError:
     """Return the error that names a column."""
     return DataFormatError(
-        f"Column {name!r} cannot be written as {form}: {why or error}.",
+        f"Column {name!r} cannot be written as {form}: {why}.",
         fix="Change its values or its type, for example to text with `astype(str)`, or choose "
         "another format.",
     )
 
 
 def _names(table: pd.DataFrame | pa.Table) -> list[str]:
-    names = table.columns if hasattr(table, "iloc") else table.column_names
-    return [str(name) for name in names]
+    return [str(name) for name in getattr(table, "column_names", table.columns)]
 
 
-def _mixed(column: pd.DataFrame | pa.Table) -> str:
-    """Say which values are of different types, if there are any."""
-    if not hasattr(column, "iloc") or column.dtypes.iloc[0].kind != "O":
-        return ""
-    present = column.iloc[:, 0].dropna().astype(object)
-    others = (value for value in present if type(value) is not type(present.iloc[0]))
-    other = next(others, None)
-    return "" if other is None else f"it holds {present.iloc[0]!r:.60} beside {other!r:.60}"
+def _reason(column: pd.DataFrame | pa.Table, error: Exception) -> str:
+    """Say which values are of different types, if any are; else what pandas or pyarrow says."""
+    if not hasattr(column, "iloc"):
+        return str(error)
+    values = column.iloc[:, 0]
+    present = values.dropna().astype(object)
+    other = next((value for value in present if type(value) is not type(present.iloc[0])), None)
+    if other is None:
+        return f"{error} (its type is {values.dtype})"
+    return f"it holds {present.iloc[0]!r:.60} beside {other!r:.60}"
 
 
 def _frame_schema(frame: pd.DataFrame, index: bool) -> pa.Schema:
@@ -170,9 +167,10 @@ def _frame_schema(frame: pd.DataFrame, index: bool) -> pa.Schema:
 
     if isinstance(frame.columns.dtype, (pd.CategoricalDtype, pd.PeriodDtype, pd.IntervalDtype)):
         frame = frame.set_axis(_names(frame), axis=1)  # pandas cannot read its own notes of them
-    kept = None if index else False
+    if not index:
+        frame = frame.reset_index(drop=True)
     drawn = [
-        pa.Schema.from_pandas(frame.iloc[start : start + _CHECKED_ROWS], preserve_index=kept)
+        pa.Schema.from_pandas(frame.iloc[start : start + _CHECKED_ROWS])
         for start in range(0, max(len(frame), 1), _CHECKED_ROWS)
     ]
     schema = pa.unify_schemas(drawn, promote_options="permissive")
@@ -198,17 +196,20 @@ def _check_dates(column: pd.Series[Any]) -> None:
         raise ValueError("it holds dates and times of day")
 
 
-def _write(
-    table: pd.DataFrame | pa.Table, sink: Any, schema: pa.Schema, compression: str | None
-) -> None:
+def _written(
+    table: pd.DataFrame | pa.Table, schema: pa.Schema, compression: str | None
+) -> Iterator[bytes]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     sample = _slice(table, 0, _SAMPLE_ROWS, schema)
     row_bytes = sample.nbytes / max(sample.num_rows, 1)
     step = min(max(int(_GROUP_BYTES / max(row_bytes, 1)), 1), _MAX_GROUP_ROWS)
+    pieces: list[bytes] = []
+    nothing = lambda: None  # noqa: E731
+    sink = SimpleNamespace(write=pieces.append, flush=nothing, close=nothing, closed=False)
     writer = pq.ParquetWriter(
-        pa.PythonFile(sink, mode="w") if not isinstance(sink, pa.NativeFile) else sink,
+        pa.PythonFile(sink, mode="w"),
         schema,
         compression=compression or "none",
         use_dictionary=_repetitive(sample),
@@ -217,7 +218,10 @@ def _write(
     for start in range(0, max(len(table), 1), step):
         part = _slice(table, start, step, schema)
         writer.write_table(part, row_group_size=max(part.num_rows, 1))
+        yield b"".join(pieces)
+        pieces.clear()
     writer.close()
+    yield b"".join(pieces)
 
 
 def _slice(table: pd.DataFrame | pa.Table, start: int, rows: int, schema: pa.Schema) -> pa.Table:

@@ -12,8 +12,7 @@ lifecycle rule of the bucket (AbortIncompleteMultipartUpload) removes it.
 
 from __future__ import annotations
 
-import queue
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -27,11 +26,9 @@ from batcat_runtime.log import get_logger
 if TYPE_CHECKING:
     from boto3.s3.transfer import TransferConfig
 
-# S3 takes 10,000 parts, so an object may have 160 GB
-_PART_BYTES = 16 << 20
+# S3 takes 10,000 parts, so an object may have 84 GB
+_PART_BYTES = 8 << 20
 _IN_FLIGHT = 2
-_PIECE_BYTES = 1 << 20
-_WAITING_PIECES = 8
 
 
 @dataclass(frozen=True)
@@ -62,15 +59,15 @@ class Target:
         return f"s3://{self.bucket}/{self.key}"
 
 
-def stream_object(target: Target, write: Callable[[Pipe], None]) -> None:
+def stream_object(target: Target, pieces: Iterator[Any]) -> None:
     """Save one object, whole or not at all.
 
     Parameters
     ----------
     target : Target
         Where to. An object that is there already stays as it is until the new one is complete.
-    write : callable
-        Writes the object's bytes to the file that it is given.
+    pieces : iterator of bytes
+        What the object shall hold, made while it is sent, in another thread.
 
     Raises
     ------
@@ -79,39 +76,26 @@ def stream_object(target: Target, write: Callable[[Pipe], None]) -> None:
         not known: the answer to the last request can be lost when S3 has done it.
     """
     from boto3.s3.transfer import create_transfer_manager
-    from s3transfer.subscribers import BaseSubscriber
 
-    class Shown(BaseSubscriber):  # type: ignore[misc]
-        def on_progress(self, bytes_transferred: int, **_: Any) -> None:
-            progress.add(bytes_transferred)
-
-    pipe = Pipe()
-    try:
-        with (
-            Progress(f"Saving {target.uri}") as progress,
-            translated(target.uri, "s3:PutObject"),
-            create_transfer_manager(target.client, _config()) as manager,
-        ):
-            try:
+    with Progress(f"Saving {target.uri}") as progress:
+        source = _Source(pieces, progress)
+        try:
+            with (
+                translated(target.uri, "s3:PutObject"),
+                create_transfer_manager(target.client, _config()) as manager,
+            ):
                 upload = manager.upload(
-                    pipe, target.bucket, target.key, {**target.owner, **target.settings}, [Shown()]
+                    source, target.bucket, target.key, {**target.owner, **target.settings}
                 )
-                pipe.is_broken = upload.done
-                write(pipe)
-                pipe.end()
+                source.is_given_up = upload.done
                 upload.result()
-            except BrokenPipeError:
-                upload.result()  # raises what broke it
-                raise
-            finally:
-                pipe.stop()
-    except BatcatError as error:
-        if pipe.is_complete and _may_be_done(error):
-            error.message += (
-                " Whether the object is the old one or the new one now is not known: the answer "
-                "to the last request was lost."
-            )
-        raise
+        except BatcatError as error:
+            if source.is_read and _may_be_done(error):
+                error.message += (
+                    " Whether the object is the old one or the new one now is not known: the "
+                    "answer to the last request was lost."
+                )
+            raise
 
 
 def object_settings(
@@ -199,70 +183,25 @@ def _may_be_done(error: BatcatError) -> bool:
     return gone or (failed and not isinstance(error, ThrottledError))
 
 
-class Pipe:
-    """A file to write to, which the transfer manager reads from in a thread of its own.
+class _Source:
+    """A file of pieces that are made when the transfer manager reads them, in its own thread."""
 
-    Its end is said, not reached: whoever stops writing for another reason leaves no object.
-    """
-
-    closed = False  # what pyarrow asks of a file
-
-    def __init__(self) -> None:
-        self.is_broken: Callable[[], bool] = lambda: False
-        self.is_complete = False
-        self._stopped = False
-        self._pieces: queue.Queue[bytes] = queue.Queue(_WAITING_PIECES)
+    def __init__(self, pieces: Iterator[Any], progress: Progress) -> None:
+        self._pieces = pieces
+        self._progress = progress
         self._kept = bytearray()
-        self._written = 0
-
-    def write(self, data: Any) -> int:
-        """Take bytes, or anything that has a buffer."""
-        view = memoryview(data).cast("B")
-        for start in range(0, len(view), _PIECE_BYTES):
-            self._put(bytes(view[start : start + _PIECE_BYTES]))
-        self._written += len(view)
-        return len(view)
-
-    def end(self) -> None:
-        """Say that this was all."""
-        self.is_complete = True
-        self._put(b"")
-
-    def stop(self) -> None:
-        """Let the reader fail."""
-        self._stopped = True
-        if self._pieces.empty():
-            self._pieces.put(b"")
-
-    def _put(self, piece: bytes) -> None:
-        while not self._stopped:  # pyarrow flushes its writers also while an error unwinds
-            if self.is_broken():
-                raise BrokenPipeError("the upload has failed")
-            try:
-                return self._pieces.put(piece, timeout=1)
-            except queue.Full:
-                continue
-        return None
+        self.is_given_up: Callable[[], bool] = lambda: False
+        self.is_read = False
 
     def read(self, size: int = -1) -> bytes:
-        """Return so many bytes, fewer at the end; wait for them."""
-        ended = self.is_complete and self._pieces.empty()
-        while not ended and (size < 0 or len(self._kept) < size):
-            piece = self._pieces.get()
-            if self._stopped:
-                raise BrokenPipeError("the table could not be written")
-            self._kept += piece
-            ended = not piece
+        """Return so many bytes, fewer at the end."""
+        while not self.is_read and (size < 0 or len(self._kept) < size):
+            if self.is_given_up():
+                raise BrokenPipeError("the upload has failed, so no more of it is made")
+            piece = next(self._pieces, None)
+            self.is_read = piece is None
+            self._kept += piece or b""
         taken = bytes(self._kept[:size] if size >= 0 else self._kept)
         del self._kept[: len(taken)]
+        self._progress.add(len(taken))
         return taken
-
-    def tell(self) -> int:
-        """Return how many bytes were written."""
-        return self._written
-
-    def flush(self) -> None:
-        """Do nothing: parts go up when they are full."""
-
-    def close(self) -> None:
-        """Do nothing: `end` decides whether the object comes to be."""
