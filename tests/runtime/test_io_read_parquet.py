@@ -86,9 +86,9 @@ def test_only_what_is_wanted_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None
         found = bc.read_parquet_from_bucket(BUCKET, "large", columns=["n"])
     assert found["n"].sum() == sum(range(400_000))
     fetched = [str(wanted).removeprefix("bytes=").split("-") for wanted, _ in one.requests]
-    assert fetched[0] == ["", "524288"]
-    total = sum(int(last) - int(first) + 1 for first, last in fetched[1:])
-    assert 0 < total < len(one.content) / 2
+    assert fetched[0][0] == ""
+    total = sum(int(last) - int(first or 0) + 1 for first, last in fetched)
+    assert total < len(one.content) / 2
 
 
 def test_types_keep_what_the_file_says(s3: Any) -> None:
@@ -196,7 +196,7 @@ def test_a_damaged_page(s3: Any) -> None:
 
 def test_a_missing_column_and_a_missing_key(s3: Any) -> None:
     put(s3, "one", pa.table({"a": [1]}))
-    with pytest.raises(DataFormatError, match=r"(?s)no column 'z'.*There are 'a'"):
+    with pytest.raises(DataFormatError, match=r"(?s)no column .z. .*There are 'a'"):
         bc.read_parquet_from_bucket(BUCKET, "one", columns=["a", "z"])
     with pytest.raises(NoSuchObjectError):
         bc.read_parquet_from_bucket(BUCKET, "none")
