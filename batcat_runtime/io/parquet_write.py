@@ -218,10 +218,10 @@ def _written(
     for start in range(0, max(len(table), 1), step):
         part = _slice(table, start, step, schema)
         writer.write_table(part, row_group_size=max(part.num_rows, 1))
-        yield b"".join(pieces)
+        yield from pieces
         pieces.clear()
     writer.close()
-    yield b"".join(pieces)
+    yield from pieces
 
 
 def _slice(table: pd.DataFrame | pa.Table, start: int, rows: int, schema: pa.Schema) -> pa.Table:
