@@ -286,8 +286,8 @@ def _book(table: pd.DataFrame | pa.Table, index: bool) -> memoryview:
         for value in frame.iloc[:, place]:
             if isinstance(value, bytes):
                 raise TypeError("it holds bytes")
-            if isinstance(value, str) and len(value) > _EXCEL_TEXT:
-                raise ValueError(f"a cell holds {_EXCEL_TEXT:,} characters, and it has more")
+            if isinstance(value, str) and len(value.encode("utf-16-le")) > 2 * _EXCEL_TEXT:
+                raise ValueError(f"a cell holds {_EXCEL_TEXT:,} characters, and one has more")
     book = io.BytesIO()
     try:
         with pd.ExcelWriter(book, engine="openpyxl") as writer:

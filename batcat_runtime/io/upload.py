@@ -181,9 +181,9 @@ def _may_be_done(error: BatcatError) -> bool:
     if answer is None:
         return isinstance(error, ConnectError)
     about = answer["ResponseMetadata"]
-    failed = about.get("HTTPStatusCode", 500) >= 500 or about.get("RetryAttempts", 0) > 0
     # a second CompleteMultipartUpload finds no upload if the first one was done
-    return failed or answer["Error"].get("Code") == "NoSuchUpload"
+    gone = answer["Error"].get("Code") == "NoSuchUpload"
+    return bool(gone or about["HTTPStatusCode"] >= 500 or about.get("RetryAttempts"))
 
 
 class _Source:
@@ -205,7 +205,8 @@ class _Source:
                     raise BrokenPipeError("the upload has failed, so no more of it is made")
                 piece = next(self._pieces, None)
                 self.is_read = piece is None
-                self._kept = memoryview(piece or b"")
+                # cast: a buffer that pyarrow has shrunk still shows its old shape
+                self._kept = memoryview(piece or b"").cast("B")
             parts.append(self._kept[:missing])
             self._kept = self._kept[missing:]
             missing -= len(parts[-1])

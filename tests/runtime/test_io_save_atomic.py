@@ -271,22 +271,3 @@ def test_a_denied_part_says_which_permission_and_aborts(
     assert len([sent for sent in proxy.requests if "partNumber" in sent.query]) < 8, "gave up"
     assert unfinished(s3, "denied") == []
     assert content(s3, "denied") == OLD
-
-
-def test_every_request_names_the_owner_that_is_expected(
-    server: S3Server, s3: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with proxy_to(server) as proxy, monkeypatch.context() as there:
-        there.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
-        for frame in (SMALL, BIG):
-            bc.save_to_bucket(
-                frame, BUCKET, "owned", expected_bucket_owner="123456789012", bucket_key=True
-            )
-    owners = {request.headers.get("x-amz-expected-bucket-owner") for request in proxy.requests}
-    assert owners == {"123456789012"}
-    begun = [
-        request.headers.get("x-amz-server-side-encryption-bucket-key-enabled")
-        for request in proxy.requests
-        if request.query == {} or "uploads" in request.query
-    ]
-    assert begun == ["true", "true"]
