@@ -17,7 +17,7 @@ import json
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -47,7 +47,9 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def csv_slices(columns: Columns, rows: int, *, compression: str | None = None) -> Iterator[Any]:
+def csv_slices(
+    columns: Columns, rows: int, *, compression: str | None = None
+) -> Generator[Any, None, None]:
     """Make the CSV of some columns, a piece at a time.
 
     Parameters

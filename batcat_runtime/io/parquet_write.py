@@ -12,7 +12,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,7 @@ _SAMPLE_ROWS = 20_000
 
 def parquet_pieces(
     table: pd.DataFrame | pa.Table, *, index: bool, compression: str | None
-) -> Iterator[bytes]:
+) -> Generator[bytes, None, None]:
     """Make a Parquet file of a table, a piece at a time.
 
     Parameters

@@ -13,7 +13,8 @@ lifecycle rule of the bucket (AbortIncompleteMultipartUpload) removes it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -60,14 +61,14 @@ class Target:
         return f"s3://{self.bucket}/{self.key}"
 
 
-def stream_object(target: Target, pieces: Iterator[Any]) -> None:
+def stream_object(target: Target, pieces: Generator[Any, None, None]) -> None:
     """Save one object, whole or not at all.
 
     Parameters
     ----------
     target : Target
         Where to. An object that is there already stays as it is until the new one is complete.
-    pieces : iterator of bytes
+    pieces : generator of bytes
         What the object shall hold, made while it is sent, in another thread.
 
     Raises
@@ -78,7 +79,7 @@ def stream_object(target: Target, pieces: Iterator[Any]) -> None:
     """
     from boto3.s3.transfer import create_transfer_manager
 
-    with Progress(f"Saving {target.uri}") as progress:
+    with Progress(f"Saving {target.uri}") as progress, closing(pieces):
         source = _Source(pieces, progress)
         try:
             with (
