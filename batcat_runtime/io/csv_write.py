@@ -17,7 +17,7 @@ import json
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -36,6 +36,7 @@ NULL_VALUES = (
     *("NULL", "null", "None", "NaN", "nan", "-NaN", "-nan"),
     *("-1.#IND", "-1.#QNAN", "1.#IND", "1.#QNAN"),
 )
+_LONGEST_NULL = max(map(len, NULL_VALUES))
 
 # Of text: what a slice aims at, and the rows that tell how long a row is.
 _SLICE_BYTES = 2_000_000
@@ -46,7 +47,9 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def csv_slices(columns: Columns, rows: int, *, compression: str | None = None) -> Iterator[Any]:
+def csv_slices(
+    columns: Columns, rows: int, *, compression: str | None = None
+) -> Generator[Any, None, None]:
     """Make the CSV of some columns, a piece at a time.
 
     Parameters
@@ -135,6 +138,9 @@ def _reads_as_null(column: pa.ChunkedArray) -> bool:
     import pyarrow.compute as pc
 
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return False
+    shortest = pc.min(pc.binary_length(column)).as_py()
+    if shortest is None or shortest > _LONGEST_NULL:  # much faster told than by `is_in`
         return False
     return bool(pc.any(pc.is_in(column, pa.array(NULL_VALUES, column.type))).as_py())
 

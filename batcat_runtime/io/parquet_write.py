@@ -12,7 +12,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,7 @@ _SAMPLE_ROWS = 20_000
 
 def parquet_pieces(
     table: pd.DataFrame | pa.Table, *, index: bool, compression: str | None
-) -> Iterator[bytes]:
+) -> Generator[bytes, None, None]:
     """Make a Parquet file of a table, a piece at a time.
 
     Parameters
@@ -98,23 +98,17 @@ def arrow_column(
 
     What pandas takes for missing becomes null.
     """
+    import pandas as pd
     import pyarrow as pa
 
-    if isinstance(kind, pa.BaseExtensionType) and values.dtype == "category":
+    if isinstance(kind, pa.BaseExtensionType) and isinstance(values.dtype, pd.CategoricalDtype):
         values = values.astype(values.dtype.categories.dtype)
     found = pa.array(values, type=kind, from_pandas=True)
     return found if isinstance(found, pa.ChunkedArray) else pa.chunked_array([found])
 
 
 # What pandas and pyarrow raise for values that do not fit; pyarrow's own are of these, too.
-CONVERSION_ERRORS = (
-    ValueError,
-    TypeError,
-    NotImplementedError,
-    OverflowError,
-    IndexError,
-    KeyError,
-)
+CONVERSION_ERRORS = (ValueError, TypeError, NotImplementedError, OverflowError)
 
 
 def unfit(
@@ -124,8 +118,12 @@ def unfit(
     write_alone: Callable[[Any], object],
 ) -> DataFormatError:
     """Return the error that names the first column that cannot be written alone either."""
+    import pandas as pd
+
     for place, name in enumerate(_names(table)):
-        column = table.iloc[:, [place]] if hasattr(table, "iloc") else table.select([place])
+        column = (
+            table.iloc[:, [place]] if isinstance(table, pd.DataFrame) else table.select([place])
+        )
         try:
             write_alone(column)
         except CONVERSION_ERRORS as its_error:
@@ -146,12 +144,17 @@ def unfit_column(name: str, form: str, why: object) -> DataFormatError:
 
 
 def _names(table: pd.DataFrame | pa.Table) -> list[str]:
-    return [str(name) for name in getattr(table, "column_names", table.columns)]
+    import pandas as pd
+
+    names = table.columns if isinstance(table, pd.DataFrame) else table.column_names
+    return [str(name) for name in names]
 
 
 def _reason(column: pd.DataFrame | pa.Table, error: Exception) -> str:
     """Say which values are of different types, if any are; else what pandas or pyarrow says."""
-    if not hasattr(column, "iloc"):
+    import pandas as pd
+
+    if not isinstance(column, pd.DataFrame):
         return str(error)
     values = column.iloc[:, 0]
     present = values.dropna().astype(object)
@@ -184,7 +187,7 @@ def _frame_schema(frame: pd.DataFrame, index: bool) -> pa.Schema:
     notes = drawn[0].pandas_metadata
     for note in notes["index_columns"]:
         if isinstance(note, dict):  # a range, drawn from the first rows
-            note["stop"] = frame.index.stop
+            note["stop"] = note["start"] + note["step"] * len(frame)
     return schema.with_metadata({**drawn[0].metadata, b"pandas": json.dumps(notes).encode()})
 
 
@@ -218,10 +221,10 @@ def _written(
     for start in range(0, max(len(table), 1), step):
         part = _slice(table, start, step, schema)
         writer.write_table(part, row_group_size=max(part.num_rows, 1))
-        yield b"".join(pieces)
+        yield from pieces
         pieces.clear()
     writer.close()
-    yield b"".join(pieces)
+    yield from pieces
 
 
 def _slice(table: pd.DataFrame | pa.Table, start: int, rows: int, schema: pa.Schema) -> pa.Table:

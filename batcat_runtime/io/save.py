@@ -7,7 +7,7 @@ slices and streamed (`batcat_runtime.io.upload`), so memory stays flat and no re
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from batcat_runtime.errors import DataFormatError, UserError
@@ -216,7 +216,7 @@ def _as_table(df: Any) -> pd.DataFrame | pa.Table:
 
 def _pieces(
     table: pd.DataFrame | pa.Table, form: str, codec: str | None, wanted: bool | None
-) -> Iterator[Any]:
+) -> Generator[Any, None, None]:
     """Return the file of a table, to be made piece by piece."""
     index = _keeps_index(table, wanted)
     if not table.shape[1] + index and (form != "parquet" or len(table)):
@@ -261,7 +261,7 @@ def _columns(table: pd.DataFrame | pa.Table, index: bool) -> list[tuple[str, Any
     return [(str(name), frame.iloc[:, place]) for place, name in enumerate(frame.columns)]
 
 
-def _excel(table: pd.DataFrame | pa.Table, index: bool) -> Iterator[memoryview]:
+def _excel(table: pd.DataFrame | pa.Table, index: bool) -> Generator[memoryview, None, None]:
     if len(table) >= _EXCEL_ROWS:
         raise DataFormatError(
             f"The table has {len(table):,} rows; an Excel sheet holds {_EXCEL_ROWS - 1:,}.",
@@ -286,8 +286,8 @@ def _book(table: pd.DataFrame | pa.Table, index: bool) -> memoryview:
         for value in frame.iloc[:, place]:
             if isinstance(value, bytes):
                 raise TypeError("it holds bytes")
-            if isinstance(value, str) and len(value) > _EXCEL_TEXT:
-                raise ValueError(f"a cell holds {_EXCEL_TEXT:,} characters, and it has more")
+            if isinstance(value, str) and len(value.encode("utf-16-le")) > 2 * _EXCEL_TEXT:
+                raise ValueError(f"a cell holds {_EXCEL_TEXT:,} characters, and one has more")
     book = io.BytesIO()
     try:
         with pd.ExcelWriter(book, engine="openpyxl") as writer:

@@ -12,13 +12,15 @@ lifecycle rule of the bucket (AbortIncompleteMultipartUpload) removes it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from batcat_runtime.errors import BatcatError, ConnectError, ThrottledError, UserError
+from batcat_runtime.errors import BatcatError, ConnectError, UserError
 from batcat_runtime.io.aws_errors import translated
 from batcat_runtime.io.progress import Progress
 from batcat_runtime.log import get_logger
@@ -59,31 +61,33 @@ class Target:
         return f"s3://{self.bucket}/{self.key}"
 
 
-def stream_object(target: Target, pieces: Iterator[Any]) -> None:
+def stream_object(target: Target, pieces: Generator[Any, None, None]) -> None:
     """Save one object, whole or not at all.
 
     Parameters
     ----------
     target : Target
         Where to. An object that is there already stays as it is until the new one is complete.
-    pieces : iterator of bytes
+    pieces : generator of bytes
         What the object shall hold, made while it is sent, in another thread.
 
     Raises
     ------
     NoSuchBucketError, AccessDeniedError, CredentialsError, ConnectError, ServiceError
         AWS refused or was out of reach. Nothing was changed, unless the message says that this is
-        not known: the answer to the last request can be lost when S3 has done it.
+        not known: the answer to the last request can get lost when S3 has done it.
     """
     from boto3.s3.transfer import create_transfer_manager
 
-    with Progress(f"Saving {target.uri}") as progress:
+    with Progress(f"Saving {target.uri}") as progress, closing(pieces):
         source = _Source(pieces, progress)
         try:
             with (
                 translated(target.uri, "s3:PutObject"),
                 create_transfer_manager(target.client, _config()) as manager,
             ):
+                # boto3 forgets this one, which S3 takes
+                manager.ALLOWED_UPLOAD_ARGS = [*manager.ALLOWED_UPLOAD_ARGS, "BucketKeyEnabled"]
                 upload = manager.upload(
                     source, target.bucket, target.key, {**target.owner, **target.settings}
                 )
@@ -92,8 +96,8 @@ def stream_object(target: Target, pieces: Iterator[Any]) -> None:
         except BatcatError as error:
             if source.is_read and _may_be_done(error):
                 error.message += (
-                    " Whether the object is the old one or the new one now is not known: the "
-                    "answer to the last request was lost."
+                    " Whether the object is the old one or the new one now is not known: look at "
+                    "it before you save again."
                 )
             raise
 
@@ -173,14 +177,14 @@ def _config() -> TransferConfig:
 
 
 def _may_be_done(error: BatcatError) -> bool:
-    """Whether S3 may have done what it was asked, and only its answer is missing."""
+    """Whether S3 may have done what it was asked: an answer, or one before it, is missing."""
     answer = getattr(error.__cause__, "response", None)
     if answer is None:
         return isinstance(error, ConnectError)
+    about = answer["ResponseMetadata"]
     # a second CompleteMultipartUpload finds no upload if the first one was done
     gone = answer["Error"].get("Code") == "NoSuchUpload"
-    failed = answer["ResponseMetadata"].get("HTTPStatusCode", 500) >= 500
-    return gone or (failed and not isinstance(error, ThrottledError))
+    return bool(gone or about["HTTPStatusCode"] >= 500 or about.get("RetryAttempts"))
 
 
 class _Source:
@@ -189,19 +193,23 @@ class _Source:
     def __init__(self, pieces: Iterator[Any], progress: Progress) -> None:
         self._pieces = pieces
         self._progress = progress
-        self._kept = bytearray()
+        self._kept = memoryview(b"")
         self.is_given_up: Callable[[], bool] = lambda: False
         self.is_read = False
 
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int = sys.maxsize) -> bytes:
         """Return so many bytes, fewer at the end."""
-        while not self.is_read and (size < 0 or len(self._kept) < size):
-            if self.is_given_up():
-                raise BrokenPipeError("the upload has failed, so no more of it is made")
-            piece = next(self._pieces, None)
-            self.is_read = piece is None
-            self._kept += piece or b""
-        taken = bytes(self._kept[:size] if size >= 0 else self._kept)
-        del self._kept[: len(taken)]
-        self._progress.add(len(taken))
-        return taken
+        parts, missing = [], size
+        while missing and not self.is_read:
+            if not self._kept:
+                if self.is_given_up():
+                    raise BrokenPipeError("the upload has failed, so no more of it is made")
+                piece = next(self._pieces, None)
+                self.is_read = piece is None
+                # cast: a buffer that pyarrow has shrunk still shows its old shape
+                self._kept = memoryview(piece or b"").cast("B")
+            parts.append(self._kept[:missing])
+            self._kept = self._kept[missing:]
+            missing -= len(parts[-1])
+        self._progress.add(size - missing)
+        return b"".join(parts)

@@ -110,7 +110,7 @@ def save_csv(bench: Bench) -> Outcome:
         ],
         key="saved/usage.csv",
         tiny="saved/tiny",
-        limit=1.30,
+        limit=1.25,
         extra_limit=64,
         saved=True,
     )
@@ -129,7 +129,7 @@ def save_parquet(bench: Bench) -> Outcome:
         ],
         key="saved/usage.parquet",
         tiny="saved/tiny",
-        limit=0.90,
+        limit=0.50,
         saved=True,
     )
 
