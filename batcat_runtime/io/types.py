@@ -64,6 +64,7 @@ def to_pandas(
     replaced: list[pd.Series[Any] | None] = []
     rows, sources = table.num_rows, table.columns
     del table  # the columns are all that is kept, and each is given up once it is converted
+    column: Any = None
     for place, name in enumerate(names):
         column, sources[place] = sources[place], None
         column = _in_units(column, stored.get(name), pandas_metadata, dtype_backend)
