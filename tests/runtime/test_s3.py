@@ -118,6 +118,7 @@ def test_keys(monkeypatch: pytest.MonkeyPatch) -> None:
         assert list(bc.list_keys(BUCKET, "k/")) == names
         for pattern, found in (
             ("*.csv", ["k/_b.csv", "k/a.csv"]),
+            ("**.csv", ["k/_b.csv", "k/a.csv", "k/c/d.csv"]),
             ("**/*.csv", ["k/_b.csv", "k/a.csv", "k/c/d.csv"]),
             ("[!_k]*", ["k/a.csv"]),
             ("c/?.[a-t]xt", ["k/c/e.txt"]),
