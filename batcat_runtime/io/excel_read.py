@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from batcat_runtime.errors import BatcatError, ConnectError, DataFormatError
+from batcat_runtime.errors import BatcatError, ConnectError, DataFormatError, ServiceError
 from batcat_runtime.io.aws_errors import translated
 from batcat_runtime.io.clients import aws_session, client
 from batcat_runtime.io.places import Place, advice_on
@@ -19,8 +19,6 @@ from batcat_runtime.io.types import DtypeBackend, to_pandas
 if TYPE_CHECKING:
     import boto3
     import pandas as pd
-
-_PAUSES = (0.5, 2.0)
 
 
 def read_excel(
@@ -42,13 +40,13 @@ def read_excel(
             "Excel files are read by openpyxl, which is not installed.",
             fix="pip install 'batcat-runtime[excel]'",
         ) from error
+    asked = None if sheet_name is None else [sheet_name]
     found: dict[Any, list[pd.DataFrame]] = {}
     for place in places:
-        asked = None if sheet_name is None else [sheet_name]
         for name, sheet in _sheets(session, place, asked, skiprows).items():
-            first = found.setdefault(name, [])
-            wanted = columns if columns is not None else (first[0] if first else sheet).columns
-            first.append(_selected(sheet, list(wanted), place, whole=columns is None))
+            others = found.setdefault(name, [])
+            wanted = columns if columns is not None else (others or [sheet])[0].columns
+            others.append(_selected(sheet, list(wanted), place, whole=columns is None))
     return {
         name: _typed(pd.concat(sheets, ignore_index=True), dtype, dtype_backend)
         for name, sheets in found.items()
@@ -56,20 +54,13 @@ def read_excel(
 
 
 def _sheets(
-    session: boto3.Session | None, place: Place, sheet_name: list[str | int] | None, skiprows: int
+    session: boto3.Session | None,
+    place: Place,
+    sheet_name: list[str | int] | None,
+    skiprows: int,
+    tries: int = 3,
 ) -> dict[Any, pd.DataFrame]:
-    """Return sheets by name, with cells as they are, also after a broken connection or two."""
-    for pause in _PAUSES:
-        try:
-            return _sheets_once(session, place, sheet_name, skiprows)
-        except ConnectError:  # awswrangler does not ask again when a body breaks off
-            time.sleep(pause)
-    return _sheets_once(session, place, sheet_name, skiprows)
-
-
-def _sheets_once(
-    session: boto3.Session | None, place: Place, sheet_name: list[str | int] | None, skiprows: int
-) -> dict[Any, pd.DataFrame]:
+    """Return sheets by name, with cells as they are."""
     import awswrangler as wr
 
     try:
@@ -83,16 +74,24 @@ def _sheets_once(
                 dtype=object,
                 skiprows=skiprows,
             )
-    except BatcatError:
-        _start(session, place)  # awswrangler asks by HEAD first, whose answer has no words
+    except BatcatError as error:
+        if isinstance(error, ConnectError) and tries > 1:
+            time.sleep(1)  # awswrangler does not ask again when a body breaks off
+            return _sheets(session, place, sheet_name, skiprows, tries - 1)
+        _start(session, place)  # it asks by HEAD first, whose refusal has no words
         raise
+    except wr.exceptions.InvalidArgumentValue as error:
+        raise ServiceError(
+            f"{place.uri} cannot be read as Excel: the answer does not say how long it is.",
+            fix="Look who answers in place of S3: see AWS_ENDPOINT_URL and the proxy's settings.",
+        ) from error
     # what is damaged makes openpyxl fail with zlib's, XML's, ZIP's or Python's own errors
     except Exception as error:
         start = _start(session, place)
         said, fix = str(error), "Check `sheet_name`, or that this is the right object."
         if not start.startswith(b"PK\x03\x04"):
             said, fix = "it is no .xlsx file" if start else "it is empty", advice_on(start)
-        elif not isinstance(error, ValueError):
+        elif not isinstance(error, ValueError) or isinstance(error, UnicodeError):
             said = f"it is damaged ({type(error).__name__}: {error})"
             fix = "Save it in Excel again, and upload that."
         raise DataFormatError(f"{place.uri} cannot be read as Excel: {said}.", fix=fix) from error
@@ -122,23 +121,17 @@ def _selected(sheet: pd.DataFrame, wanted: list[Any], place: Place, *, whole: bo
 
 def _typed(sheet: pd.DataFrame, dtype: Any, dtype_backend: DtypeBackend | None) -> pd.DataFrame:
     """Give columns the types of every other reader, unless `dtype` says which."""
-    import pandas as pd
-
-    columns = []
     for label, column in sheet.items():
         told = dtype.get(label) if isinstance(dtype, Mapping) else dtype
         try:
-            columns.append(
-                _typed_column(column, dtype_backend) if told is None else column.astype(told)
-            )
+            typed = _typed_column(column, dtype_backend) if told is None else column.astype(told)
         except (TypeError, ValueError) as error:
             raise DataFormatError(
                 f"Column {label!r} cannot be read as {told}: {error}.",
                 fix="Give it another `dtype`, or none: then it is what its cells are.",
             ) from error
-    typed = pd.concat(columns, axis=1) if columns else sheet
-    typed.columns = sheet.columns
-    return typed
+        sheet[label] = typed
+    return sheet
 
 
 def _typed_column(column: pd.Series[Any], dtype_backend: DtypeBackend | None) -> pd.Series[Any]:

@@ -16,7 +16,7 @@ import threading
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -82,11 +82,12 @@ def read_table(source: Source) -> pa.Table:
     )  # the compressed bytes of one are held beside the table, not of all
 
     def read(place: Place) -> pa.Table:
-        with _opened(source.s3, place, progress) as (ranged, file):
-            if len(places) > 1 and ranged.size <= _LARGE_BYTES:
-                return _rows(file, source.columns, threads=False)
-            with one_large:
-                return _rows(file, source.columns, threads=True)
+        with _opened(source.s3, place, progress) as file:
+            is_small = len(places) > 1 and (place.size or _LARGE_BYTES) < _LARGE_BYTES
+            with nullcontext() if is_small else one_large:
+                asked = _asked(file.schema_arrow, source.columns)
+                table = file.read(asked, use_threads=not is_small)
+            return _renamed(table, file.schema_arrow, source.columns)
 
     with _progress(places) as progress:
         tables = _side_by_side(read, places)
@@ -129,7 +130,7 @@ def parquet_chunks(
 
     with _progress(source.places) as progress:
         for number, place in enumerate(source.places):
-            with _opened(source.s3, place, progress) as (_, file):
+            with _opened(source.s3, place, progress) as file:
                 for batch in _batches(file, source.columns, chunksize):
                     waiting.append(_fitted(batch, schema, folders, number, source))
                     rows += batch.num_rows
@@ -141,7 +142,7 @@ def parquet_chunks(
 
 def read_schema(s3: Any, place: Place) -> pa.Schema:
     """Return an object's columns with their types, from its footer."""
-    with _opened(s3, place) as (_, file):
+    with _opened(s3, place) as file:
         return file.schema_arrow
 
 
@@ -181,20 +182,15 @@ def _side_by_side(read: Callable[[Place], _Found], places: list[Place]) -> list[
 @contextmanager
 def _opened(
     s3: Any, place: Place, progress: Progress | None = None
-) -> Iterator[tuple[RangedFile, parquet.ParquetFile]]:
+) -> Iterator[parquet.ParquetFile]:
     """Open an object at its footer; an error in the block that comes from the file names it."""
     import pyarrow as pa
     from pyarrow import parquet
 
     with RangedFile(s3, place, tail=True, progress=progress) as ranged:
         try:
-            yield (
-                ranged,
-                parquet.ParquetFile(
-                    pa.PythonFile(ranged, mode="r"),
-                    pre_buffer=True,
-                    page_checksum_verification=True,
-                ),
+            yield parquet.ParquetFile(
+                pa.PythonFile(ranged, mode="r"), pre_buffer=True, page_checksum_verification=True
             )
         except BatcatError:
             raise
@@ -245,11 +241,6 @@ def _asked(schema: pa.Schema, columns: Sequence[str] | None) -> list[str] | None
     return _present(schema, columns)
 
 
-def _rows(file: parquet.ParquetFile, columns: Sequence[str] | None, *, threads: bool) -> pa.Table:
-    table = file.read(_asked(file.schema_arrow, columns), use_threads=threads)
-    return _renamed(table, file.schema_arrow, columns)
-
-
 def _batches(
     file: parquet.ParquetFile, columns: Sequence[str] | None, rows: int
 ) -> Iterator[pa.Table]:
@@ -274,7 +265,7 @@ def _schema_of_all(source: Source) -> pa.Schema:
     """Return what the columns are together, from the objects' footers."""
 
     def schema(place: Place) -> pa.Schema:
-        with _opened(source.s3, place) as (_, file):
+        with _opened(source.s3, place) as file:
             empty = file.schema_arrow.empty_table()
             return _renamed(empty, file.schema_arrow, source.columns).schema
 
@@ -298,11 +289,12 @@ def _common_schema(schemas: list[pa.Schema], places: list[Place]) -> pa.Schema:
 def _wider(known: pa.Field, other: pa.Field, first: Place, place: Place) -> pa.Field:
     import pyarrow as pa
 
-    schemas = []
-    for field in (known, other):
-        kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-        schemas.append(pa.schema([(field.name, kind)]))
+    kinds = [
+        field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        for field in (known, other)
+    ]
     try:
+        schemas = [pa.schema([(known.name, kind)]) for kind in kinds]
         return pa.unify_schemas(schemas, promote_options="permissive").field(0)
     except pa.ArrowException as error:
         raise DataFormatError(

@@ -11,7 +11,7 @@ Each may be given as bucket and key, or as the one ``s3://`` address that writer
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -164,16 +164,16 @@ def places_of(bucket: str | Sequence[str], key: str | Sequence[str] = "") -> lis
     UserError
         No key is given or it is none, both forms are mixed, or this is no bucket name.
     """
-    if isinstance(bucket, str):
-        keys = [key] if isinstance(key, str) else list(key)
-        found = [place_of(bucket, each) for each in keys]
-    else:
-        found = [place_of(address, key) for address in bucket]  # type: ignore[arg-type]
+    found = [place_of(where, which) for where in _several(bucket) for which in _several(key)]
     if not found:
         raise UserError("No key was given.", fix="Give at least one, for example ['usage.csv'].")
     for place in found:
         check_key(place.key)
     return found
+
+
+def _several(given: str | Sequence[str]) -> list[str]:
+    return [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
 
 
 def find_places(s3: Any, bucket: str | Sequence[str], key: str | Sequence[str] = "") -> list[Place]:

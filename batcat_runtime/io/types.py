@@ -61,9 +61,10 @@ def to_pandas(
     metadata = table.schema.metadata if pandas_metadata else None
     stored, index = _noted(table.schema.pandas_metadata if pandas_metadata else None)
     columns: list[pa.ChunkedArray] = []
-    replaced: list[pd.Series[Any] | None] = []
+    replaced: list[Any] = []
     rows, sources = table.num_rows, table.columns
     del table  # the columns are all that is kept, and each is given up once it is converted
+    column: Any = None
     for place, name in enumerate(names):
         column, sources[place] = sources[place], None
         column = _in_units(column, stored.get(name), pandas_metadata, dtype_backend)
