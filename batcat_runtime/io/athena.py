@@ -210,7 +210,7 @@ def read_data_from_athena(
         options={
             "params": values,
             # awswrangler asks for a workgroup that is named, and forgets a catalog without database
-            # (`test_parameters_in_order_lists_and_catalogs`)
+            # (`test_a_catalog_and_a_database`)
             "workgroup": None if workgroup == "primary" and staging else workgroup,
             "data_source": catalog,
             "database": database or ("default" if catalog else None),

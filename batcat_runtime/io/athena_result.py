@@ -2,7 +2,7 @@
 
 The result file quotes every value and leaves a missing one out, so the empty text and NULL stay
 apart: that is why pyarrow reads it, not awswrangler, which takes ``''`` and ``'NaN'`` for missing,
-and ``X'01ff'`` for ``b'01 ff'`` (`test_every_type_is_the_same_whichever_way`). A workgroup that
+and ``X'01ff'`` for ``b'01 ff'`` (`test_what_athena_prints_has_its_type`). A workgroup that
 keeps results itself has no file; neither have SHOW and DESCRIBE worth one: those are paged through
 the API.
 """

@@ -12,7 +12,7 @@ different things:
 
 A value that is a list, tuple or set becomes as many values, in parentheses: ``vin IN :vins``.
 Not awswrangler's ``:name``, which pastes the values into the query and doubles no backslash for
-Redshift (`test_no_text_as_a_parameter_changes_the_query`).
+Redshift (`test_texts_arrive_as_they_are_by_every_way`).
 """
 
 from __future__ import annotations
