@@ -14,6 +14,7 @@ when the waiting is interrupted (`test_an_interrupt_stops_the_query_and_cleans_u
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import time
 from collections.abc import Generator, Iterator
@@ -68,13 +69,11 @@ _LINE = re.compile(r"\bline (\d+):(\d+)")
 _DENIED = re.compile(
     r"access denied|not authorized to perform|insufficient .*permission", re.IGNORECASE
 )
-_NO_OUTPUT = "Give `s3_staging_dir`, for example 's3://bucket/athena-results'."
 _FIXES = {
     "TABLE_NOT_FOUND": "Check the name, and give `catalog` and `database`, or write "
     "catalog.database.table.",
     "SCHEMA_NOT_FOUND": "Check the name of the database, or give `catalog`.",
     "CATALOG_NOT_FOUND": "Check `catalog` with `aws athena list-data-catalogs`.",
-    "output location": _NO_OUTPUT,
 }
 
 
@@ -90,17 +89,15 @@ class _Asked:
         Of `clients.aws_session`.
     options : dict
         For awswrangler's `start_query_execution`.
-    deadline : float or None
-        The monotonic clock's time at which it is stopped.
-    max_bytes : int or None
-        How much it may scan before it is stopped.
+    timeout, max_bytes : float
+        How many seconds it may take, and how much it may scan, before it is stopped.
     """
 
     query: str
     session: Any
     options: dict[str, Any]
-    deadline: float | None
-    max_bytes: int | None
+    timeout: float
+    max_bytes: float
 
 
 def read_data_from_athena(
@@ -221,8 +218,8 @@ def read_data_from_athena(
             if reuse_minutes is not None
             else None,
         },
-        deadline=None if timeout is None else time.monotonic() + timeout,
-        max_bytes=max_bytes_scanned,
+        timeout=timeout or math.inf,
+        max_bytes=max_bytes_scanned or math.inf,
     )
     if staging is None or reuse_minutes is not None:
         tables = _kept(asked)
@@ -334,11 +331,15 @@ def _require_output(asked: _Asked) -> None:
     settings = answer["WorkGroup"]["Configuration"]
     place = settings.get("ResultConfiguration", {}).get("OutputLocation")
     if not place and not settings.get("ManagedQueryResultsConfiguration", {}).get("Enabled"):
-        raise query_error("Athena", "its workgroup has no output location.", fix=_NO_OUTPUT)
+        raise query_error(
+            "Athena",
+            "its workgroup has no output location.",
+            fix="Give `s3_staging_dir`, for example 's3://bucket/athena-results'.",
+        )
 
 
 def _wait(number: str, asked: _Asked) -> dict[str, Any]:
-    pause = _FIRST_PAUSE
+    pause, deadline = _FIRST_PAUSE, time.monotonic() + asked.timeout
     with Progress("Athena") as progress:
         while True:
             execution = _look(number, asked.session)
@@ -347,12 +348,12 @@ def _wait(number: str, asked: _Asked) -> dict[str, Any]:
                 return execution
             scanned = int(execution.get("Statistics", {}).get("DataScannedInBytes", 0))
             progress.add(note=f"{state} {human_size(scanned)} scanned" if scanned else state)
-            if asked.deadline is not None and time.monotonic() > asked.deadline:
+            if time.monotonic() > deadline:
                 raise QueryTimeoutError(
                     "Athena took longer than `timeout`; the query was stopped.",
                     fix="Give a longer `timeout`, or read less: fewer days, fewer columns.",
                 )
-            if asked.max_bytes is not None and scanned > asked.max_bytes:
+            if scanned > asked.max_bytes:
                 raise ResultTooLargeError(
                     f"Athena scanned {human_size(scanned)}, more than `max_bytes_scanned`; the "
                     "query was stopped.",
