@@ -11,26 +11,37 @@ different things:
 - Redshift's UNLOAD and DECLARE CURSOR bind nothing: all values become literals.
 
 A value that is a list, tuple or set becomes as many values, in parentheses: ``vin IN :vins``.
+Not awswrangler's ``:name``, which pastes the values into the query and doubles no backslash for
+Redshift (`test_texts_arrive_as_they_are_by_every_way`).
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import decimal
-import math
 import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from batcat_runtime.errors import UserError
-from batcat_runtime.io.statement import Dialect, outline, pieces
+from batcat_runtime.io.query import Dialect, filled, outline
 
 Params: TypeAlias = Mapping[str, Any] | Sequence[Any]
 
 _LONGEST = 1024
 _NAME = re.compile(r"(?<![:\w\]\)]):([A-Za-z_]\w*)")
 _MARK = re.compile(r"\?")
+# the types whose literals are in quotes, and their names in Athena and Redshift
+_NAMES = (
+    (str, "", ""),
+    (float, "DOUBLE", "::float8"),
+    (decimal.Decimal, "DECIMAL", "::numeric"),
+    (dt.datetime, "TIMESTAMP", "::timestamp"),
+    (dt.date, "DATE", "::date"),
+    (dt.time, "TIME", "::time"),
+)
+_KNOWN = (bool, int, bytes, *(kind for kind, _, _ in _NAMES))
 
 
 def for_athena(query: str, params: Params | None) -> tuple[str, list[str]]:
@@ -55,7 +66,7 @@ def for_athena(query: str, params: Params | None) -> tuple[str, list[str]]:
         values.append(literal)
         return "?"
 
-    return _replaced(query, params, "athena", place), values
+    return _bound(query, params, "athena", place), values
 
 
 def for_wire(query: str, params: Params | None) -> tuple[str, list[Any]]:
@@ -63,10 +74,10 @@ def for_wire(query: str, params: Params | None) -> tuple[str, list[Any]]:
     values: list[Any] = []
 
     def place(value: Any) -> str:
-        values.append(str(value) if isinstance(value, uuid.UUID) else value)
+        values.append(value)
         return "?"
 
-    return _replaced(query, params, "redshift", place), values
+    return _bound(query, params, "redshift", place), values
 
 
 def for_data_api(query: str, params: Params | None) -> tuple[str, list[dict[str, str]]]:
@@ -85,12 +96,12 @@ def for_data_api(query: str, params: Params | None) -> tuple[str, list[dict[str,
         values.append({"name": f"p{len(values) + 1}", "value": _text(value)})
         return f":p{len(values)}"
 
-    return _replaced(query, params, "redshift", place), values
+    return _bound(query, params, "redshift", place), values
 
 
 def with_literals(query: str, params: Params | None) -> str:
     """Return a Redshift query with its parameters written into it, for what cannot bind any."""
-    return _replaced(query, params, "redshift", redshift_literal)
+    return _bound(query, params, "redshift", redshift_literal)
 
 
 def athena_literal(value: Any) -> str:
@@ -102,25 +113,13 @@ def athena_literal(value: Any) -> str:
     >>> athena_literal(dt.date(2022, 1, 1))
     "DATE '2022-01-01'"
     """
-    if isinstance(value, str | uuid.UUID):
-        return "'" + str(value).replace("'", "''") + "'"
     if isinstance(value, bytes):
         return f"X'{value.hex()}'"
-    if isinstance(value, decimal.Decimal):
-        return f"DECIMAL '{value:f}'"
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            return f"CAST('{_odd_float(value)}' AS DOUBLE)"
-        text = repr(value).upper()
-        return text if "E" in text else f"{text}E0"
-    if isinstance(value, dt.datetime):
-        zone = f" {_offset(value)}" if value.tzinfo else ""
-        return f"TIMESTAMP '{_text(value.replace(tzinfo=None))}{zone}'"
-    if isinstance(value, dt.date):
-        return f"DATE '{value.isoformat()}'"
-    if isinstance(value, dt.time):
-        return f"TIME '{_text(value)}'"
-    return _plain_literal(value)
+    text = _text(value).replace("'", "''")
+    if _has_zone(value):
+        text = f"{text[:-6]} {text[-6:]}"
+    name = next((name for kind, name, _ in _NAMES if isinstance(value, kind)), None)
+    return text if name is None else f"{name} '{text}'".lstrip()
 
 
 def redshift_literal(value: Any) -> str:
@@ -131,65 +130,54 @@ def redshift_literal(value: Any) -> str:
     >>> print(redshift_literal("it's a \\"))
     'it''s a \\'
     """
-    if isinstance(value, str | uuid.UUID):
-        return "'" + str(value).replace("\\", "\\\\").replace("'", "''") + "'"
     if isinstance(value, bytes):
         return f"FROM_HEX('{value.hex()}')"
+    text = _text(value).replace("\\", "\\\\").replace("'", "''")
+    name = next((name for kind, _, name in _NAMES if isinstance(value, kind)), None)
     if isinstance(value, decimal.Decimal):
-        return f"'{value:f}'::numeric({_digits(value)})"
-    if isinstance(value, float):
-        return f"'{_text(value)}'::float8"
-    if isinstance(value, dt.datetime):
-        return f"'{_text(value)}'::{'timestamptz' if value.tzinfo else 'timestamp'}"
-    if isinstance(value, dt.date):
-        return f"'{value.isoformat()}'::date"
-    if isinstance(value, dt.time):
-        return f"'{_text(value)}'::time"
-    return _plain_literal(value)
+        whole, _, fraction = text.lstrip("-").partition(".")
+        name = f"::numeric({len(whole) + len(fraction)}, {len(fraction)})"
+    elif _has_zone(value):
+        name = f"{name}tz"
+    return text if name is None else f"'{text}'{name}"
 
 
-def _replaced(
-    query: str, params: Params | None, dialect: Dialect, place: Callable[[Any], str]
-) -> str:
+def _bound(query: str, params: Params | None, dialect: Dialect, place: Callable[[Any], str]) -> str:
     """Replace every parameter that stands in code; literals, comments and names stay."""
-    if not params:
-        if params is not None and not isinstance(params, Mapping | Sequence):
-            raise _no_params(params)
+    if params is None:
         return query
     if isinstance(params, str | bytes) or not isinstance(params, Mapping | Sequence):
-        raise _no_params(params)
+        raise UserError(
+            f"params is a {type(params).__name__}.",
+            fix="Give a dict for :name, for example {'vin': 'LSV1'}, or a list for ?.",
+        )
+    if not params:
+        return query
     plan = outline(query, dialect)
     if isinstance(params, Mapping):
-        pattern, source = _NAME, _by_name(params, set(_NAME.findall(plan)))
+        marks = list(_NAME.finditer(plan))
+        _check_names({mark[1] for mark in marks}, set(params))
+        values = [(f":{mark[1]}", params[mark[1]]) for mark in marks]
     else:
-        pattern, source = _MARK, _by_order(params, len(_MARK.findall(plan)))
-
-    def fill(found: re.Match[str], start: int) -> str:
-        value, name = source(found)
-        if not isinstance(value, list | tuple | set | frozenset):
-            return _apart(place(_plain(value, name)), plan, start + found.start(), found)
-        if not value:
+        marks = list(_MARK.finditer(plan))
+        if len(marks) != len(params):
             raise UserError(
-                f"The parameter {name} is an empty list.", fix="Give at least one value."
+                f"The query has {len(marks)} question marks for {len(params)} parameters.",
+                fix="Give one value for each ?, in order; a ? inside quotes does not count.",
             )
-        texts = ", ".join(place(_plain(one, name)) for one in value)
-        before, after = plan[: start + found.start()].rstrip(), plan[start + found.end() :].lstrip()
-        # the user's own parentheses are enough: in IN ((1, 2)) they would make a row of it
-        in_parentheses = before.endswith("(") and after.startswith(")")
-        return texts if in_parentheses else f"({texts})"
-
-    return "".join(
-        pattern.sub(lambda found, start=part.start: fill(found, start), part.text)  # type: ignore[misc]
-        if part.kind == "code"
-        else part.text
-        for part in pieces(query, dialect)
+        values = [(f"number {number}", value) for number, value in enumerate(params, start=1)]
+    return filled(
+        query,
+        marks,
+        [
+            _placed(value, name, plan[: mark.start()], plan[mark.end() :], place)
+            for mark, (name, value) in zip(marks, values, strict=True)
+        ],
     )
 
 
-def _by_name(
-    params: Mapping[str, Any], wanted: set[str]
-) -> Callable[[re.Match[str]], tuple[Any, str]]:
-    missing, unused = sorted(wanted - set(params)), sorted(map(str, set(params) - wanted))
+def _check_names(wanted: set[str], given: set[str]) -> None:
+    missing, unused = sorted(wanted - given), sorted(map(str, given - wanted))
     if missing:
         raise UserError(
             f"The query's parameter :{missing[0]} has no value.",
@@ -200,29 +188,33 @@ def _by_name(
             f"The parameter {unused[0]!r} has no place in the query.",
             fix=f"Write :{unused[0]} where it belongs, without quotes; or leave it out.",
         )
-    return lambda found: (params[found[1]], f":{found[1]}")
 
 
-def _by_order(params: Sequence[Any], wanted: int) -> Callable[[re.Match[str]], tuple[Any, str]]:
-    if wanted != len(params):
-        raise UserError(
-            f"The query has {wanted} question marks for {len(params)} parameters.",
-            fix="Give one value for each ?, in order; a ? inside quotes does not count.",
-        )
-    values = iter(enumerate(params, start=1))
-
-    def following(found: re.Match[str]) -> tuple[Any, str]:
-        number, value = next(values)
-        return value, f"number {number}"
-
-    return following
+def _placed(value: Any, name: str, before: str, after: str, place: Callable[[Any], str]) -> str:
+    """Return what stands for a value in the query, between what comes before and after it."""
+    if isinstance(value, list | tuple | set | frozenset):
+        if not value:
+            raise UserError(
+                f"The parameter {name} is an empty list.", fix="Give at least one value."
+            )
+        texts = ", ".join(place(_plain(item, name)) for item in value)
+        # the user's own parentheses are enough: in IN ((1, 2)) they would make a row of it
+        own = before.rstrip().endswith("(") and after.lstrip().startswith(")")
+        return texts if own else f"({texts})"
+    text = place(_plain(value, name))
+    # a literal must not grow together with a quotation mark or a minus beside it
+    return (" " if before.endswith(("#", "-")) else "") + text + " " * after.startswith("#")
 
 
 def _plain(value: Any, name: str) -> Any:
     """Return numpy's and pandas' scalars as Python's; refuse what SQL has no type for."""
+    if type(value).__name__ == "datetime64":  # its own item() is a number of nanoseconds
+        import pandas as pd
+
+        value = pd.Timestamp(value)
     if hasattr(value, "to_pydatetime"):
         value = value if value != value else value.to_pydatetime(warn=False)
-    elif type(value).__module__ == "numpy" and hasattr(value, "item"):
+    elif type(value).__module__ == "numpy" and value.dtype.kind in "biufSU":
         value = value.item()
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return None
@@ -232,8 +224,9 @@ def _plain(value: Any, name: str) -> Any:
         raise UserError(f"The parameter {name} holds a NUL character, which SQL does not know.")
     if isinstance(value, bytearray | memoryview):
         return bytes(value)
-    known = (bool, int, float, decimal.Decimal, str, bytes, dt.date, dt.time, uuid.UUID)
-    if not isinstance(value, known):
+    if isinstance(value, uuid.UUID):
+        return str(value)
+    if not isinstance(value, _KNOWN):
         raise UserError(
             f"The parameter {name} is a {type(value).__name__}, for which SQL has no type.",
             fix="Give a text, number, boolean, date, datetime, time, bytes or None.",
@@ -241,65 +234,27 @@ def _plain(value: Any, name: str) -> Any:
     return value
 
 
-def _apart(text: str, plan: str, start: int, found: re.Match[str]) -> str:
-    """Keep a literal from growing together with a quotation mark or a minus beside it."""
-    before, after = plan[max(start - 1, 0) : start], plan[start + len(found[0]) :][:1]
-    return (" " if before in ("#", "-") else "") + text + (" " if after == "#" else "")
-
-
-def _no_params(params: Any) -> UserError:
-    return UserError(
-        f"params is a {type(params).__name__}.",
-        fix="Give a dict for :name, for example {'vin': 'LSV1'}, or a list for ?.",
-    )
-
-
-def _plain_literal(value: Any) -> str:
+def _text(value: Any) -> str:
+    """Return a value as the text that both engines read back as the same value."""
     if value is None:
         return "NULL"
     if isinstance(value, bool):
-        return "TRUE" if value else "FALSE"
-    return str(int(value))
-
-
-def _text(value: Any) -> str:
-    """Return a value as the text that both engines read back as the same value."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
+        return str(value).lower()
     if isinstance(value, decimal.Decimal):
         return f"{value:f}"
     if isinstance(value, float):
-        return repr(value) if math.isfinite(value) else _odd_float(value)
-    if isinstance(value, dt.datetime):
-        text = value.replace(tzinfo=None).isoformat(" ", _precision(value))
-        return text if value.tzinfo is None else f"{text}{_offset(value)}"
-    if isinstance(value, dt.time):
-        return value.replace(tzinfo=None).isoformat(_precision(value))
-    if isinstance(value, dt.date):
-        return value.isoformat()
-    return str(value)
+        return repr(value).replace("nan", "NaN").replace("inf", "Infinity")
+    if isinstance(value, dt.datetime | dt.time):
+        # milliseconds where they say it all: they are what Athena's own columns have
+        precision = "auto" if value.microsecond % 1000 else "milliseconds"
+        if isinstance(value, dt.time):
+            return value.isoformat(precision)
+        if (value.utcoffset() or dt.timedelta()) % dt.timedelta(minutes=1):
+            value = value.astimezone(dt.UTC)  # no engine reads an offset with seconds
+        text: str = value.isoformat(" ", precision)
+        return text
+    return str(int(value)) if isinstance(value, int) else str(value)
 
 
-def _precision(value: dt.datetime | dt.time) -> str:
-    # engine version 2 of Athena knows milliseconds only: no digit more than is needed
-    if value.microsecond % 1000:
-        return "microseconds"
-    return "milliseconds" if value.microsecond else "seconds"
-
-
-def _offset(value: dt.datetime) -> str:
-    minutes = round((value.utcoffset() or dt.timedelta()).total_seconds() / 60)
-    sign = "-" if minutes < 0 else "+"
-    return f"{sign}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}"
-
-
-def _digits(value: decimal.Decimal) -> str:
-    _, digits, exponent = value.as_tuple()
-    scale = max(-int(exponent), 0)
-    return f"{max(len(digits) + max(int(exponent), 0), scale, 1)}, {scale}"
-
-
-def _odd_float(value: float) -> str:
-    if math.isnan(value):
-        return "NaN"
-    return "Infinity" if value > 0 else "-Infinity"
+def _has_zone(value: Any) -> bool:
+    return isinstance(value, dt.datetime | dt.time) and value.utcoffset() is not None

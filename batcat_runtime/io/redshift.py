@@ -17,14 +17,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from batcat_runtime.errors import QueryError, QueryTimeoutError
-from batcat_runtime.io.dates import DateLike
 from batcat_runtime.io.parameters import Params, for_wire, with_literals
+from batcat_runtime.io.query import DateLike, is_select, statement, with_dates
 from batcat_runtime.io.redshift_login import DATABASE, PORT, USER, Login, redshift_login
 from batcat_runtime.io.redshift_unload import DATA, schema_sql, unload_sql, wants_unload
 from batcat_runtime.io.redshift_wire import columns_of, connection, execute, tables_of
 from batcat_runtime.io.results import check_result_options, chunks, whole
 from batcat_runtime.io.staging import Staging
-from batcat_runtime.io.statement import is_select, statement, with_dates
 from batcat_runtime.io.types import DtypeBackend
 from batcat_runtime.log import get_logger
 

@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING
 
 from batcat_runtime.errors import QueryError, QueryTimeoutError, UserError
 from batcat_runtime.io.clients import client
-from batcat_runtime.io.dates import DateLike
 from batcat_runtime.io.parameters import Params, for_data_api, with_literals
+from batcat_runtime.io.query import DateLike, statement, with_dates
 from batcat_runtime.io.redshift_data_api import DataApi
 from batcat_runtime.io.redshift_login import DATABASE
 from batcat_runtime.io.redshift_unload import DATA, schema_sql, unload_sql, wants_unload
 from batcat_runtime.io.results import check_result_options, chunks, whole
 from batcat_runtime.io.secrets import Secret, get_secret
 from batcat_runtime.io.staging import Staging
-from batcat_runtime.io.statement import statement, with_dates
 from batcat_runtime.io.types import DtypeBackend
 from batcat_runtime.log import get_logger
 

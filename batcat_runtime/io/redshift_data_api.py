@@ -23,7 +23,7 @@ from batcat_runtime.errors import (
 from batcat_runtime.io.aws_errors import translated
 from batcat_runtime.io.parameters import Params, for_data_api
 from batcat_runtime.io.progress import Progress
-from batcat_runtime.io.query_errors import line_and_column, query_error
+from batcat_runtime.io.query import line_and_column, query_error
 from batcat_runtime.io.redshift_types import arrow_table, data_api_column
 from batcat_runtime.log import get_logger
 

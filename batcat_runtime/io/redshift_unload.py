@@ -6,8 +6,8 @@ import re
 
 from batcat_runtime.errors import UserError
 from batcat_runtime.io.parameters import redshift_literal
+from batcat_runtime.io.query import is_ordered, is_select
 from batcat_runtime.io.staging import split_uri
-from batcat_runtime.io.statement import is_ordered, is_select
 
 DATA = "data/"
 _ROLE = re.compile(r"arn:aws[a-z0-9-]*:iam::[0-9]{12}:role/[\w+=,.@/-]+|default", re.ASCII)

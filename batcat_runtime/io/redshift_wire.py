@@ -24,10 +24,9 @@ from batcat_runtime.errors import (
     UserError,
 )
 from batcat_runtime.io.parameters import Params, for_wire
-from batcat_runtime.io.query_errors import line_and_column, query_error
+from batcat_runtime.io.query import line_and_column, pieces, query_error
 from batcat_runtime.io.redshift_login import Login
 from batcat_runtime.io.redshift_types import Column, arrow_table, wire_column
-from batcat_runtime.io.statement import pieces
 
 if TYPE_CHECKING:
     import pyarrow as pa
