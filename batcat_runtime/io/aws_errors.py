@@ -31,6 +31,8 @@ _EXPIRED = {
     "UnrecognizedClientException",
 }
 _THROTTLED = {
+    "ActiveSessionsExceededException",
+    "ActiveStatementsExceededException",
     "ProvisionedThroughputExceededException",
     "RequestLimitExceeded",
     "RequestThrottled",
