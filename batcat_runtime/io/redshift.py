@@ -176,7 +176,8 @@ def _by_cursor(wire: Wire, query: str, chunksize: int) -> Iterator[pa.Table]:
             break
         except QueryError as error:
             # Redshift caps a FETCH on a cluster of one node at a thousand rows
-            if page <= _SINGLE_NODE_PAGE or "single node" not in error.message.replace("-", " "):
+            said = error.message.lower().replace("-", " ")
+            if page <= _SINGLE_NODE_PAGE or "single node" not in said:
                 raise
             page = _SINGLE_NODE_PAGE
     while True:

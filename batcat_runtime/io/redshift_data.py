@@ -169,6 +169,7 @@ def data_api(
         cluster, workgroup = _warehouse(secret)
     named = database or secret.get("dbname") or secret.get("database") or secret.get("db")
     target = {"SecretArn": secret.arn, "Database": str(named or DATABASE)}
+    target["StatementName"] = "batcat"
     if workgroup:
         target["WorkgroupName"] = workgroup
     else:
@@ -185,7 +186,7 @@ class DataApi:
     service : botocore client
         Of ``redshift-data``.
     target : dict
-        ClusterIdentifier or WorkgroupName, Database, SecretArn: as every request names them.
+        ClusterIdentifier or WorkgroupName, Database, SecretArn: as statements are sent there.
     timeout : float or None
         Seconds that a statement may take.
     """

@@ -136,6 +136,7 @@ class Wire:
 
     def together(self, statements: Sequence[str]) -> None:
         """Run statements in one transaction: all of them count, or none."""
+        self._opened.rollback()  # what was read before would make others' saves conflict with it
         for statement in (*statements, "COMMIT"):
             self.run(statement)
 
