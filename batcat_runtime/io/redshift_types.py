@@ -158,12 +158,13 @@ def _array(column: Column, values: list[Any]) -> pa.Array:
         "bpchar": lambda value: str(value).rstrip(" "),
     }
     change = convert.get(column.kind, _text if pa.types.is_string(kind) else None)
+    first = next((value for value in values if value is not None), None)
     try:
         if change is not None:
             values = [None if value is None else change(value) for value in values]
-            if column.kind == "numeric" and not column.precision and any(values):
+            if column.kind == "numeric" and not column.precision and first is not None:
                 return pa.array(values)  # the server does not say how exact it is: as its values
-        elif any(isinstance(value, str) for value in values):
+        elif isinstance(first, str):
             return pa.array(values, pa.string()).cast(kind)
         return pa.array(values, kind)
     except (pa.ArrowException, ValueError, OverflowError, decimal.InvalidOperation) as error:
