@@ -54,7 +54,8 @@ _REFUSALS: tuple[tuple[str, type[BatcatError], str, str], ...] = (
     ),
     (
         "(Throttling|RequestThrottled|ProvisionedThroughputExceeded|TooManyRequests)(Exception)?"
-        "|RequestLimitExceeded|SlowDown|ServiceUnavailable|503",
+        "|(ActiveStatements|ActiveSessions)ExceededException|RequestLimitExceeded|SlowDown"
+        "|ServiceUnavailable|503",
         ThrottledError,
         "AWS asks to slow down for {place}, also after several retries ({said}).",
         "Try again later, or run less at once.",

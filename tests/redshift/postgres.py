@@ -13,8 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-USER, PASSWORD, DATABASE = "awsuser", "cAn4ry-P@ss word'\"\\", "dev"
-_CREATE = f"CREATE DATABASE {DATABASE}"
+USER, PASSWORD, DATABASE = "awsuser", "cAn4ry-P@ss word'\"\\", "postgres"
 _INITDB = ("-A", "md5", "-E", "UTF8", "--locale", "C.UTF-8", "--no-sync")
 # Redshift is a PostgreSQL 8.0: a backslash in a literal escapes
 _SETTINGS = {
@@ -71,7 +70,6 @@ def running() -> Iterator[Path]:
             )
         try:
             _wait(server, home)
-            _create_database(home)
             yield home / ".s.PGSQL.5432"
         finally:
             server.send_signal(signal.SIGINT)  # PostgreSQL's "fast" shutdown
@@ -89,15 +87,6 @@ def _wait(server: subprocess.Popen[bytes], home: Path) -> None:
         if server.poll() is not None or time.monotonic() > end:
             raise RuntimeError((home / "log").read_text())
         time.sleep(0.05)
-
-
-def _create_database(home: Path) -> None:
-    subprocess.run(
-        [_program("psql"), "-q", "-h", home, "-U", USER, "-c", _CREATE, "postgres"],
-        check=True,
-        capture_output=True,
-        env={**_environment(), "PGPASSWORD": PASSWORD},
-    )
 
 
 def _environment() -> dict[str, str]:

@@ -1,7 +1,7 @@
 """What Redshift's wire has and PostgreSQL's has not, put between the two on loopback.
 
 redshift_connector sends start-up parameters that PostgreSQL refuses, and reads the version of the
-server; the rest is the same protocol. Statements that PostgreSQL does not have can be rewritten.
+server; the rest is the same protocol.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import contextlib
 import socket
 import struct
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 _KNOWN = {b"user", b"database", b"application_name", b"client_encoding", b"options"}
@@ -25,8 +24,6 @@ class RedshiftProxy:
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._server.getsockname()[1]
         self.cancels = 0
-        self.rewrite: Callable[[str], str] = str
-        self.started: list[dict[bytes, bytes]] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
@@ -53,27 +50,13 @@ class RedshiftProxy:
                 return
             parts = body[4:].rstrip(b"\0").split(b"\0")
             given = dict(zip(parts[::2], parts[1::2], strict=True))
-            self.started.append(given)
             start = body[:4] + b"".join(
                 name + b"\0" + value + b"\0" for name, value in given.items() if name in _KNOWN
             )
             server.sendall(struct.pack("!i", len(start) + 5) + start + b"\0")
-            threading.Thread(target=self._ask, args=(client, server), daemon=True).start()
+            threading.Thread(target=_pass_on, args=(client, server), daemon=True).start()
             self._answer(server, client)
             _pass_on(server, client)
-
-    def _ask(self, client: socket.socket, server: socket.socket) -> None:
-        """Pass the client's messages on; the query is in those called Parse."""
-        with contextlib.suppress(OSError):
-            while True:
-                kind, body = _exactly(client, 1), _packet(client)
-                if kind == b"P":
-                    name, query, rest = body.split(b"\0", 2)
-                    query = self.rewrite(query.decode()).encode()
-                    body = b"\0".join((name, query, rest))
-                server.sendall(kind + struct.pack("!i", len(body) + 4) + body)
-        with contextlib.suppress(OSError):
-            server.shutdown(socket.SHUT_WR)
 
     def _answer(self, server: socket.socket, client: socket.socket) -> None:
         """Pass messages on until the server is ready, with the version of a Redshift."""
