@@ -195,7 +195,8 @@ def _check_dates(column: pd.Series[Any]) -> None:
     """Refuse instants among dates: Arrow takes them, and they would lose their time of day."""
     import pandas as pd
 
-    if any(issubclass(kind, dt.datetime) for kind in {*map(type, column)} - {type(pd.NaT)}):
+    kinds = {*map(type, column)} - {type(pd.NaT)} if column.dtype == object else set()
+    if any(issubclass(kind, dt.datetime) for kind in kinds):
         raise ValueError("it holds dates and times of day")
 
 
