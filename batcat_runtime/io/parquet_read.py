@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _Found = TypeVar("_Found")
 _FILES_AT_ONCE = 16
-_LARGE_BYTES = 8 << 20
+_LARGE_BYTES = 32 << 20
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 _APART = "Read them one by one, or name the columns that go together with `columns`."
 
@@ -83,7 +83,9 @@ def read_table(source: Source) -> pa.Table:
 
     def read(place: Place) -> pa.Table:
         with _opened(source.s3, place, progress) as file:
-            is_small = len(places) > 1 and (place.size or _LARGE_BYTES) < _LARGE_BYTES
+            groups = (file.metadata.row_group(number) for number in range(file.num_row_groups))
+            decoded = sum(group.total_byte_size for group in groups)
+            is_small = len(places) > 1 and decoded < _LARGE_BYTES
             with nullcontext() if is_small else one_large:
                 asked = _asked(file.schema_arrow, source.columns)
                 table = file.read(asked, use_threads=not is_small)
