@@ -15,7 +15,9 @@ from urllib.parse import parse_qs, urlsplit
 from tests.relay import serving
 from tests.s3server import S3Server
 
-HANG_UP = (0, b"")
+HANG_UP = (0, b"")  # without a word
+LOSE_ANSWER = (-1, b"")  # when the server has done what it was asked
+CUT_ANSWER = (-2, b"")  # in its middle
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,9 @@ class Request:
     headers: dict[str, str]
 
 
-Rule = Callable[[Request], tuple[int, bytes] | None]
+# status, body and, if need be, headers; None: what the server says
+Answer = tuple[int, bytes] | tuple[int, bytes, dict[str, str]]
+Rule = Callable[[Request], Answer | None]
 
 
 @dataclass
@@ -64,8 +68,9 @@ def proxy_to(server: S3Server, rule: Rule = lambda request: None) -> Iterator[S3
             if answer == HANG_UP:
                 self.close_connection = True
                 return
-            if answer is not None:
-                self._answer(answer[0], {"Content-Type": "application/xml"}, answer[1])
+            if answer is not None and answer[0] > 0:
+                status, content, *more = answer
+                self._answer(status, {"Content-Type": "application/xml", **dict(*more)}, content)
                 return
             connection = http.client.HTTPConnection(str(target.hostname), target.port, timeout=60)
             sent = {name: value for name, value in self.headers.items() if name != "Expect"}
@@ -74,8 +79,15 @@ def proxy_to(server: S3Server, rule: Rule = lambda request: None) -> Iterator[S3
             kept = {"etag", "content-type", "last-modified", "content-range", "x-amz-version-id"}
             passed = {name: value for name, value in got.getheaders() if name.lower() in kept}
             length = got.getheader("Content-Length") if self.command == "HEAD" else None
-            self._answer(got.status, passed, got.read(), length)
+            content = got.read()
             connection.close()
+            self.close_connection = answer is not None
+            if answer == CUT_ANSWER:
+                self._answer(
+                    got.status, passed, content[: len(content) // 2], str(len(content) + 1)
+                )
+            elif answer is None:
+                self._answer(got.status, passed, content, length)
 
         def _answer(
             self, status: int, headers: dict[str, str], body: bytes, length: str | None = None
@@ -83,7 +95,8 @@ def proxy_to(server: S3Server, rule: Rule = lambda request: None) -> Iterator[S3
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
-            self.send_header("Content-Length", length or str(len(body)))
+            if "Content-Length" not in headers:
+                self.send_header("Content-Length", length or str(len(body)))
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(body)

@@ -9,17 +9,11 @@ from typing import Any
 
 from batcat_runtime.errors import DataFormatError, UserError
 from batcat_runtime.io.csv_rows import first_row_end
+from batcat_runtime.io.csv_write import NULL_VALUES as NULL_VALUES
 from batcat_runtime.io.decode import HEAD_BYTES, Readable, check_compression, check_encoding
 from batcat_runtime.io.dtypes import wanted
 from batcat_runtime.io.types import unique_names
 
-# what pandas takes for a missing value
-NULL_VALUES = (
-    "",
-    *("#N/A", "#N/A N/A", "#NA", "<NA>", "N/A", "NA", "n/a"),
-    *("NULL", "null", "None", "NaN", "nan", "-NaN", "-nan"),
-    *("-1.#IND", "-1.#QNAN", "1.#IND", "1.#QNAN"),
-)
 _BOM = "\ufeff".encode()
 _LONGEST_HEADER = 16 << 20
 

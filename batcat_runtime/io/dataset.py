@@ -21,8 +21,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from batcat_runtime.errors import UserError
-from batcat_runtime.io.delete import delete_keys, keys_below
+from batcat_runtime.errors import BatcatError, UserError
+from batcat_runtime.io.aws_errors import translated
 from batcat_runtime.io.glue import (
     Changes,
     GlueTable,
@@ -37,8 +37,8 @@ from batcat_runtime.io.hive import (
     partition_values,
     partitions,
 )
-from batcat_runtime.io.object_settings import object_settings, owner_of
 from batcat_runtime.io.places import check_bucket
+from batcat_runtime.io.upload import delete_keys, object_settings, owner_of
 from batcat_runtime.log import get_logger
 
 if TYPE_CHECKING:
@@ -211,7 +211,7 @@ def _write(
     target: Target,
     compression: str | None,
 ) -> None:
-    from batcat_runtime.io.parquet_write import write_parquet
+    from batcat_runtime.io.parquet_write import parquet_pieces
     from batcat_runtime.io.upload import stream_object
 
     name = f"{_unique()}.parquet"
@@ -222,11 +222,8 @@ def _write(
         key = location.removeprefix(f"s3://{target.bucket}/") + name
         # noted before it is written: a save that fails late may have left it all the same
         plan.written[values] = key
-
-        def write(sink: Any, rows: pa.Table = rows) -> None:
-            write_parquet(rows, sink, index=False, compression=compression)
-
-        stream_object(replace(target, key=key), write)
+        pieces = parquet_pieces(rows, index=False, compression=compression)
+        stream_object(replace(target, key=key), pieces)
 
 
 def _location(plan: _Plan, values: tuple[str, ...]) -> str:
@@ -282,8 +279,22 @@ def _delete_replaced(plan: _Plan, target: Target) -> None:
         if not location.startswith(plan.base):
             get_logger().warning("%s was replaced but lies elsewhere, so it was kept", location)
             continue
-        old = keys_below(target, location.removeprefix(f"s3://{target.bucket}/"))
+        old = _keys_below(target, location.removeprefix(f"s3://{target.bucket}/"))
         delete_keys(target, [key for key in old if key not in new])
+
+
+def _keys_below(target: Target, prefix: str) -> list[str]:
+    """Return all keys under a prefix; none, and a line in the log, if AWS refuses."""
+    where = f"s3://{target.bucket}/{prefix}"
+    try:
+        with translated(where, "s3:ListBucket"):
+            pages = target.client.get_paginator("list_objects_v2").paginate(
+                Bucket=target.bucket, Prefix=prefix, **target.owner
+            )
+            return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+    except BatcatError as error:
+        get_logger().warning("What lies under %s cannot be deleted: %s", where, error)
+        return []
 
 
 def _unique() -> str:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from batcat_runtime.errors import DataFormatError, UserError
-from batcat_runtime.io.columns import arrow_column
-from batcat_runtime.io.parquet_write import parquet_schema
+from batcat_runtime.io.parquet_write import arrow_column, parquet_schema
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from pyarrow import csv, parquet
 
 import batcat_runtime as bc
-from batcat_runtime.io.upload import PART_BYTES
+PART_BYTES = 16 << 20
 from tests.s3server import S3Server, serve_s3
 
 BUCKET = "2022-rnd-battery"
