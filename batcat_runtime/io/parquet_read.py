@@ -12,11 +12,12 @@ pyarrow reads the ranged file: wr.s3.read_parquet takes twice its time (benchmar
 
 from __future__ import annotations
 
+import json
 import threading
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,7 +25,13 @@ from batcat_runtime.errors import BatcatError, DataFormatError
 from batcat_runtime.io.places import Place, advice_on
 from batcat_runtime.io.progress import Progress
 from batcat_runtime.io.ranged import RangedFile
-from batcat_runtime.io.types import DtypeBackend, partition_values, to_pandas, unique_names
+from batcat_runtime.io.types import (
+    FOLDER_TYPES,
+    DtypeBackend,
+    partition_values,
+    to_pandas,
+    unique_names,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,8 +100,8 @@ def read_table(source: Source) -> pa.Table:
 
     with _progress(places) as progress:
         tables = _side_by_side(read, places)
-    folders = folder_columns(places, source.root)
     schema = _common_schema([table.schema for table in tables], places)
+    folders = folder_columns(places, source.root, schema)
     _check_columns(source, schema, folders)
     for number in range(len(places)):
         tables[number] = _fitted(tables[number], schema, folders, number, source)
@@ -112,8 +119,8 @@ def parquet_chunks(
     import pandas as pd
     import pyarrow as pa
 
-    folders = folder_columns(source.places, source.root)
     schema = _schema_of_all(source)
+    folders = folder_columns(source.places, source.root, schema)
     _check_columns(source, schema, folders)
     waiting = [_fitted(schema.empty_table(), schema, folders, 0, source)]
     rows = done = 0
@@ -148,8 +155,14 @@ def read_schema(s3: Any, place: Place) -> pa.Schema:
         return file.schema_arrow
 
 
-def folder_columns(places: list[Place], root: str | None) -> dict[str, pa.Array]:
-    """Return the columns that folders such as ``day=2022-01-01`` make: a value for each object."""
+def folder_columns(places: list[Place], root: str | None, schema: pa.Schema) -> dict[str, pa.Array]:
+    """Return the columns that folders such as ``day=2022-01-01`` make: a value for each object.
+
+    They have the types that `save_dataset` noted in the file, which are those of Athena; others go
+    by their values.
+    """
+    import pyarrow as pa
+
     if root is None:
         return {}
     found: list[dict[str, str | None]] = []
@@ -161,8 +174,13 @@ def folder_columns(places: list[Place], root: str | None) -> dict[str, pa.Array]
                 value = urllib.parse.unquote(value)
                 values[urllib.parse.unquote(name)] = None if value == _NO_VALUE else value
         found.append(values)
-    names = dict.fromkeys(name for values in found for name in values)
-    return {name: partition_values(values.get(name) for values in found) for name in names}
+    noted = json.loads((schema.metadata or {}).get(FOLDER_TYPES.encode(), b"{}"))
+    columns = {}
+    for name in dict.fromkeys(name for values in found for name in values):
+        columns[name] = partition_values(values.get(name) for values in found)
+        with suppress(pa.ArrowInvalid):  # a folder that is not of that save
+            columns[name] = columns[name].cast(noted.get(name, columns[name].type))
+    return columns
 
 
 def _progress(places: list[Place]) -> Progress:

@@ -270,8 +270,11 @@ def _expanded(s3: Any, place: Place) -> list[Place]:
     fixed = _fixed_part(place.key)
     is_pattern = fixed != place.key
     matches = glob_expression(place.key if is_pattern else "**").fullmatch
-    found, hidden = [], 0
+    found, hidden, unfinished = [], 0, []
     for listed in _listed(s3, Place(place.bucket, fixed)):
+        folder, mark, name = listed.key.rpartition("/_unfinished/")
+        if mark:  # by save_dataset: see there
+            unfinished.append(f"{folder}/{name}/")
         if is_pattern and listed.key == place.key:
             return [listed]
         if listed.key.endswith("/") or not matches(listed.key):
@@ -280,6 +283,7 @@ def _expanded(s3: Any, place: Place) -> list[Place]:
             hidden += 1
         else:
             found.append(listed)
+    found = [listed for listed in found if not listed.key.startswith(tuple(unfinished))]
     if not found:
         what = "matches" if is_pattern else "lies under"
         aside = f", but for {hidden} that begin with '_' or '.'" if hidden else ""

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 DtypeBackend = Literal["numpy_nullable", "pyarrow"]
 
+# Among the notes of a Parquet file: the types of the columns that only its folders' names hold.
+FOLDER_TYPES = "batcat.folders"
+
 
 def to_pandas(
     table: pa.Table, *, dtype_backend: DtypeBackend | None = None, pandas_metadata: bool = False
