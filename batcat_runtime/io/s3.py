@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from batcat_runtime.errors import UserError
 from batcat_runtime.io.clients import client
-from batcat_runtime.io.csv_layout import CsvOptions
 from batcat_runtime.io.options import CsvReading, ParquetReading
 from batcat_runtime.io.places import common_prefix, find_places, is_one_key
 from batcat_runtime.io.types import DtypeBackend, check_backend
@@ -124,8 +123,7 @@ def read_csv_from_bucket(
     ... ):  # doctest: +SKIP
     ...     print(len(part))
     """
-    from batcat_runtime.io.chunks import csv_chunks
-    from batcat_runtime.io.csv_read import read_csv
+    from batcat_runtime.io.csv_read import CsvOptions, csv_chunks, read_csv
 
     _check_common(columns, chunksize, dtype_backend)
     options = CsvOptions(
