@@ -30,6 +30,9 @@ class FlakyObject:
         Whether If-Match counts, as it does with S3.
     refusal : tuple of int and str or None
         The status and error code that every request is answered with.
+    is_proxy : bool
+        Whether it answers as S3 never does: always with the whole, which it calls 200, and neither
+        with ETag nor length.
     """
 
     content: bytes
@@ -38,6 +41,7 @@ class FlakyObject:
     requests: list[tuple[str | None, str | None]] = field(default_factory=list)
     heeds_if_match: bool = True
     refusal: tuple[int, str] | None = None
+    is_proxy: bool = False
     endpoint: str = ""
 
     @property
@@ -77,6 +81,9 @@ def serve_flaky(one: FlakyObject) -> Iterator[FlakyObject]:
             if one.heeds_if_match and wanted not in (None, etag):
                 self._refuse(412, "PreconditionFailed")
                 return
+            if one.is_proxy:
+                self._answer_as_proxy(content)
+                return
             first, last = _range(self.headers["Range"], len(content))
             if first >= len(content) and self.headers["Range"]:
                 self._refuse(416, "InvalidRange")
@@ -89,16 +96,27 @@ def serve_flaky(one: FlakyObject) -> Iterator[FlakyObject]:
                 self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
             self.end_headers()
             cut = one.break_after(number)
-            self.wfile.write(body[:cut])
+            if self.command == "GET":
+                self.wfile.write(body[:cut])
             if cut is not None:
                 self.close_connection = True
+
+        do_HEAD = do_GET  # noqa: N815
+
+        def _answer_as_proxy(self, content: bytes) -> None:
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(content), content))
 
         def _refuse(self, status: int, code: str) -> None:
             body = f"<Error><Code>{code}</Code><Message>said the server</Message></Error>".encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
+            if self.command == "GET":
+                self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
             pass

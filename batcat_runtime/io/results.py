@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from batcat_runtime.errors import UserError
-from batcat_runtime.io.types import DtypeBackend, check_backend, to_pandas
+from batcat_runtime.io.types import DtypeBackend, check_backend, to_pandas, unique_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,12 +71,8 @@ def chunks(
 def _joined(parts: list[pa.Table]) -> pa.Table:
     import pyarrow as pa
 
-    if len(parts) == 1:
-        return parts.pop()
-    names = parts[0].column_names
-    if len(set(names)) < len(names):  # concat_tables joins by name
-        numbers = [str(place) for place in range(len(names))]
-        parts = [part.rename_columns(numbers) for part in parts]
+    names = unique_names(parts[0].column_names)  # concat_tables joins by name
+    named = [part.rename_columns(names) for part in parts]
+    parts.clear()  # so that what is converted can be freed
     # only decimals differ, where the engine does not say how exact they are
-    joined = pa.concat_tables(parts, promote_options="permissive")
-    return joined.rename_columns(names)
+    return pa.concat_tables(named, promote_options="permissive")

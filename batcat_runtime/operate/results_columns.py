@@ -295,12 +295,10 @@ def _parquet_fields(project: Project, key: str) -> dict[str, str]:
     import pyarrow as pa
 
     from batcat_runtime.io.hive import hive_type
-    from batcat_runtime.io.parquet_read import Source, schemas
-    from batcat_runtime.io.places import find_places
+    from batcat_runtime.io.parquet_read import read_schema
+    from batcat_runtime.io.places import Place
 
-    s3 = project.client("s3")
-    places = find_places(s3, project.config.result_s3_bucket, key)
-    schema = schemas(Source(s3, places))[0]
+    schema = read_schema(project.client("s3"), Place(project.config.result_s3_bucket, key))
     return {
         one.name: "" if pa.types.is_null(one.type) else hive_type(one.name, one.type)[0]
         for one in schema

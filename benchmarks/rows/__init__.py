@@ -12,6 +12,7 @@ ROWS: dict[str, Callable[[Bench], Outcome]] = {
     "csv-one": transfer.csv_one,
     "csv-many": transfer.csv_many,
     "parquet-one": transfer.parquet_one,
+    "parquet-columns": transfer.parquet_columns,
     "parquet-many": transfer.parquet_many,
     "save-csv": transfer.save_csv,
     "save-parquet": transfer.save_parquet,

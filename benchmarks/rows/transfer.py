@@ -64,10 +64,27 @@ def parquet_one(bench: Bench) -> Outcome:
             Contender("pyarrow.fs", "peer", "read_parquet:arrow"),
             Contender("wr.s3.download -> pyarrow", "peer", "read_parquet:wrangler_download"),
             Contender("wr.s3.read_parquet", "peer", "read_parquet:wrangler"),
+            Contender("wr.s3.read_parquet, tuned", "peer", "read_parquet:wrangler_tuned"),
         ],
         key="parquet-one/usage.parquet",
         tiny="tiny-parquet/part-000.parquet",
-        limit=1.15,
+        limit=0.95,
+    )
+
+
+def parquet_columns(bench: Bench) -> Outcome:
+    """Read two columns of the same object, and nothing of the others."""
+    return _compare(
+        bench,
+        "parquet-columns",
+        f"Read 2 of 13 columns of one Parquet of {bench.size_mb('parquet-one/'):.0f} MB",
+        [
+            Contender("wr.s3.read_parquet(columns=)", "floor", "read_parquet:wrangler_columns"),
+            Contender("read_parquet_from_bucket", "BatCat", "read_parquet:batcat_columns"),
+        ],
+        key="parquet-one/usage.parquet",
+        tiny="tiny-parquet/part-000.parquet",
+        limit=0.50,
     )
 
 
@@ -83,10 +100,11 @@ def parquet_many(bench: Bench) -> Outcome:
             Contender("boto3 pool -> pyarrow", "peer", "read_parquet:boto3_pool"),
             Contender("pyarrow.dataset", "peer", "read_parquet:arrow"),
             Contender("wr.s3.read_parquet", "peer", "read_parquet:wrangler"),
+            Contender("wr.s3.read_parquet, tuned", "peer", "read_parquet:wrangler_tuned"),
         ],
         key="parquet-many/",
         tiny="tiny-parquet/",
-        limit=3.0,
+        limit=3.75,
     )
 
 
