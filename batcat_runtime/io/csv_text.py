@@ -200,11 +200,9 @@ def _unpacked(file: RangedFile, options: CsvOptions) -> Iterator[bytes]:
     try:
         with file:
             stream: Any = file
-            if found == "xz":
-                stream = lzma.LZMAFile(stream)  # noqa: SIM115 - nothing of its own to close
-            elif found:
+            if found not in (None, "xz"):
                 stream = pa.CompressedInputStream(pa.PythonFile(file, mode="r"), found)
-            pieces = iter(lambda: stream.read(PART_BYTES), b"")
+            pieces = iter(lambda: stream.read(PART_BYTES), b"") if found != "xz" else _xz(file)
             if encoding in ("utf-8", "utf-8-sig"):
                 yield from pieces
             else:
@@ -221,6 +219,18 @@ def _unpacked(file: RangedFile, options: CsvOptions) -> Iterator[bytes]:
             f"{uri} cannot be unpacked: {error}.",
             fix="It is damaged or was not uploaded whole; write it again.",
         ) from error
+
+
+def _xz(file: RangedFile) -> Iterator[bytes]:
+    """Unpack stream after stream; `lzma.LZMAFile` leaves out damaged ones without a word."""
+    unpacker, rest = lzma.LZMADecompressor(), b""
+    while packed := rest or file.read(PART_BYTES >> 4):
+        unpacker = lzma.LZMADecompressor() if unpacker.eof else unpacker
+        if piece := unpacker.decompress(packed):
+            yield piece
+        rest = unpacker.unused_data.lstrip(b"\0")
+    if not unpacker.eof:
+        raise EOFError("it ends too early")
 
 
 def _check_start(file: RangedFile, start: bytes, encoding: str) -> None:
