@@ -173,6 +173,7 @@ class _Objects:
         self._etags: dict[Place, str] = {}
         self._where = places[0].uri if len(places) == 1 else f"one of {len(places)} objects"
         self._names: list[str] = []  # of the columns that are wanted
+        self._lone = False  # whether there is but one column
         self._dtypes: dict[str, csv_types.Dtype] = {}
         self._types: dict[str, pa.DataType] = {}
 
@@ -223,7 +224,8 @@ class _Objects:
         return self._typed(table)
 
     def _typed(self, table: pa.Table) -> pa.Table:
-        table = csv_types.typed(table, self._types, self._options.decimal, self._where)
+        options, lone = self._options, self._lone
+        table = csv_types.typed(table, self._types, options.decimal, lone=lone, where=self._where)
         return csv_types.refuse_gaps(table, self._dtypes, self._where)
 
     def _whole(self, way: _Way, names: list[str]) -> tuple[pa.Table, bool, bool]:
@@ -349,6 +351,7 @@ class _Objects:
                 fix=f"It has {', '.join(map(repr, found.names))}.",
             )
         if not self._names:
+            self._lone = len(found.names) == 1
             self._names = list(dict.fromkeys(map(str, options.columns or found.names)))
             dtypes = csv_types.given_by_column(options.dtype, found.names, uri)
             self._dtypes = {name: dtypes[name] for name in self._names if name in dtypes}

@@ -7,7 +7,8 @@ never rounded, and dates and times are those of ISO 8601.
 
 Text in quotes is never missing, so that what `save_to_bucket` writes comes back: ``""`` is the
 empty text, nothing a missing value. Only where all other values are numbers, dates or booleans is
-``""`` missing too: writers that put everything in quotes have no other way to say so.
+``""`` missing too: writers that put everything in quotes have no other way to say so; nor has a
+table of one column, in which an empty line is no row.
 """
 
 from __future__ import annotations
@@ -145,7 +146,9 @@ def _strange(column: pa.ChunkedArray, plus: bool) -> bool:
     )
 
 
-def typed(table: pa.Table, types: Mapping[str, pa.DataType], decimal: str, where: str) -> pa.Table:
+def typed(
+    table: pa.Table, types: Mapping[str, pa.DataType], decimal: str, *, lone: bool, where: str
+) -> pa.Table:
     """Return a table whose text is what it should be, or else what all of it is spelled as.
 
     Parameters
@@ -156,6 +159,8 @@ def typed(table: pa.Table, types: Mapping[str, pa.DataType], decimal: str, where
         What columns should be.
     decimal : str
         What marks fractions.
+    lone : bool
+        Whether the object has but one column.
     where : str
         The object, for errors.
 
@@ -171,6 +176,8 @@ def typed(table: pa.Table, types: Mapping[str, pa.DataType], decimal: str, where
                 f"{where} cannot be read as CSV: column {name!r} is not in UTF-8.",
                 fix="Give its `encoding`, for example 'gb18030' or 'latin-1'.",
             )
+        if lone and pa.types.is_string(column.type):
+            column = _values(column)
         try:
             if pa.types.is_string(column.type) and kind not in (None, column.type):
                 column = _cast(_values(column), kind, decimal)
