@@ -7,21 +7,16 @@ import random
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pandas as pd
 import pytest
 
 import batcat_runtime as bc
 from batcat_runtime.errors import (
-    AccessDeniedError,
     BatcatError,
     ConnectError,
-    CredentialsError,
     DataFormatError,
-    NoSuchBucketError,
     ObjectChangedError,
-    ThrottledError,
 )
 from tests.flakyserver import FlakyObject, serve_flaky
 
@@ -71,12 +66,13 @@ def fault(served: FlakyObject, seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(17))
 def test_reads_through_faults(point: Point, seed: int) -> None:
-    content = LARGE[: LARGE.index(b"\n400000,") + 1]
-    wanted = pd.read_csv(io.BytesIO(content))
+    wanted = pd.DataFrame({"n": range(40_000), "s": "LSV" * 40})
+    content = wanted.to_csv(index=False).encode()
+    assert len(content) > 5_000_000
 
     def outcome(number: int) -> str:
         try:
-            found = read(100_000 if number % 2 else None)
+            found = read(15_000 if number % 2 else None)
         except BatcatError as error:
             return type(error).__name__
         pd.testing.assert_frame_equal(found, wanted)
@@ -158,28 +154,3 @@ def test_a_chunked_read_that_is_given_up_stops_fetching(point: Point) -> None:
         assert len(next(iter(chunks))) == 10
         del chunks
         assert len(served.requests) < len(LARGE * 9) // (4 << 20) - 8
-
-
-@pytest.mark.parametrize(
-    ("status", "code", "kind", "said"),
-    [
-        (403, "AccessDenied", AccessDeniedError, "needs {action} on it"),
-        (400, "ExpiredToken", CredentialsError, "Renew them"),
-        (404, "NoSuchBucket", NoSuchBucketError, "The bucket of s3://"),
-        (503, "SlowDown", ThrottledError, "asks to slow down"),
-    ],
-)
-def test_what_s3_refuses(
-    point: Point, status: int, code: str, kind: type[BatcatError], said: str
-) -> None:
-    readers: list[tuple[str, Callable[[], Any]]] = [
-        ("s3:GetObject", lambda: bc.read_csv_from_bucket(BUCKET, "usage")),
-        ("s3:GetObject", lambda: bc.read_parquet_from_bucket(BUCKET, "usage")),
-        ("s3:ListBucket", lambda: bc.read_csv_from_bucket(BUCKET, "usage/")),
-        ("s3:ListBucket", lambda: list(bc.list_keys(BUCKET, "usage/"))),
-    ]
-    with serve_flaky(FlakyObject(b"", refusal=(status, code))) as served:
-        point(served)
-        for action, reader in readers:
-            with pytest.raises(kind, match=said.format(action=action)):
-                reader()
