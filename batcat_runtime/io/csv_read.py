@@ -116,10 +116,9 @@ class _Rows(io.RawIOBase):
         return True
 
     def read(self, size: int = -1, /) -> bytes:
-        """Return up to `size` bytes; as many as that only if it is more than a usual block."""
+        """Return about `size` bytes, of as many pieces as it takes; one piece is not copied."""
         found = [self._piece(size)]
-        while found[-1] and size > PART_BYTES:
-            size -= len(found[-1])
+        while found[-1] and (size := size - len(found[-1])) > PART_BYTES // 4:
             found.append(self._piece(size))
         return b"".join(found)
 

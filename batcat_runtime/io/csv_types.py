@@ -222,10 +222,11 @@ def _values(text: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _cast(values: pa.ChunkedArray, kind: pa.DataType, decimal: str) -> pa.ChunkedArray:
-    if pa.types.is_integer(kind):
-        wrong = pc.invert(pc.match_substring_regex(values, f"^({_INTEGER})$"))
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):  # not as Arrow spells them
+        pattern = _INTEGER if pa.types.is_integer(kind) else _FLOAT.format(re.escape(decimal))
+        wrong = pc.invert(pc.match_substring_regex(values, f"^({pattern})$"))
         if sample := next(_filled(values.filter(wrong)), None):
-            raise pa.ArrowInvalid(f"{sample!r} is no integer")
+            raise pa.ArrowInvalid(f"{sample!r} is no {kind}")
     if pa.types.is_time(kind):
         # there is no way from text to a time of day but through a day
         day = pc.binary_join_element_wise(pa.scalar("1970-01-01"), values, pa.scalar(" "))

@@ -479,14 +479,17 @@ def test_what_shows_late_in_a_large_object(bucket: Any, plain: str) -> None:
     pd.testing.assert_frame_equal(pd.concat(chunks).astype(found.dtypes), found)
 
 
-@pytest.mark.parametrize("value", ["2.5", "0x1F", "x", "18446744073709551615"])
-def test_chunks_keep_the_type_of_the_first(bucket: Any, plain: str, value: str) -> None:
-    content = f"n,f,s\n{plain}{value},0.5,0x\n"
-    assert str(read(bucket, content)["n"].iloc[-1]) == value
-    with pytest.raises(DataFormatError, match=rf"(?s)Column 'n' of .*{value}.*dtype=\{{'n': 'str'"):
+@pytest.mark.parametrize(
+    ("name", "row"), [("n", "2.5,1,0x"), ("n", "0x1F,1,x"), ("n", "x,1,x"), ("f", "1,NAN,x")]
+)
+def test_chunks_keep_the_type_of_the_first(bucket: Any, plain: str, name: str, row: str) -> None:
+    value = row.split(",")[0 if name == "n" else 1]
+    assert str(read(bucket, f"n,f,s\n{plain}{row}\n")[name].iloc[-1]) == value
+    said = rf"(?s)Column '{name}' of .*{value}.*dtype=\{{'{name}': 'str'"
+    with pytest.raises(DataFormatError, match=said):
         list(bc.read_csv_from_bucket(BUCKET, "table", chunksize=200_000))
-    chunks: Any = bc.read_csv_from_bucket(BUCKET, "table", chunksize=200_000, dtype={"n": "str"})
-    assert [str(chunk["n"].iloc[-1]) for chunk in chunks] == ["199999", value]
+    chunks: Any = bc.read_csv_from_bucket(BUCKET, "table", chunksize=200_000, dtype={name: "str"})
+    assert [chunk[name].iloc[-1] for chunk in chunks][1] == value
 
 
 def test_one_bad_object_of_many_is_named(bucket: Any) -> None:
