@@ -28,8 +28,9 @@ class FlakyObject:
         What was asked for: range and If-Match, in order.
     heeds_if_match : bool
         Whether If-Match counts, as it does with S3.
-    refusal : tuple of int and str or None
-        The status and error code that every request is answered with.
+    refusal : tuple of int and str, or callable, or None
+        The status and error code that every request is answered with; or from a request's number
+        to what that one is answered with.
     is_proxy : bool
         Whether it answers as S3 never does: always with the whole, which it calls 200, and neither
         with ETag nor length.
@@ -40,7 +41,7 @@ class FlakyObject:
     before: Callable[[FlakyObject, int], None] = lambda *_: None
     requests: list[tuple[str | None, str | None]] = field(default_factory=list)
     heeds_if_match: bool = True
-    refusal: tuple[int, str] | None = None
+    refusal: tuple[int, str] | Callable[[int], tuple[int, str] | None] | None = None
     is_proxy: bool = False
     endpoint: str = ""
 
@@ -73,8 +74,9 @@ def serve_flaky(one: FlakyObject) -> Iterator[FlakyObject]:
                 number = len(one.requests)
                 one.requests.append((self.headers["Range"], self.headers["If-Match"]))
             one.before(one, number)
-            if one.refusal:
-                self._refuse(*one.refusal)
+            refusal = one.refusal(number) if callable(one.refusal) else one.refusal
+            if refusal:
+                self._refuse(*refusal)
                 return
             content, etag = one.content, one.etag
             wanted = self.headers["If-Match"]

@@ -21,6 +21,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from batcat_runtime.io.csv_types import NULL_VALUES
 from batcat_runtime.io.parquet_write import CONVERSION_ERRORS, arrow_column, unfit_column
 
 if TYPE_CHECKING:
@@ -29,13 +30,6 @@ if TYPE_CHECKING:
 
     Columns = list[tuple[str, Any]]
 
-# what pandas takes for a missing value
-NULL_VALUES = (
-    "",
-    *("#N/A", "#N/A N/A", "#NA", "<NA>", "N/A", "NA", "n/a"),
-    *("NULL", "null", "None", "NaN", "nan", "-NaN", "-nan"),
-    *("-1.#IND", "-1.#QNAN", "1.#IND", "1.#QNAN"),
-)
 _LONGEST_NULL = max(map(len, NULL_VALUES))
 
 # Of text: what a slice aims at, and the rows that tell how long a row is.

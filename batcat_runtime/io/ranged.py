@@ -26,9 +26,8 @@ from batcat_runtime.io.aws_errors import translated
 from batcat_runtime.io.places import Place
 from batcat_runtime.io.progress import Progress
 
-PART_BYTES = 8 << 20
+PART_BYTES = 4 << 20
 CONNECTIONS = 8
-_FIRST_BYTES = 1 << 20  # holds the footer of nearly every Parquet file
 _TRIES = 5
 _CHANGED = ("PreconditionFailed", "412", "InvalidRange", "NoSuchKey")
 # an empty object has no first byte; for rclone, one of 99 bytes has no last 100 either
@@ -52,8 +51,8 @@ class RangedFile(io.RawIOBase):
     place : Place
         The object.
     tail : bool
-        Whether to begin at the object's end, since Parquet has its footer there. An object of less
-        than a megabyte, or known to be smaller than a part, is fetched whole either way.
+        Whether to begin at the object's end, since Parquet has its footer there. An object that is
+        smaller than a part is fetched whole either way.
     progress : Progress, optional
         Where to count what is read; can be set later, when `size` is known.
 
@@ -69,7 +68,7 @@ class RangedFile(io.RawIOBase):
     ObjectChangedError
         When reading: the object was replaced or deleted since it was opened.
     ConnectError
-        The connection broke again and again, or something else than S3 answered.
+        The connection broke again and again.
     NoSuchObjectError, NoSuchBucketError, AccessDeniedError, CredentialsError, ServiceError
         AWS refused.
 
@@ -91,7 +90,7 @@ class RangedFile(io.RawIOBase):
         self._at = self._read_to = 0
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(CONNECTIONS, "batcat-fetch")  # starts threads when it must
-        first = place.size if place.size and place.size <= PART_BYTES else _FIRST_BYTES
+        first = min(place.size or PART_BYTES, PART_BYTES)
         opened = self._fetch(-first if tail else 0, first)
         start = self.size - len(opened) if tail else 0
         # from where to where a part goes, and what waits for its bytes

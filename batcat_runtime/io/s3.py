@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 from batcat_runtime.errors import UserError
 from batcat_runtime.io.clients import client
-from batcat_runtime.io.csv_layout import CsvOptions
 from batcat_runtime.io.places import common_prefix, find_places, is_one_key, places_of
 from batcat_runtime.io.results import check_result_options
 from batcat_runtime.io.types import DtypeBackend
@@ -104,8 +103,8 @@ def read_csv_from_bucket(
         dates and timestamps, text.
     chunksize : int, optional
         Give an iterator of DataFrames with so many rows, in memory that does not grow with the
-        file. A column's type can only widen from chunk to chunk (integer, float, text); give
-        `dtype` for types that are the same in all.
+        file. A column has the type of the first 8 MB in all of them; give `dtype` where later
+        values do not fit it.
     dtype_backend : {"numpy_nullable", "pyarrow"}, optional
         pandas' other families of types; by default numpy's, nullable where integers or booleans
         have gaps.
@@ -139,7 +138,7 @@ def read_csv_from_bucket(
     NoSuchBucketError, NoSuchObjectError
         The bucket or key does not exist, or nothing lies under the prefix.
     DataFormatError
-        It is no CSV, or not as the arguments say: names the object, and the row.
+        It is no CSV, or not as the arguments say: names the object, and the column or row.
     ObjectChangedError
         Somebody replaced the object while it was being read.
     AccessDeniedError, CredentialsError, ThrottledError, ConnectError, ServiceError
@@ -154,8 +153,7 @@ def read_csv_from_bucket(
     ... ):  # doctest: +SKIP
     ...     print(len(part))
     """
-    from batcat_runtime.io.chunks import csv_chunks
-    from batcat_runtime.io.csv_read import read_csv
+    from batcat_runtime.io.csv_read import CsvOptions, csv_chunks, read_csv
 
     _check_common(columns, chunksize, dtype_backend)
     options = CsvOptions(

@@ -10,6 +10,7 @@ from benchmarks.rows import backfill, commands, flat, installed, transfer
 
 ROWS: dict[str, Callable[[Bench], Outcome]] = {
     "csv-one": transfer.csv_one,
+    "csv-one-s3": transfer.csv_one_s3,
     "csv-many": transfer.csv_many,
     "parquet-one": transfer.parquet_one,
     "parquet-columns": transfer.parquet_columns,

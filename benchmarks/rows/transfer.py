@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from benchmarks.bench import Bench, Contender
+from benchmarks.bench import SETTINGS, Bench, Contender
 from benchmarks.outcome import Outcome, Target, quotient
+from benchmarks.slow_s3 import DELAY, serve_slowly
 
 
 def csv_one(bench: Bench) -> Outcome:
@@ -21,13 +22,34 @@ def csv_one(bench: Bench) -> Outcome:
             Contender("wr.s3.download -> pyarrow.csv", "peer", "read_csv:wrangler_download"),
             Contender("original BatCat", "peer", "read_csv:original_one"),
             Contender("wr.s3.read_csv", "peer", "read_csv:wrangler"),
+            Contender("wr.s3.read_csv, tuned", "peer", "read_csv:wrangler_tuned"),
             Contender("pandas + s3fs", "peer", "others:pandas_s3fs", elsewhere=True),
         ],
         key="csv-one/usage.csv",
         tiny="tiny-csv/part-000.csv",
-        limit=1.40,
+        limit=0.72,
         memory_limit=1.10,
     )
+
+
+def csv_one_s3(bench: Bench) -> Outcome:
+    """Read the same object from a server that gives each connection as little as S3 does."""
+    contenders = [
+        Contender("one connection -> pyarrow.csv", "floor", "read_csv:boto3_stream"),
+        Contender("read_csv_from_bucket", "BatCat", "read_csv:batcat"),
+        Contender("wr.s3.download -> pyarrow.csv", "peer", "read_csv:wrangler_parallel"),
+    ]
+    with serve_slowly(bench.data / "objects") as environment:
+        figures = bench.contest(
+            contenders,
+            "csv-one/usage.csv",
+            tiny="tiny-csv/part-000.csv",
+            environment=environment | SETTINGS,
+        )
+    size = f"{bench.size_mb('csv-one/'):.0f} MB"
+    title = f"Read one CSV of {size}, 90 MB/s a connection, {DELAY * 1000:.0f} ms to the first byte"
+    ratio = quotient(figures[1].best, figures[0].best)
+    return Outcome("csv-one-s3", title, figures, [Target("time / one connection", ratio, 0.33)])
 
 
 def csv_many(bench: Bench) -> Outcome:
@@ -43,11 +65,12 @@ def csv_many(bench: Bench) -> Outcome:
             Contender("boto3 pool -> pyarrow.csv", "peer", "read_csv:boto3_pool"),
             Contender("original BatCat", "peer", "read_csv:original_many"),
             Contender("wr.s3.read_csv", "peer", "read_csv:wrangler"),
+            Contender("wr.s3.read_csv, tuned", "peer", "read_csv:wrangler_tuned"),
             Contender("duckdb", "peer", "others:duckdb_csv", elsewhere=True),
         ],
         key="csv-many/",
         tiny="tiny-csv/",
-        limit=1.30,
+        limit=1.85,
     )
 
 
