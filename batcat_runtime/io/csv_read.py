@@ -41,6 +41,7 @@ __all__ = ["CsvOptions", "csv_chunks", "read_csv"]
 
 _OBJECTS_AT_ONCE, _OBJECTS_AHEAD = 8, 16
 _LARGEST_BLOCK_BYTES = 1 << 30
+_FIRST_LINES_BYTES = 64 << 10
 _SAMPLE_BYTES = 8 << 20  # decides on the types of chunks
 
 
@@ -87,7 +88,7 @@ def csv_chunks(
 class _Way(NamedTuple):
     """How Arrow is told to parse: at first in the fastest way, then as its errors ask for."""
 
-    newlines: bool = False  # whether cells may go over lines, which takes a quarter longer
+    newlines: bool = False  # whether cells may go over lines, which takes half as long again
     block_bytes: int = PART_BYTES  # a row must fit in
     texts: tuple[str, ...] = ()  # columns that are read as text, for us to type
 
@@ -107,9 +108,10 @@ class _Rows(io.RawIOBase):
         self.names = names
         self._quote = (options.quotechar or "").encode()
         self.hexed = self.plus = self.quoted = False
+        self.lines = 0  # of all objects
         self._unseen: dict[str, str] = {}
         self._pieces = self._marked(objects, options.sep * (len(names) + 1))
-        self._left = b""
+        self._left = self._last = b""
 
     def readable(self) -> bool:
         """Whether it can be read from: always."""
@@ -131,6 +133,11 @@ class _Rows(io.RawIOBase):
         self._left = b""
         return b"".join(found)
 
+    def seem_to_go_over_lines(self) -> bool:
+        """Whether quotes are open at the end of one of the first lines."""
+        lines = self.peek(1)[:_FIRST_LINES_BYTES].split(b"\n")[:-1]
+        return bool(self._quote) and any(line.count(self._quote) % 2 for line in lines)
+
     def on_bad_row(self, row: Any) -> str:
         """Tell Arrow what to do with a row of too many or too few columns."""
         return "skip" if self._unseen.pop(row.text, None) else "error"
@@ -151,14 +158,20 @@ class _Rows(io.RawIOBase):
             self._left = piece
             self.quoted = self.quoted or (self._quote in piece and self._quote != b"")
             self.plus = self.plus or b"+" in piece
-            self.hexed = self.hexed or _has_hexadecimals(piece)
+            self.hexed = self.hexed or _has_hexadecimals(self._last, piece)
+            self._last = piece[-1:]
         found, self._left = self._left[:size], self._left[size:]
         return found
 
     def _marked(self, objects: Iterator[_Object], mark: str) -> Iterator[bytes]:
         for number, found in enumerate(objects):
             self._unseen[f"{mark}end {number}"] = found.uri
-            yield from found.rows
+            last = b"\n"
+            for piece in found.rows:
+                self.lines += piece.count(b"\n")
+                last = piece[-1:] or last
+                yield piece
+            self.lines += last != b"\n"
             yield f"\n{mark}end {number}\n".encode()
 
 
@@ -234,10 +247,9 @@ class _Objects:
             if tables and not way.texts:
                 # columns in another order: Arrow can only decide on types in one text
                 return self._whole(way._replace(texts=tuple(self._names)), names)
-            rows.peek(1)
-            way = way._replace(newlines=way.newlines or rows.quoted)
+            way = way._replace(newlines=way.newlines or rows.seem_to_go_over_lines())
             tables.append(csv.read_csv(**self._settings(rows, way, names or self._names)))
-            if rows.quoted and not way.newlines:
+            if rows.quoted and not way.newlines and tables[-1].num_rows != rows.lines:
                 # where a block ends within quotes, Arrow drops what is before without a word
                 return self._whole(way._replace(newlines=True), names)
             rows.check_ends()
@@ -366,9 +378,11 @@ class _Objects:
             )
 
 
-def _has_hexadecimals(text: bytes) -> bool:
-    """Whether ``0x`` or ``0X`` is in it, or may be; thrice as fast as asking for either."""
+def _has_hexadecimals(last: bytes, text: bytes) -> bool:
+    """Whether ``0x`` or ``0X`` is in it, or begins before it; thrice as fast as asking for both."""
     if b"x" not in text and b"X" not in text:
         return False
     pairs = [np.frombuffer(text, "<u2", (len(text) - odd) // 2, odd) for odd in (0, 1)]
-    return text[:1] in b"xX" or any(((pair | 0x2000) == 0x7830).any() for pair in pairs)
+    return last + text[:1] in (b"0x", b"0X") or any(
+        ((pair | 0x2000) == 0x7830).any() for pair in pairs
+    )
