@@ -105,7 +105,6 @@ def test_any_layout_is_kept(project: Path, layout: dict[str, Any]) -> None:
         ("a" * 41, "at most 40"),
         ("json", "module json"),
         ("pandas", "module pandas"),
-        ("class", "module class"),
         ("nul", "Windows"),
         ("", "lower-case letters"),
     ],
