@@ -14,6 +14,7 @@ import click
 # In the order in which `batcat --help` lists them: before those in `batcat_runtime.cli`, and after.
 FIRST: tuple[str, ...] = ("new",)
 COMMANDS: tuple[str, ...] = (
+    "data",
     "doctor",
     "plan",
     "deploy",

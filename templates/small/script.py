@@ -1,16 +1,19 @@
 """The energy that passed through each battery, day by day.
 
 Input ``usage``: CSV files, one row a measurement: ``vin``, ``time`` (ISO 8601), ``usage`` (Wh since
-the row before). Result: one row per vehicle and day, a day of the clock that ``time`` shows.
+the row before). Result: one row per vehicle and day of `TIME_ZONE`.
 """
 
 import batcat_runtime as bc
 import pandas as pd
 
+TIME_ZONE = "Asia/Shanghai"  # whose midnight begins a day
+
 
 def analyse(usage: pd.DataFrame, start=None, end=None) -> pd.DataFrame:
     """Return rows and energy of each vehicle and day in ``[start, end)``; None means no limit."""
-    time = pd.to_datetime(usage["time"].str[:19])  # without its offset: the vehicle's own clock
+    time = pd.to_datetime(usage["time"], format="ISO8601", utc=True)
+    time = time.dt.tz_convert(TIME_ZONE).dt.tz_localize(None)
     kept = time >= pd.Timestamp(start or pd.Timestamp.min)
     kept &= time < pd.Timestamp(end or pd.Timestamp.max)
     if not kept.any():

@@ -286,7 +286,7 @@ def test_hostile_names_rehearse(bake: Bake, answers: dict[str, str], title: str)
         (lambda project: (project / "script" / "config.json").write_text("{"), "is no JSON"),
         (
             lambda project: [one.unlink() for one in (project / "data" / "raw").rglob("*.gz")],
-            "nothing to rehearse with",
+            "There are no data",
         ),
     ],
 )

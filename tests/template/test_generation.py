@@ -23,6 +23,7 @@ TUTORIAL = {
 # By design, section 3: what a project has beyond the tutorial's tree.
 FURTHER = {
     *("Makefile", "requirements.txt", "LICENSE", "data/raw/usage/", "deploy/iam/"),
+    *(".pre-commit-config.yaml", ".github/workflows/test.yml", "notebook/start.ipynb"),
     *("script/usage-analysis.py", "test/test_usage_analysis.py", "deploy/setup_docker.sh"),
     *("deploy/setup_stepfunctions.py", "deploy/setup_lambda.py", "deploy/docker/Dockerfile"),
     *("deploy/docker/requirements.txt", "deploy/lambda/lambda_function.py"),
@@ -199,8 +200,8 @@ def test_licence(bake: Bake, licence: str, start: str, words: str) -> None:
     assert text.startswith(start)
     assert words in text
     assert text.count("All rights reserved") == (licence == "Proprietary")
-    wanted = "All rights reserved" if licence == "Proprietary" else licence
-    assert f"\n{wanted}; see `LICENSE`." in (project / "README.md").read_text()
+    wanted = "all rights reserved" if licence == "Proprietary" else licence
+    assert f"Licence: {wanted}; see `LICENSE`." in (project / "README.md").read_text()
 
 
 def test_git_ignores_data_and_keeps_the_folders(bake: Bake) -> None:
