@@ -15,7 +15,7 @@ from pathlib import Path
 from batcat_runtime.config import CONFIG_PATH, Config, get_config, parse_config
 from batcat_runtime.deploy.naming import slug
 from batcat_runtime.errors import ConfigError, UserError
-from batcat_runtime.jsontext import insert_member, write_whole
+from batcat_runtime.jsontext import set_member, write_whole
 from batcat_runtime.project import Answers, template_folder
 
 
@@ -77,7 +77,7 @@ def plan_addition(folder: Path, config: Config, name: str) -> Addition:
     entry["schedule"]["timezone"] = (zones or [entry["schedule"]["timezone"]])[0]
     # Bytes, not text: the file's own line ends stay.
     before = (folder / CONFIG_PATH).read_bytes().decode("utf-8")
-    after = insert_member(before, "purposes", name, entry)
+    after = set_member(before, ["purposes", name], entry)
     expected = json.loads(before)
     expected["purposes"][name] = entry
     if json.loads(after) != expected:

@@ -111,7 +111,6 @@ def new_project(
     UserError
         An answer is unknown or refused, or the folder exists; nothing was written.
     """
-    from cookiecutter.exceptions import FailedHookException
     from cookiecutter.main import cookiecutter
 
     asked = {name: kind for name, kind in questions().items() if not name.startswith("_")}
@@ -135,17 +134,9 @@ def new_project(
         )
     given = {**{name: values[name] for name in ASKED}, **answers}
     context = {**literal(given), "_runtime_source": runtime_source(template_folder())}
-    try:
-        made = cookiecutter(
-            str(template_folder()),
-            no_input=True,
-            extra_context=context,
-            output_dir=str(output_dir),
-        )
-    except FailedHookException as error:
-        raise UserError(
-            "The project was not made; nothing was written.", fix="See the reasons above."
-        ) from error
+    made = cookiecutter(
+        str(template_folder()), no_input=True, extra_context=context, output_dir=str(output_dir)
+    )
     return Path(made)
 
 

@@ -27,6 +27,12 @@ from urllib.parse import quote, urlsplit, urlunsplit
 # literal; it is raw, so that JSON's own backslashes stay.
 ANSWERS = json.loads(r"""{{ cookiecutter | tojson }}""")
 
+NEXT = """
+Next:
+    cd {path}
+    make test         run the example's tests
+    make rehearse     run the whole pipeline on an embedded AWS: no account, no Docker"""
+
 
 def runtime_source(answers, folders):
     """Return the URL that pip installs the template's own runtime from, or None.
@@ -43,17 +49,13 @@ def runtime_source(answers, folders):
 
 
 def local_source(template, folders):
-    """Return the URL of a template that is a folder, archive or bare repository here."""
-    if template.startswith("file://"):
-        template = template[len("file://") :]
+    """Return the URL of a template that is a folder or an archive here."""
     for folder in folders:
         path = Path(folder, template).resolve()
         project = path / "pyproject.toml"
         is_template = project.is_file() and '"batcat-runtime"' in project.read_text("utf-8")
         if is_template or (path.is_file() and path.suffix == ".zip"):
             return path.as_uri()
-        if (path / "HEAD").is_file() and (path / "objects").is_dir():
-            return f"git+{path.as_uri()}@{git(path, 'rev-parse', 'HEAD')}"
     return None
 
 
@@ -62,7 +64,7 @@ def remote_source(url, answers):
     if "://" not in url:
         url = re.sub(r"^([\w.-]+@[\w.-]+):", r"ssh://\1/", url)  # git@host:owner/name
     parts = urlsplit(url[len("git+") :] if url.startswith("git+") else url)
-    if parts.scheme not in ("http", "https", "ssh", "git"):
+    if parts.scheme not in ("http", "https", "ssh", "git", "file"):
         return None
     # A token in the URL is the user's own and must not end up in a file that is committed.
     host = parts.netloc if parts.scheme == "ssh" else parts.netloc.rpartition("@")[2]
@@ -121,20 +123,6 @@ def tree(folder, name, depth=0):
     return lines
 
 
-def next_commands(project, start):
-    """Return the lines that say what to type next, from the folder where the user stands."""
-    path = str(project)
-    if project.anchor == Path(start).anchor:
-        path = min(os.path.relpath(project, start), path, key=len)
-    quoted = f'"{path}"' if os.name == "nt" else shlex.quote(path)
-    return [
-        "Next:",
-        f"    cd {quoted}",
-        "    make test         run the example's tests",
-        "    make rehearse     run the whole pipeline on an embedded AWS: no account, no Docker",
-    ]
-
-
 def main():
     """Write the requirement, then show what was made."""
     project = Path.cwd()
@@ -155,10 +143,11 @@ def main():
     # pip compiles a template that it installs. A .venv of this folder is not ours to clean.
     for cache in list(project.glob("[!.]*/**/__pycache__")):
         shutil.rmtree(cache)
-    lines = ["", *tree(project, project.name), "", *next_commands(project, start)]
+    path = os.path.relpath(project, start) if Path(start) in project.parents else str(project)
+    path = f'"{path}"' if os.name == "nt" else shlex.quote(path)
     try:
         sys.stdout.reconfigure(errors="replace")
-        print(*lines, sep="\n", flush=True)
+        print("", *tree(project, project.name), NEXT.format(path=path), sep="\n", flush=True)
     except (OSError, AttributeError):  # nobody reads this, and the project is made all the same
         os._exit(0)
 

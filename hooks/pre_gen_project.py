@@ -43,10 +43,9 @@ IMPORTED |= {"packaging", "pandas", "pyarrow", "pydantic", "pytest", "s3transfer
 def project_name_problem(answers):
     """Want any text that can be printed on one line."""
     name = answers["project_name"]
-    if not name.strip() or len(name) > 200:
-        return f"has {len(name)} characters; 1 to 200 are allowed", "battery"
-    if any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in name):
-        return "has a line break, a control character or broken text in it", "battery"
+    broken = any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in name)
+    if broken or not name.strip() or len(name) > 200:
+        return "is no text of one line, at most 200 characters, that can be printed", "battery"
     return None
 
 

@@ -16,11 +16,10 @@ _TEMPLATE = questions()
 
 def _choice(option: str, question: str) -> click.Option:
     choices = _TEMPLATE[question]
-    text = _TEMPLATE["__prompts__"][question]
     return click.Option(
         [option, question],
         type=click.Choice(choices),
-        help=f"{text if isinstance(text, str) else text['__prompt__']}.  [default: {choices[0]}]",
+        help=f"{_TEMPLATE['__prompts__'][question]}.  [default: {choices[0]}]",
         show_default=False,
     )
 

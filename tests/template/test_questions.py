@@ -21,19 +21,9 @@ def asked(questions: dict[str, Any]) -> list[str]:
 
 
 def test_every_question_has_a_prompt_on_one_line(questions: dict[str, Any]) -> None:
-    prompts = questions["__prompts__"]
-    texts = {
-        name: text["__prompt__"] if isinstance(text, dict) else text
-        for name, text in prompts.items()
-    }
+    texts = questions["__prompts__"]
     assert sorted(texts) == sorted(asked(questions))
     assert all(0 < len(text) < 70 for text in texts.values())
-
-
-def test_labels_of_choices_belong_to_choices(questions: dict[str, Any]) -> None:
-    for name, text in questions["__prompts__"].items():
-        if isinstance(text, dict):
-            assert set(text) - {"__prompt__"} <= set(questions[name])
 
 
 def test_regions_are_those_that_botocore_knows(questions: dict[str, Any]) -> None:

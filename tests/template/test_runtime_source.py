@@ -103,12 +103,10 @@ def test_local_archive_and_bare_repository(tmp_path: Path) -> None:
     archive = tmp_path / "batcat-0.1.0.zip"
     archive.write_bytes(b"PK")
     assert source([tmp_path], _template="batcat-0.1.0.zip") == archive.as_uri()
-    commit = make_repository(tmp_path / "work")
-    bare = tmp_path / "batcat.git"
-    clone = ["git", "clone", "--quiet", "--bare", str(tmp_path / "work"), str(bare)]
-    subprocess.run(clone, check=True)
-    for template in (str(bare), f"file://{bare}"):
-        assert source(_template=template) == f"git+{bare.as_uri()}@{commit}"
+    bare = f"file://{tmp_path / 'batcat.git'}"
+    commit = make_repository(tmp_path / "clone", origin=bare)
+    found = source(_template=bare, _repo_dir=str(tmp_path / "clone"))
+    assert found == f"git+{bare}@{commit}"
 
 
 def test_a_given_source_overrules(tmp_path: Path) -> None:
