@@ -29,7 +29,7 @@ def bake(tmp_path: Path) -> Bake:
     """Return a function that makes a project."""
 
     def make(**answers: str) -> Path:
-        return new_project(answers, no_input=True, output_dir=tmp_path)
+        return new_project({"example": "battery", **answers}, no_input=True, output_dir=tmp_path)
 
     return make
 

@@ -61,6 +61,12 @@ def test_default_project_has(default_project: Path, path: str) -> None:
     assert found.is_dir() if path.endswith("/") else found.is_file()
 
 
+def test_there_are_at_most_36_files(default_project: Path) -> None:
+    policies = (".policy.json", ".trust.json")  # these become CloudFormation
+    files = [path.name for path in default_project.rglob("*") if path.is_file()]
+    assert sum(name != ".gitkeep" and not name.endswith(policies) for name in files) <= 36
+
+
 def test_the_tree_is_printed_as_in_the_tutorial(
     bake: Bake, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -124,6 +130,12 @@ def check_python(project: Path) -> None:
         ruff = [sys.executable, "-m", "ruff", *command, "--no-cache", "."]
         done = subprocess.run(ruff, cwd=project, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_nothing_names_batteries_but_the_example_and_its_sample(bake: Bake) -> None:
+    files = text_files(bake(project_name="wind", purpose="soh"))
+    named = {path for path, text in files.items() if "batter" in text.lower()}
+    assert named <= {"script/soh.py", "test/test_soh.py"}
 
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES)
