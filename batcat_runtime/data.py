@@ -40,13 +40,15 @@ class Sample:
         return bucket, prefix + path.relative_to(self.folder).as_posix()
 
 
-def find_samples(config: Config, purpose: str, folder: Path) -> tuple[Sample, ...]:
+def find_samples(
+    config: Config, purpose: str, folder: Path, *, strict: bool = True
+) -> tuple[Sample, ...]:
     """Return the local files of every input of a purpose, but for those that no job reads.
 
     Raises
     ------
     UserError
-        An input has no files under ``data/raw/<input>/``.
+        An input has no files under ``data/raw/<input>/``, if `strict`.
     """
     samples: list[Sample] = []
     for step in config.purposes[purpose].steps:
@@ -56,14 +58,14 @@ def find_samples(config: Config, purpose: str, folder: Path) -> tuple[Sample, ..
                 continue
             place = folder / "data" / "raw" / name
             files = tuple(sorted(path for path in place.rglob("*") if _is_data(path, place)))
-            if not files:
+            if not files and strict:
                 raise UserError(
                     f"There are no data: {place} holds no file for the input {name!r} of the step "
                     f"{step.name!r}.",
                     fix="Put a small, real sample there. `batcat data sample` brings the "
                     "template's.",
                 )
-            samples.append(Sample(name, uri, place, files))
+            samples += [Sample(name, uri, place, files)] if files else []
     return tuple(samples)
 
 

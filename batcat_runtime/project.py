@@ -123,33 +123,22 @@ def new_project(
             raise UserError(
                 f"{name}: {value!r} is not on offer.", fix=f"Take one of: {', '.join(asked[name])}."
             )
-    _refuse(answers, defaults, [name for name in ASKED if no_input or name in answers])
+    checked = Answers(answers, defaults)
+    names = [name for name in ASKED if no_input or name in answers]
+    wrong = [text for text in (_wrong(name, checked, output_dir) for name in names) if text]
+    if wrong:
+        raise UserError(
+            "\n  ".join(["No project was made.", *wrong]), fix="Change what is named above."
+        )
     if not no_input:
         answers = _ask(answers, defaults, output_dir)
     values = Answers(answers, defaults).values
-    if (output_dir / values["project_slug"]).exists():
-        raise UserError(
-            f"{output_dir / values['project_slug']} already exists.",
-            fix="Choose another project_slug, or remove that folder.",
-        )
     given = {**{name: values[name] for name in ASKED}, **answers}
     context = {**literal(given), "_runtime_source": runtime_source(template_folder())}
     made = cookiecutter(
         str(template_folder()), no_input=True, extra_context=context, output_dir=str(output_dir)
     )
     return Path(made)
-
-
-def _refuse(
-    answers: Mapping[str, str], defaults: Mapping[str, str] | None, names: list[str]
-) -> None:
-    """Raise an error that lists every one of these answers that cannot work."""
-    checked = Answers(answers, defaults)
-    found = [text for text in map(checked.problem, names) if text]
-    if found:
-        raise UserError(
-            "\n  ".join(["No project was made.", *found]), fix="Change what is named above."
-        )
 
 
 def _ask(
@@ -159,18 +148,23 @@ def _ask(
     import click
 
     given, prompts = dict(answers), questions()["__prompts__"]
-    for name in ASKED:
-        wrong = "" if name in given else "not asked yet"
-        while wrong:
-            given.pop(name, None)
-            default = Answers(given, defaults).values[name]
+    for name in (name for name in ASKED if name not in answers):
+        default = Answers(given, defaults).values[name]
+        while True:
             given[name] = click.prompt(prompts[name], default=default)
-            wrong = Answers(given, defaults).problem(name)
-            if name == "project_slug" and not wrong and (output_dir / given[name]).exists():
-                wrong = f"project_slug: {output_dir / given[name]} already exists."
-            if wrong:
-                click.echo(f"  {wrong}", err=True)
+            wrong = _wrong(name, Answers(given, defaults), output_dir)
+            if not wrong:
+                break
+            click.echo(f"  {wrong}", err=True)
     return given
+
+
+def _wrong(name: str, answers: Answers, output_dir: Path) -> str:
+    """Return what is wrong with an answer, or nothing."""
+    folder = output_dir / answers.values["project_slug"]
+    if name == "project_slug" and folder.exists():
+        return f"project_slug: {folder} already exists. Choose another name, or remove it."
+    return answers.problem(name)
 
 
 def profile_defaults() -> dict[str, str]:

@@ -32,7 +32,13 @@ def push_command(folder: Path, purpose: str | None) -> None:
     project = find_project(folder)
     config = get_config(project)
     names = [config.purpose_name(purpose)] if purpose else list(config.purposes)
-    samples = dict.fromkeys(one for name in names for one in find_samples(config, name, project))
+    samples = {
+        sample: None
+        for name in names
+        for sample in find_samples(config, name, project, strict=False)
+    }
+    if not samples:
+        find_samples(config, names[0], project)  # says what there should be
     s3 = client("s3", region=config.region)
     missing = dict.fromkeys(find_missing(s3, samples))
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())

@@ -47,6 +47,8 @@ def command(
     try:
         new_project(given, no_input=no_input, output_dir=output_dir, defaults=profile_defaults())
     except click.Abort as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise
         raise UserError(
             "No project was made: there was no answer.",
             fix="Answer here as name=value, or take the defaults with --no-input.",

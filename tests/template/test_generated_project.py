@@ -211,6 +211,12 @@ def test_data_are_pushed_once_and_read_by_the_notebook(
         keys = ["none.csv", "sub/large.csv", "usage.csv.gz"]
         assert [one["Key"] for one in listed] == [f"raw/usage/{key}" for key in keys]
 
+        assert batcat("add", "forecast", project).returncode == 0
+        config = (project / "script/config.json").read_text()
+        end = config.rindex('"usage": ')  # of the new pipeline, which reads what is not here
+        (project / "script/config.json").write_text(f'{config[:end]}"else": {config[end + 9 :]}')
+        assert "0 uploaded, 3 were" in batcat("data", "push", "-C", project).stdout
+
     shutil.rmtree(sample)
     empty = batcat("data", "push", cwd=project)
     assert empty.returncode == 2

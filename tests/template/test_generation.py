@@ -117,7 +117,8 @@ def test_every_variant_is_clean(bake: Bake, variant: str) -> None:
     assert step.places == [f"s3://{config.result_s3_bucket}/raw/usage/"]
     assert (project / "script" / step.script).is_file()
     assert (project / "test" / f"test_{purpose.replace('-', '_')}.py").is_file()
-    check_python(project)
+    if variant in ("default", "purpose", "example"):  # others change no Python
+        check_python(project)
 
 
 def check_python(project: Path) -> None:
