@@ -73,8 +73,9 @@ def plan_addition(folder: Path, config: Config, name: str) -> Addition:
     }
     pattern = template_folder() / "{{cookiecutter.project_slug}}" / CONFIG_PATH
     entry = json.loads(answers.render(pattern.read_text(encoding="utf-8")))["purposes"][name]
-    zones = [one.schedule.timezone for one in config.purposes.values() if one.schedule]
-    entry["schedule"]["timezone"] = (zones or [entry["schedule"]["timezone"]])[0]
+    schedules = [purpose.schedule for purpose in config.purposes.values() if purpose.schedule]
+    if schedules:
+        entry["schedule"]["timezone"] = schedules[0].timezone
     # Bytes, not text: the file's own line ends stay.
     before = (folder / CONFIG_PATH).read_bytes().decode("utf-8")
     after = set_member(before, ["purposes", name], entry)

@@ -54,7 +54,7 @@ def find_samples(
     for step in config.purposes[purpose].steps:
         for name, source in step.inputs.items():
             uri = source.s3
-            if uri is None or any((uri, name) == (one.uri, one.name) for one in samples):
+            if uri is None or (uri, name) in [(sample.uri, sample.name) for sample in samples]:
                 continue
             place = folder / "data" / "raw" / name
             files = tuple(sorted(path for path in place.rglob("*") if _is_data(path, place)))
@@ -87,8 +87,8 @@ def find_missing(s3: Any, samples: Iterable[Sample]) -> list[tuple[Path, str, st
             with translated(sample.uri, "s3:ListBucket"):
                 pages = s3.get_paginator("list_objects_v2")
                 for page in pages.paginate(Bucket=bucket, Prefix=prefix):
-                    for one in page.get("Contents", []):
-                        there[one["Key"]] = one["Size"], one["ETag"].strip('"')
+                    for object_ in page.get("Contents", []):
+                        there[object_["Key"]] = object_["Size"], object_["ETag"].strip('"')
         except NoSuchBucketError as error:
             raise NoSuchBucketError(
                 f"There is no bucket {bucket}.",

@@ -72,9 +72,9 @@ class Container:
     def source(self, name: str) -> str:
         """Return where an input came from: its S3 prefix, as far as the container knows it."""
         job = self._configuration("processingjobconfig.json")
-        for one in job.get("ProcessingInputs") or []:
-            if isinstance(one, dict) and one.get("InputName") == name:
-                return str((one.get("S3Input") or {}).get("S3Uri") or "")
+        for source in job.get("ProcessingInputs") or []:
+            if isinstance(source, dict) and source.get("InputName") == name:
+                return str((source.get("S3Input") or {}).get("S3Uri") or "")
         return ""
 
     def _configuration(self, name: str) -> dict[str, Any]:
@@ -151,22 +151,23 @@ def _place_of_script(name: str | None) -> Laptop:
     script = Path(sys.argv[0]).resolve()
     project = find_project(script.parent if sys.argv[0] else None)
     config = get_config(project)
-    purpose, step = (os.environ.get(f"BATCAT_{one}") for one in ("PURPOSE", "STEP"))
+    told, wanted = os.environ.get("BATCAT_PURPOSE"), os.environ.get("BATCAT_STEP")
     found = [
-        (one, each.name)
-        for one, settings in config.purposes.items()
-        for each in settings.steps
-        if purpose in (None, one) and (each.name == step if step else each.script == script.name)
+        (purpose, step.name)
+        for purpose, settings in config.purposes.items()
+        for step in settings.steps
+        if told in (None, purpose)
+        and (step.name == wanted if wanted else step.script == script.name)
     ]
     if len(found) > 1 and name:
         found = [place for place in found if name in place] or found
     if not found:
         raise JobError(
-            f"No step in script/config.json runs {step or script.name}, so there is no job.",
+            f"No step in script/config.json runs {script.name}, so there is no job.",
             fix="Name it as the `script` of a step, under `purposes`.",
         )
     if len(found) > 1:
-        names = ", ".join(f"{one[1]} of {one[0]}" for one in found)
+        names = ", ".join(f"{step} of {purpose}" for purpose, step in found)
         raise JobError(
             f"Several steps run {script.name}: {names}.",
             fix="Say which one this is, in the environment: "

@@ -3,7 +3,7 @@
 The runtime that a project installs is the one that its template came from, never whatever package
 bears the name in a public index. So requirements.txt gets a direct reference, made from the
 address that cookiecutter was given: a folder becomes a ``file://`` URL, a repository a ``git+`` URL
-at the very commit (or its release tag).
+at the very commit.
 
 Names in the policies under deploy/iam that are longer than AWS allows are shortened too, as the
 runtime shortens them: the template marks a name with its limit, ``<<64:a-long-name>>``.
@@ -21,7 +21,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 # JSON never has three bare quotes in a row and this one ends with a brace, so no answer can end the
 # literal; it is raw, so that JSON's own backslashes stay.
@@ -71,16 +71,9 @@ def remote_source(url, answers):
     address = urlunsplit((parts.scheme, host, parts.path, "", ""))
     if parts.path.endswith(".zip"):
         return address
-    return f"git+{address}@{quote(revision(answers), safe='/')}"
-
-
-def revision(answers):
-    """Return the release tag if the template is at one, else its commit: what never moves."""
-    tag, clone = "v" + answers["_runtime_version"], answers.get("_repo_dir")
-    if tag in git(clone, "tag", "--points-at", "HEAD").split():
-        return tag
-    commit = answers.get("_commit") or git(clone, "rev-parse", "HEAD")  # cruft knows the commit
-    return commit or answers.get("_checkout") or tag
+    # What never moves: cruft tells the commit, cookiecutter leaves its clone.
+    commit = answers.get("_commit") or git(answers.get("_repo_dir"), "rev-parse", "HEAD")
+    return f"git+{address}@{commit or 'v' + answers['_runtime_version']}"
 
 
 def git(folder, *command):

@@ -49,7 +49,7 @@ def push_command(folder: Path, purpose: str | None) -> None:
             push(s3, path, bucket, key, partial(progress.advance, task))
             progress.remove_task(task)
             click.echo(f"{path.relative_to(project)} -> s3://{bucket}/{key} ({size_of(size)})")
-    count = sum(len(one.files) for one in samples)
+    count = sum(len(sample.files) for sample in samples)
     click.echo(f"{len(missing)} uploaded, {count - len(missing)} were there already.")
 
 
