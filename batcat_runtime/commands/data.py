@@ -27,6 +27,7 @@ def push_command(folder: Path, purpose: str | None) -> None:
     """
     from batcat_runtime.config import find_project, get_config
     from batcat_runtime.data import find_missing, find_samples, push
+    from batcat_runtime.io.aws_errors import translated
     from batcat_runtime.io.clients import client
 
     project = find_project(folder)
@@ -39,7 +40,8 @@ def push_command(folder: Path, purpose: str | None) -> None:
     }
     if not samples:
         find_samples(config, names[0], project)  # says what there should be
-    s3 = client("s3", region=config.region)
+    with translated(f"the bucket {config.result_s3_bucket}", "s3:ListBucket"):
+        s3 = client("s3", region=config.region)
     missing = dict.fromkeys(find_missing(s3, samples))
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     with Progress(*columns, console=err, transient=True) as progress:

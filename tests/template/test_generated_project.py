@@ -217,6 +217,8 @@ def test_data_are_pushed_once_and_read_by_the_notebook(
         (project / "script/config.json").write_text(f'{config[:end]}"else": {config[end + 9 :]}')
         assert "0 uploaded, 3 were" in batcat("data", "push", "-C", project).stdout
 
+    monkeypatch.setenv("AWS_PROFILE", "gone")
+    assert "Set AWS_PROFILE to one of" in batcat("data", "push", cwd=project).stderr
     shutil.rmtree(sample)
     empty = batcat("data", "push", cwd=project)
     assert empty.returncode == 2
