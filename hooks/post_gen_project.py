@@ -104,7 +104,8 @@ def shorten_names(folder):
 
 def tree(folder, name, depth=0):
     """Return the lines that show a folder: files first, four spaces a level."""
-    entries = sorted(entry for entry in folder.iterdir() if entry.name != ".gitkeep")
+    hidden = (".gitkeep", ".git", ".venv")  # the latter two where the project was there already
+    entries = sorted(entry for entry in folder.iterdir() if entry.name not in hidden)
     if depth and len(entries) == 1 and entries[0].is_dir():
         return tree(entries[0], f"{name}/{entries[0].name}", depth)
     files = [entry.name for entry in entries if not entry.is_dir()]

@@ -279,7 +279,8 @@ def test_filling_up_a_project_keeps_every_file_of_your_own(
     (project / "Makefile").unlink()
     cache = project / ".venv" / "lib" / "__pycache__"
     cache.mkdir(parents=True)
-    cookiecutter(cookiecutter_config, project.parent, "--no-input", "-f", "-s")
+    shown = cookiecutter(cookiecutter_config, project.parent, "--no-input", "-f", "-s")
+    assert ".venv" not in shown
     assert (project / "requirements.txt").read_text() == "mine\n"
     assert (project / "Makefile").is_file()
     assert cache.is_dir()
