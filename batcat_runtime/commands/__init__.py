@@ -12,9 +12,8 @@ from typing import cast
 import click
 
 # In the order in which `batcat --help` lists them: before those in `batcat_runtime.cli`, and after.
-FIRST: tuple[str, ...] = ("new",)
+FIRST: tuple[str, ...] = ("new", "data")
 COMMANDS: tuple[str, ...] = (
-    "data",
     "doctor",
     "plan",
     "deploy",
