@@ -1,24 +1,28 @@
-"""Rules of EventBridge that invoke Lambda functions.
+"""Rules of EventBridge that invoke Lambda functions and publish to SNS topics.
 
 moto matches events against rules, but has other targets only. A function is invoked here as
-EventBridge invokes it: asynchronously, with the event as it is, and only if the function's own
-policy lets the rule do so. AWS says nothing when it does not; the server's log does.
+EventBridge invokes it: asynchronously, with the event as it is or as the target words it, and only
+if the function's own policy lets the rule do so. AWS says nothing when it does not; the server's
+log does. A topic likewise. Step Functions tells EventBridge of every execution that begins or ends,
+which moto does not.
 
 And moto, which keeps that a bucket reports to EventBridge, does not tell it to whoever asks.
 """
 
 from __future__ import annotations
 
-import fnmatch
 import itertools
 import json
 import logging
+import re
+import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
 
+from .alerts import Alerts, allows
 from .clients import Clients
 from .operations import PASS, Operation
 from .wire import Call
@@ -27,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class EventRules:
-    """Delivers what matches a rule to the rule's Lambda functions.
+    """Delivers what matches a rule to the rule's Lambda functions and topics.
 
     Parameters
     ----------
@@ -35,10 +39,15 @@ class EventRules:
         To invoke functions.
     notifications : callable
         From a bucket's name to moto's notification configuration, or None.
+    alerts : Alerts
+        Publishes to topics.
     """
 
-    def __init__(self, clients: Clients, notifications: Callable[[str], Any]) -> None:
+    def __init__(
+        self, clients: Clients, notifications: Callable[[str], Any], alerts: Alerts
+    ) -> None:
         self._clients = clients
+        self._alerts = alerts
         self._notifications = notifications
         self._numbers = itertools.count(1)
 
@@ -82,16 +91,21 @@ class EventRules:
                     event["source"] = "batcat.told-before"
         return event
 
-    def deliver(self, rule: str, region: str, function: str, event: dict[str, Any]) -> None:
-        """Invoke a function for a rule; both are ARNs."""
-        client = self._clients.get("lambda", region)
+    def deliver(
+        self, rule: str, region: str, target: dict[str, Any], event: dict[str, Any]
+    ) -> None:
+        """Hand an event to a target of a rule, which goes by its ARN."""
+        text = _worded(target, event)
+        if ":sns:" in target["Arn"]:
+            by, subject = "events.amazonaws.com", "AWS Notification Message"
+            self._alerts.tell(target["Arn"], region, by, rule, text, subject)
+            return
+        client, function = self._clients.get("lambda", region), target["Arn"]
         if not self._allowed(client, rule, function):
             log.warning("%s may not invoke %s: its policy does not allow it", rule, function)
             return
         try:
-            client.invoke(
-                FunctionName=function, InvocationType="Event", Payload=json.dumps(event).encode()
-            )
+            client.invoke(FunctionName=function, InvocationType="Event", Payload=text.encode())
         except ClientError as error:
             log.warning("%s could not invoke %s: %s", rule, function, error)
 
@@ -100,7 +114,66 @@ class EventRules:
             policy = json.loads(client.get_policy(FunctionName=function)["Policy"])
         except ClientError:
             return False
-        return any(_allows(statement, rule) for statement in policy.get("Statement", []))
+        return allows(policy, "events.amazonaws.com", "lambda:InvokeFunction", rule)
+
+
+def status_change(execution: Any, status: str) -> dict[str, Any]:
+    """Return what Step Functions tells EventBridge of an execution of moto's that began or ended.
+
+    Source: Step Functions developer guide, "Step Functions Execution Status Change events".
+    """
+    ended = execution.stop_date if status != "RUNNING" else None
+    failed = status not in ("RUNNING", "SUCCEEDED")
+    output = execution.output if status == "SUCCEEDED" else None
+    return {
+        "version": "0",
+        "id": str(uuid.uuid4()),
+        "detail-type": "Step Functions Execution Status Change",
+        "source": "aws.states",
+        "account": execution.account_id,
+        "time": f"{ended or execution.start_date:%Y-%m-%dT%H:%M:%SZ}",
+        "region": execution.region_name,
+        "resources": [execution.execution_arn],
+        "detail": {
+            "executionArn": execution.execution_arn,
+            "stateMachineArn": execution.state_machine_arn,
+            "name": execution.name,
+            "status": status,
+            "startDate": int(execution.start_date.timestamp() * 1000),
+            "stopDate": int(ended.timestamp() * 1000) if ended else None,
+            "input": execution.execution_input,
+            "inputDetails": {"included": True},
+            "output": None if output is None else json.dumps(output),
+            "error": execution.error if failed else None,
+            "cause": execution.cause if failed else None,
+        },
+    }
+
+
+def _worded(target: dict[str, Any], event: dict[str, Any]) -> str:
+    """Return what a target gets: the event, a constant, or a text with parts of the event."""
+    if target.get("Input"):
+        return str(target["Input"])
+    transformer = target.get("InputTransformer")
+    if not transformer:
+        return json.dumps(event, ensure_ascii=False)
+    found = {
+        name: _at(event, path) for name, path in (transformer.get("InputPathsMap") or {}).items()
+    }
+
+    def part(match: re.Match[str]) -> str:
+        value = found.get(match[1])
+        if isinstance(value, str):
+            return json.dumps(value, ensure_ascii=False)[1:-1]  # within quotation marks
+        return "" if value is None else json.dumps(value, ensure_ascii=False)
+
+    return re.sub(r"<([\w.-]+)>", part, str(transformer["InputTemplate"]))
+
+
+def _at(event: Any, path: str) -> Any:
+    for key in path.removeprefix("$.").split("."):
+        event = event.get(key) if isinstance(event, dict) else None
+    return event
 
 
 def _reason() -> str:
@@ -132,20 +205,3 @@ def _notice(notice: Any, arn: str) -> dict[str, Any]:
     if rules:
         told["Filter"] = {"Key": {"FilterRules": list(rules)}}
     return told
-
-
-def _allows(statement: dict[str, Any], rule: str) -> bool:
-    principal = statement.get("Principal")
-    service = principal.get("Service") if isinstance(principal, dict) else principal
-    sources = [
-        source
-        for condition in (statement.get("Condition") or {}).values()
-        for key, source in condition.items()
-        if key.lower() == "aws:sourcearn"
-    ]
-    return (
-        statement.get("Effect") == "Allow"
-        and service == "events.amazonaws.com"
-        and statement.get("Action") in ("lambda:InvokeFunction", "lambda:*")
-        and all(fnmatch.fnmatchcase(rule, source) for source in sources)
-    )

@@ -19,7 +19,8 @@ What is replaced, and until when:
 - a new bucket's encryption and public access, until moto has what S3 does since 2023;
 - the host of a repository in China, until moto writes ``amazonaws.com.cn``;
 - the Docker run of a Lambda function, for good: there is no Docker here;
-- the targets of a rule, until moto's rules invoke Lambda functions;
+- the targets of a rule, until moto's rules invoke Lambda functions and publish to topics;
+- an execution that begins or ends, until moto tells rules of it;
 - the parts of an upload that is no more, until moto refuses them instead of crashing;
 - UpdateTable with a ``VersionId``, until moto compares it, as Glue does.
 """
@@ -193,6 +194,8 @@ TARGETS: tuple[Target, ...] = (
         "Rule.send_to_targets",
         ("self", "original_event", "transform_input"),
     ),
+    Target(f"{_SFN}.backend.execution", "Execution.start", ("self",)),
+    Target(f"{_SFN}.backend.execution", "BaseExecutionWorkerCommunication.terminated", ("self",)),
     Target(
         "moto.s3.models",
         "S3Backend.upload_part",
@@ -566,26 +569,26 @@ def _for_moto(event: dict[str, Any]) -> dict[str, Any]:
 
 def hook_rule_targets(
     complete: Callable[[dict[str, Any]], dict[str, Any]],
-    deliver: Callable[[str, str, str, dict[str, Any]], None],
+    deliver: Callable[[str, str, dict[str, Any], dict[str, Any]], None],
 ) -> None:
-    """Let a rule of EventBridge invoke Lambda functions, a target that moto does not have.
+    """Let a rule of EventBridge reach Lambda functions and topics, targets that moto lacks.
 
     Parameters
     ----------
     complete : callable
         Words an event as EventBridge does.
     deliver : callable
-        From the rule's ARN, the region, the function's ARN and the event.
+        From the rule's ARN, the region, the target and the event.
     """
     rule = importlib.import_module("moto.events.models").Rule
     original = getattr(rule.send_to_targets, "original", rule.send_to_targets)
 
     def send_to_targets(self: Any, original_event: Any, transform_input: bool = True) -> None:
         event = complete(original_event)
-        mine = [one for one in self.targets if ":lambda:" in one["Arn"]]
+        mine = [one for one in self.targets if one["Arn"].split(":")[2] in ("lambda", "sns")]
         if mine and self.state == "ENABLED" and self.event_pattern.matches_event(event):
             for target in mine:
-                deliver(self.arn, self.region_name, target["Arn"], event)
+                deliver(self.arn, self.region_name, target, event)
         others = [one for one in self.targets if one not in mine]
         if others:
             kept, self.targets = self.targets, others
@@ -596,6 +599,38 @@ def hook_rule_targets(
 
     send_to_targets.original = original  # type: ignore[attr-defined]
     rule.send_to_targets = send_to_targets
+
+
+def hook_status_changes(event_of: Callable[[Any, str], dict[str, Any]]) -> None:
+    """Tell EventBridge's rules of every execution that begins or ends.
+
+    Parameters
+    ----------
+    event_of : callable
+        From moto's execution and its status to the event.
+    """
+    execution_module = importlib.import_module(f"{_SFN}.backend.execution")
+    ended, begun = execution_module.BaseExecutionWorkerCommunication, execution_module.Execution
+    original_end = getattr(ended.terminated, "original", ended.terminated)
+    original_start = getattr(begun.start, "original", begun.start)
+
+    def tell(execution: Any, status: str) -> None:
+        from moto.events.models import events_backends
+
+        buses = events_backends[execution.account_id][execution.region_name].event_buses
+        for rule in list(buses["default"].rules.values()):
+            rule.send_to_targets(event_of(execution, status), transform_input=False)
+
+    def start(self: Any) -> None:
+        original_start(self)
+        tell(self, "RUNNING")  # whatever has become of it by now
+
+    def terminated(self: Any) -> None:
+        original_end(self)
+        tell(self.execution, self.execution.status)
+
+    start.original, terminated.original = original_start, original_end  # type: ignore[attr-defined]
+    begun.start, ended.terminated = start, terminated
 
 
 def hook_registry_host() -> None:

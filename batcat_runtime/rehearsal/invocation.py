@@ -40,11 +40,18 @@ class Invocations:
         From region, name or ARN, and qualifier to moto's function object, or None.
     environment : mapping of str to str
         The environment that every function starts from, the embedded endpoint included.
+    failed : callable
+        Called with the region and the name of a function that has failed.
     """
 
     def __init__(
-        self, clients: Clients, lookup: FunctionLookup, environment: Mapping[str, str]
+        self,
+        clients: Clients,
+        lookup: FunctionLookup,
+        environment: Mapping[str, str],
+        failed: Callable[[str, str], None],
     ) -> None:
+        self._failed = failed
         self._clients = clients
         self._lookup = lookup
         self._environment = dict(environment)
@@ -105,7 +112,7 @@ class Invocations:
         key, secret, token = self._clients.keys_of(role, function.function_name, function.region)
         logs = self._clients.as_role(role, function.region, function.function_name)
         with LogWriter(logs.get("logs", function.region), group) as lines:
-            return run_function(
+            result = run_function(
                 function.code_bytes,
                 handler=function.handler,
                 runtime=function.run_time,
@@ -121,6 +128,9 @@ class Invocations:
                 | {"AWS_SESSION_TOKEN": token, "AWS_REGION": function.region}
                 | {"AWS_DEFAULT_REGION": function.region},
             )
+        if result.error:
+            self._failed(str(function.region), str(function.function_name))
+        return result
 
     def run_for_moto(self, function: Any, event: Any) -> tuple[str, bool, str]:
         """Run a function that another moto service invokes (SNS, SQS, EventBridge).

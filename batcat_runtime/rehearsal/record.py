@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from batcat_runtime.operate.loglines import LogLine as LogLine
+from batcat_runtime.rehearsal.mails import Mail as Mail
 
 StepKind = Literal["image", "deploy", "data", "trigger", "workflow", "state", "job", "result"]
 StepStatus = Literal["succeeded", "failed", "skipped", "stopped"]
@@ -115,6 +116,8 @@ class Rehearsal:
         Type, and ARN or name, of what was deployed.
     versions : dict of str to str
         Software to version.
+    mails : tuple of Mail
+        What somebody would have been told by mail.
     """
 
     title: str
@@ -138,3 +141,4 @@ class Rehearsal:
     images: tuple[tuple[str, bytes], ...] = ()
     resources: tuple[tuple[str, str], ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
+    mails: tuple[Mail, ...] = ()

@@ -19,6 +19,7 @@ from batcat_runtime.config import Config, get_config
 from batcat_runtime.errors import UserError
 from batcat_runtime.rehearsal import EmbeddedAWS, prepare
 from batcat_runtime.rehearsal.denials import denied_calls
+from batcat_runtime.rehearsal.mails import read_mails
 from batcat_runtime.rehearsal.record import LogLine, Rehearsal, Step
 from batcat_runtime.rehearsal.stages import EndedError, Notes, Rehearser
 
@@ -83,6 +84,7 @@ def rehearse(
         finally:
             rehearsal.read_back()
         _tell_denials(notes, denied_calls(aws.home))
+        mails = tuple(read_mails(aws.home))
         account = aws.account_id
     return Rehearsal(
         title=config.title,
@@ -106,6 +108,7 @@ def rehearse(
         images=notes.result.images,
         resources=tuple(notes.resources),
         versions=_versions(),
+        mails=mails,
     )
 
 

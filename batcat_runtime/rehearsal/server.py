@@ -146,11 +146,12 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
     from .access.gate import Access, Gate
     from .access.sessions import Sessions
     from .access.trail import Trail
+    from .alerts import Alerts
     from .bucket_places import bucket_rule
     from .clients import Clients
     from .cloudformation import CloudFormation
     from .codebuild import CodeBuild
-    from .eventrules import EventRules
+    from .eventrules import EventRules, status_change
     from .executions import Executions
     from .faults import FaultFile
     from .guard import Guard
@@ -222,10 +223,12 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
     map_runs = MapRuns(machines, access)
     executions = Executions(machines, access, map_runs, lambda: faults.now.retention_seconds)
     jobs = ProcessingJobs(clients, home, base, access, lambda: faults.now)
+    alerts = Alerts(clients, home)
     invocations = Invocations(
         clients,
         lambda region, name, qualifier: hooks.lambda_function(ACCOUNT_ID, region, name, qualifier),
         base,
+        alerts.function_failed,
     )
     formation = CloudFormation(clients)
     builds = CodeBuild(clients, home, base)
@@ -238,11 +241,14 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
         lambda key: (hooks.holder_of_key(ACCOUNT_ID, key) or (None,))[0],
         lambda region, host: hooks.redshift_clusters(ACCOUNT_ID, region, host),
     )
-    rooms: list[Any] = [executions, jobs, invocations, formation, builds, redshift]
+    rooms: list[Any] = [executions, jobs, invocations, formation, builds, redshift, alerts]
     hooks.install(clients, invocations.run_for_moto)
     hooks.hook_distributed_map(map_runs)
-    events = EventRules(clients, lambda bucket: hooks.bucket_notifications(ACCOUNT_ID, bucket))
+    events = EventRules(
+        clients, lambda bucket: hooks.bucket_notifications(ACCOUNT_ID, bucket), alerts
+    )
     hooks.hook_rule_targets(events.complete, events.deliver)
+    hooks.hook_status_changes(status_change)
     rooms.append(events)
     rooms.append(Logs(lambda region, name: hooks.log_group(ACCOUNT_ID, region, name)))
 

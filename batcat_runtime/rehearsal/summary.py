@@ -64,6 +64,10 @@ def print_summary(record: Rehearsal, report_path: Path, console: Console) -> Non
             _print(console, part, unicode, whole=part is parts[1])
         _print_chart(record.result, console, unicode)
     console.print()
+    for mail in record.mails:
+        _print(console, Text(f"On AWS, {mail.to} would get a mail:", "dim"), unicode, whole=True)
+        for said in clean(mail.text).split("\n"):
+            _print(console, Text(f"  {said}"), unicode, whole=True)
     _print_verdict(record, console, unicode)
     path = str(report_path)
     line = Text.assemble(("Report: ", "dim"), (path, "bold"))

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from rich.console import Console
 
-from batcat_runtime.rehearsal.record import Rehearsal
+from batcat_runtime.rehearsal.record import Mail, Rehearsal
 from batcat_runtime.rehearsal.summary import print_summary
 from batcat_runtime.text import clean, display_width, format_column, format_seconds
 from tests.rehearsal.records import (
@@ -73,6 +74,14 @@ def test_any_encoding_prints_any_record(encoding: str, terminal: bool) -> None:
         assert text.splitlines()[-1].endswith(".html" if not terminal else "m")
         if encoding == "ascii" and not terminal:
             assert all(char.isprintable() or char == "\n" for char in text)
+
+
+def test_a_failure_shows_the_mail_that_would_have_been_sent() -> None:
+    record = replace(failed_rehearsal(), mails=(Mail("me@example.com", "Night", "It failed."),))
+    lines = printed(record).splitlines()
+    where = lines.index("On AWS, me@example.com would get a mail:")
+    assert lines[where + 1] == "  It failed."
+    assert lines[-1].startswith("Report:")
 
 
 def test_a_failure_says_its_reason_and_the_last_lines_whole() -> None:

@@ -67,7 +67,11 @@ _SERVICES: dict[str, _Service] = {
             "DescribeStacks": ("{StackName}", "stack/{StackName}/*", "*"),
         },
     ),
-    "cloudwatch": _Service("cloudwatch", (), {"PutMetricData": _ANY}),
+    "cloudwatch": _Service(
+        "cloudwatch",
+        ("{ResourceARN}", "alarm:{AlarmName}", "alarm:{AlarmNames}"),
+        {"PutMetricData": _ANY, "DescribeAlarms": ("alarm:{AlarmNames}", "alarm:*")},
+    ),
     "codebuild": _Service(
         "codebuild",
         ("project/{projectName}", "project/{name}", "project/{names}", "{arn}"),
@@ -165,6 +169,12 @@ _SERVICES: dict[str, _Service] = {
             "ListStateMachines": _ANY,
         },
     ),
+    "sns": _Service(
+        "sns",
+        ("{TopicArn}", "{ResourceArn}", "{TargetArn}", "{Name}"),
+        # An address that has not answered yet has no ARN of its own to be named by.
+        dict.fromkeys(("Unsubscribe", "GetSubscriptionAttributes", "ListTopics"), _ANY),
+    ),
     "service-quotas": _Service("servicequotas", _ANY),
     "sts": _Service("sts", ("{RoleArn}",)),
 }
@@ -195,6 +205,7 @@ _BOUNDED = {
 }
 # What a call needs besides when it brings tags along.
 _TAGGING: dict[tuple[str, str], str] = {
+    ("cloudwatch", "PutMetricAlarm"): "cloudwatch:TagResource",
     ("ecr", "CreateRepository"): "ecr:TagResource",
     ("events", "PutRule"): "events:TagResource",
     ("iam", "CreatePolicy"): "iam:TagPolicy",
@@ -204,6 +215,7 @@ _TAGGING: dict[tuple[str, str], str] = {
     ("sagemaker", "CreateProcessingJob"): "sagemaker:AddTags",
     ("scheduler", "CreateScheduleGroup"): "scheduler:TagResource",
     ("secretsmanager", "CreateSecret"): "secretsmanager:TagResource",
+    ("sns", "CreateTopic"): "sns:TagResource",
     ("stepfunctions", "CreateStateMachine"): "states:TagResource",
 }
 

@@ -3,6 +3,16 @@
 Importing this package makes them known; `resources.KINDS` holds them by type.
 """
 
-from . import buckets, builds, functions, iam, logs, registry, schedules, states
+from . import alerts, buckets, builds, functions, iam, logs, registry, schedules, states
 
-__all__ = ["buckets", "builds", "functions", "iam", "logs", "registry", "schedules", "states"]
+__all__ = [
+    "alerts",
+    "buckets",
+    "builds",
+    "functions",
+    "iam",
+    "logs",
+    "registry",
+    "schedules",
+    "states",
+]
