@@ -364,7 +364,7 @@ def test_no_empty_lines_and_floats_stay_floats(
 
 
 def test_many_slices_are_one_table(folder: Path) -> None:
-    rows = 400_000
+    rows = 600_000
     frame = pd.DataFrame(
         {
             "n": np.arange(rows),
