@@ -6,13 +6,15 @@ For what a sound server does not do on demand: refuse, break off, be slow to rec
 from __future__ import annotations
 
 import http.client
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
-from tests.relay import serving
+import pytest
+
 from tests.s3server import S3Server
 
 HANG_UP = (0, b"")  # without a word
@@ -50,15 +52,25 @@ def error(code: str, message: str, status: int = 403) -> tuple[int, bytes]:
 
 
 @contextmanager
-def proxy_to(server: S3Server, rule: Rule = lambda request: None) -> Iterator[S3Proxy]:
-    """Pass requests on to a server, but for those that the rule has an answer to."""
+def proxy_to(
+    server: S3Server, rule: Rule = lambda request: None, *, waits: bool = False
+) -> Iterator[S3Proxy]:
+    """Pass whole requests on to a server, but for those that the rule has an answer to.
+
+    AWS clients that are made within the block find the proxy. If it `waits`, the block ends when
+    all clients have hung up and the server has answered what they asked.
+    """
     target = urlsplit(server.endpoint)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def _serve(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            size = int(self.headers.get("Content-Length") or 0)
+            body = self.rfile.read(size)
+            if len(body) < size:  # the client was killed
+                self.close_connection = True
+                return
             url = urlsplit(self.path)
             query = {name: values[0] for name, values in parse_qs(url.query, True).items()}
             headers = {name.lower(): value for name, value in self.headers.items()}
@@ -106,8 +118,15 @@ def proxy_to(server: S3Server, rule: Rule = lambda request: None) -> Iterator[S3
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             """Say nothing."""
 
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    httpd.daemon_threads = True
-    seen = S3Proxy(f"http://127.0.0.1:{httpd.server_port}")
-    with serving(httpd):
-        yield seen
+    with (
+        ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd,
+        pytest.MonkeyPatch.context() as env,
+    ):
+        httpd.daemon_threads = not waits
+        seen = S3Proxy(f"http://127.0.0.1:{httpd.server_port}")
+        env.setenv("AWS_ENDPOINT_URL", seen.endpoint)
+        threading.Thread(target=httpd.serve_forever, args=(0.02,)).start()
+        try:
+            yield seen
+        finally:
+            httpd.shutdown()

@@ -1,37 +1,34 @@
 """Copying objects within S3: nothing comes through this machine.
 
-Every object is copied as it was when it was looked up: S3 is given its ETag and refuses if the
-object has changed since, so a large copy made of many requests cannot mix two versions.
-
-boto3's managed copy, not `wr.s3.copy_objects`: that looks at each object without an ETag, and loses
-the tags of those above 8 MB (test_what_is_too_large_for_one_request_is_copied_in_parts).
+boto3's managed copy, not `wr.s3.copy_objects`: that loses the tags of objects above 8 MB
+(test_what_is_too_large_for_one_request_is_copied_in_parts). A large object is copied by many
+requests; each names the ETag of the first, so that they cannot mix two versions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from boto3.s3.transfer import TransferConfig
+from botocore.exceptions import ClientError
 
 from batcat_runtime.errors import BatcatError, NoSuchObjectError, ObjectChangedError, UserError
 from batcat_runtime.io.aws_errors import translated
-from batcat_runtime.io.places import Place, place_of
+from batcat_runtime.io.clients import client
+from batcat_runtime.io.places import Place, list_keys, place_of
 
 if TYPE_CHECKING:
     import boto3
 
-# S3 copies up to this size in one request, and keeps tags and metadata by itself.
-_ONE_REQUEST = 5_000_000_000
-_PART_BYTES = 512 << 20
 _AT_ONCE = 16
-
-
-@dataclass(frozen=True)
-class _Copy:
-    source: Place
-    target: Place
-    etag: str
+_CONFIG = TransferConfig(
+    # S3 copies up to this size in one request, and keeps tags and metadata by itself
+    multipart_threshold=5_000_000_001,
+    multipart_chunksize=512 << 20,
+    max_concurrency=4,  # there are threads for each object already
+)
 
 
 def copy_objects(
@@ -67,7 +64,7 @@ def copy_objects(
     NoSuchObjectError
         There is no such object, or nothing below the prefix; nothing was copied.
     ObjectChangedError
-        A source object was changed after it was looked up; it was not copied.
+        A source object was changed while it was copied part by part; it was not copied.
     AccessDeniedError, CredentialsError, ConnectError, ThrottledError, ServiceError
         AWS refused. Objects that were copied before stay: the message says how many.
 
@@ -76,14 +73,12 @@ def copy_objects(
     >>> copy_objects("s3://raw/usage/", "s3://2022-rnd-battery/usage/")  # doctest: +SKIP
     {'s3://raw/usage/a.csv': 's3://2022-rnd-battery/usage/a.csv'}
     """
-    from batcat_runtime.io.clients import client
-
-    sources = [source] if isinstance(source, str) else list(source)
-    _check(sources, target, alone=isinstance(source, str))
     s3 = client("s3", boto3_session)
-    copies = [copy for address in sources for copy in _planned(s3, address, target)]
+    copies: list[tuple[Place, Place]] = []
+    for goal, origin in _planned(source, target).items():
+        copies += _found(s3, origin, goal, boto3_session)
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="batcat-copy") as pool:
-        running = [pool.submit(_copied, s3, copy) for copy in copies]
+        running = [pool.submit(_copy, s3, origin, goal) for origin, goal in copies]
         try:
             for future in running:
                 future.result()
@@ -93,40 +88,47 @@ def copy_objects(
                 done = sum(not run.cancelled() and run.exception() is None for run in running)
                 error.message += f" {done} of {len(copies)} objects were copied."
             raise
-    return {copy.source.uri: copy.target.uri for copy in copies}
+    return {origin.uri: goal.uri for origin, goal in copies}
 
 
-def _check(sources: list[str], target: str, *, alone: bool) -> None:
-    """Refuse what cannot be meant, before anything is asked of AWS."""
-    if not sources:
-        raise UserError("No source was given.", fix="Give at least one s3:// address.")
-    goals: dict[str, str] = {}
-    for source in sources:
-        place, goal = _place(source), _goal(source, target)
-        if source.endswith("/"):
-            if not alone:
-                raise UserError(f"{source!r} is no object.", fix="Copy a prefix on its own.")
-            if _place(target).uri.startswith(place.uri):
-                raise UserError(
-                    f"{target} lies within {source}, so the copy would copy itself.",
-                    fix="Choose a target outside.",
-                )
-        elif not place.key:
-            raise UserError(
-                f"{source!r} is no object.", fix="End it with '/' to copy all it holds."
-            )
-        elif goal == place:
-            raise UserError(f"{source} would be copied onto itself.", fix="Choose another target.")
-        if goals.setdefault(goal.uri, source) != source:
-            raise UserError(
+def _planned(source: str | Sequence[str], target: str) -> dict[Place, Place]:
+    """Return what comes to each target from where; refuse what cannot be meant."""
+    origins: dict[Place, Place] = {}
+    place = _place(target)
+    is_folder = not place.key or place.key.endswith("/")
+    is_list = not isinstance(source, str)
+    for address in [source] if isinstance(source, str) else source:
+        origin, goal, is_prefix = _place(address), place, address.endswith("/")
+        if is_folder:
+            goal = Place(place.bucket, place.key + origin.key.rpartition("/")[2])
+        for is_wrong, message, fix in (
+            (
+                is_list if is_prefix else not origin.key,
+                f"{address!r} is no object.",
+                "To copy all that lies below, give it alone, and let it end in '/'.",
+            ),
+            (
+                is_prefix and goal.uri.startswith(origin.uri),
+                f"{target} lies within {address}, so the copy would copy itself.",
+                "Choose a target outside.",
+            ),
+            (goal == origin, f"{address} would be copied onto itself.", "Choose another target."),
+            (
+                origins.setdefault(goal, origin) != origin,
                 f"Two sources would both become {goal.uri}.",
-                fix="Copy them one by one, to names of your choice.",
-            )
-    if not _is_folder(target) and (not alone or sources[0].endswith("/")):
-        raise UserError(
-            f"{target!r} is one object, but there is more than one to copy.",
-            fix=f"Give a folder: '{target}/'.",
-        )
+                "Copy them one by one, to names of your choice.",
+            ),
+            (
+                not is_folder and (is_prefix or is_list),
+                f"{target!r} is one object, but there is more than one to copy.",
+                f"Give a folder: '{target}/'.",
+            ),
+        ):
+            if is_wrong:
+                raise UserError(message, fix=fix)
+    if not origins:
+        raise UserError("No source was given.", fix="Give at least one s3:// address.")
+    return origins
 
 
 def _place(address: str) -> Place:
@@ -137,62 +139,34 @@ def _place(address: str) -> Place:
     return place_of(address)
 
 
-def _is_folder(address: str) -> bool:
-    return address.endswith("/") or not _place(address).key
-
-
-def _goal(source: str, target: str) -> Place:
-    """Return where an object goes: into a folder under its name, or to a name of its own."""
-    place = _place(target)
-    if not _is_folder(target):
-        return place
-    key = _place(source).key
-    return Place(place.bucket, place.key + key.rpartition("/")[2])
-
-
-def _planned(s3: Any, source: str, target: str) -> Iterator[_Copy]:
-    place, goal = _place(source), _place(target)
-    if not source.endswith("/"):
-        with translated(source, "s3:GetObject"):
-            head = s3.head_object(Bucket=place.bucket, Key=place.key)
-        yield _Copy(place, _goal(source, target), head["ETag"])
-        return
-    found = None
-    with translated(source, "s3:ListBucket"):
-        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=place.bucket, Prefix=place.key)
-        for page in pages:
-            for found in page.get("Contents", []):
-                key = found["Key"]
-                below = Place(goal.bucket, goal.key + key.removeprefix(place.key))
-                yield _Copy(Place(place.bucket, key), below, found["ETag"])
-    if found is None:
+def _found(
+    s3: Any, origin: Place, goal: Place, session: boto3.Session | None
+) -> list[tuple[Place, Place]]:
+    """Return each object with its target, once it is known to be there."""
+    if origin.key and not origin.key.endswith("/"):
+        with translated(origin.uri, "s3:GetObject"):
+            s3.head_object(Bucket=origin.bucket, Key=origin.key)
+        return [(origin, goal)]
+    found = [
+        (Place(origin.bucket, key), Place(goal.bucket, goal.key + key.removeprefix(origin.key)))
+        for key in list_keys(origin.bucket, origin.key, boto3_session=session)
+    ]
+    if not found:
         raise NoSuchObjectError(
-            f"Nothing lies below {source}.", fix="Check the spelling; keys are case-sensitive."
+            f"Nothing lies below {origin.uri}.",
+            fix="Check the spelling; keys are case-sensitive.",
         )
+    return found
 
 
-def _copied(s3: Any, copy: _Copy) -> None:
-    from boto3.s3.transfer import TransferConfig
-    from botocore.exceptions import ClientError
-
-    with translated(f"{copy.source.uri} to {copy.target.uri}", "s3:GetObject and s3:PutObject"):
+def _copy(s3: Any, origin: Place, goal: Place) -> None:
+    with translated(f"{origin.uri} to {goal.uri}", "s3:GetObject and s3:PutObject"):
         try:
-            s3.copy(
-                {"Bucket": copy.source.bucket, "Key": copy.source.key},
-                copy.target.bucket,
-                copy.target.key,
-                ExtraArgs={"CopySourceIfMatch": copy.etag, "TaggingDirective": "COPY"},
-                # the pool has the threads already
-                Config=TransferConfig(
-                    multipart_threshold=_ONE_REQUEST + 1,
-                    multipart_chunksize=_PART_BYTES,
-                    max_concurrency=4,
-                ),
-            )
+            where = {"Bucket": origin.bucket, "Key": origin.key}
+            s3.copy(where, goal.bucket, goal.key, {"TaggingDirective": "COPY"}, Config=_CONFIG)
         except ClientError as error:
-            if error.response.get("Error", {}).get("Code") in ("PreconditionFailed", "412"):
+            if error.response["Error"]["Code"] in ("PreconditionFailed", "412"):
                 raise ObjectChangedError(
-                    f"{copy.source.uri} was changed while it was being copied.",
-                    fix="Copy it again.",
+                    f"{origin.uri} was changed while it was being copied.", fix="Copy it again."
                 ) from error
             raise

@@ -12,33 +12,31 @@ interrupt leaves (`batcat_runtime.io.upload`).
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import json
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from pandas.api.types import infer_dtype
+from pyarrow import csv
 
 from batcat_runtime.io.csv_types import NULL_VALUES
 from batcat_runtime.io.parquet_write import CONVERSION_ERRORS, arrow_column, unfit_column
 
-if TYPE_CHECKING:
-    import pandas as pd
-    import pyarrow as pa
-
-    Columns = list[tuple[str, Any]]
+Columns = list[tuple[str, Any]]
 
 _LONGEST_NULL = max(map(len, NULL_VALUES))
 
 # Of text: what a slice aims at, and the rows that tell how long a row is.
 _SLICE_BYTES = 2_000_000
 _SAMPLE_ROWS = 1_000
-_SPECIAL = frozenset('",\r\n')
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 def csv_slices(
@@ -68,23 +66,21 @@ def csv_slices(
     """
     header = ",".join(_quoted(name) for name, _ in columns) + "\n"
 
-    def piece(span: tuple[int, int]) -> Any:
-        text = _formatted(columns, *span)
-        if span[0] == 0:
+    def piece(start: int, stop: int) -> Any:
+        text = _formatted(columns, start, stop)
+        if start == 0:
             text = header.encode() + text.to_pybytes()
         return _compressed(text, compression)
 
-    yield from _in_order(piece, _spans(columns, rows))
-
-
-def _in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Work on items in threads, a few at a time, and give the results in the items' order."""
+    sample = min(rows, _SAMPLE_ROWS)
+    size = _formatted(columns, 0, sample).size
+    step = max(1, _SLICE_BYTES * sample // max(size, 1))
     workers = min(os.cpu_count() or 1, 4)
-    waiting: deque[Future[Result]] = deque()
+    waiting: deque[Future[Any]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="batcat-csv")
     try:
-        for item in items:
-            waiting.append(pool.submit(work, item))
+        for start in range(0, max(rows, 1), step):
+            waiting.append(pool.submit(piece, start, min(start + step, rows)))
             if len(waiting) > workers:
                 yield waiting.popleft().result()
         while waiting:
@@ -93,19 +89,13 @@ def _in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _spans(columns: Columns, rows: int) -> Iterator[tuple[int, int]]:
-    sample = min(rows, _SAMPLE_ROWS)
-    size = _formatted(columns, 0, sample).size
-    step = max(1, _SLICE_BYTES * sample // max(size, 1))
-    for start in range(0, max(rows, 1), step):
-        yield start, min(start + step, rows)
+def _quoted(name: str) -> str:
+    if name and not set(name) & set('",\r\n'):
+        return name
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _formatted(columns: Columns, start: int, stop: int) -> pa.Buffer:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    from pyarrow import csv
-
     values = [_printable(name, column, start, stop) for name, column in columns]
     if len(values) == 1 and values[0].null_count:
         # a line with nothing on it would be skipped by readers
@@ -121,17 +111,14 @@ def _formatted(columns: Columns, start: int, stop: int) -> pa.Buffer:
         try:
             csv.write_csv(table, sink, options, memory)
             break
-        except pa.ArrowInvalid as error:
-            if style == "needed" or "structural characters" not in str(error):
+        except pa.ArrowInvalid:  # a text needs quotes
+            if style == "needed":
                 raise
     return sink.getvalue()
 
 
 def _reads_as_null(column: pa.ChunkedArray) -> bool:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+    if column.type != pa.large_string():
         return False
     shortest = pc.min(pc.binary_length(column)).as_py()
     if shortest is None or shortest > _LONGEST_NULL:  # much faster told than by `is_in`
@@ -140,8 +127,6 @@ def _reads_as_null(column: pa.ChunkedArray) -> bool:
 
 
 def _compressed(text: Any, compression: str | None) -> Any:
-    import pyarrow as pa
-
     if compression == "gzip":
         return pa.Codec("gzip", compression_level=6).compress(text)  # zlib's default; Arrow's is 9
     if compression == "zstd":  # pyarrow's frames have no checksum
@@ -153,16 +138,8 @@ def _compressed(text: Any, compression: str | None) -> Any:
     return text
 
 
-def _quoted(name: str) -> str:
-    if name and not _SPECIAL & set(name):
-        return name
-    return '"' + name.replace('"', '""') + '"'
-
-
 def _printable(name: str, values: Any, start: int, stop: int) -> pa.ChunkedArray:
     """Return some rows of a column as what the CSV writer prints right."""
-    import pandas as pd
-
     try:
         name.encode()
         if isinstance(values, pd.Series):
@@ -173,76 +150,55 @@ def _printable(name: str, values: Any, start: int, stop: int) -> pa.ChunkedArray
 
 
 def _of_pandas(values: pd.Series[Any]) -> pa.ChunkedArray:
-    import pyarrow as pa
-    from pandas.api.types import infer_dtype, is_object_dtype
-
-    if is_object_dtype(values.dtype):
+    if values.dtype == object:
         is_text = infer_dtype(values, skipna=True) == "string"
         return arrow_column(values, pa.large_string()) if is_text else _texts(values)
-    try:
+    with contextlib.suppress(*CONVERSION_ERRORS):  # complex numbers, sparse columns
         column = arrow_column(values)
-    except CONVERSION_ERRORS:  # complex numbers, sparse columns
-        return _texts(values)
-    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    # periods, intervals, and a dictionary of nothing, which Arrow cannot decode
-    as_text = isinstance(kind, pa.BaseExtensionType) or pa.types.is_null(kind)
-    return _texts(values) if as_text else column
+        kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+        # periods, intervals, and a dictionary of nothing, which Arrow cannot decode
+        if not (isinstance(kind, pa.BaseExtensionType) or pa.types.is_null(kind)):
+            return column
+    return _texts(values)
 
 
 def _of_arrow(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    import pandas as pd
-    import pyarrow as pa
-
     kind, types = column.type, pa.types
     if types.is_dictionary(kind) and not types.is_nested(kind.value_type):
         return _of_arrow(column.cast(kind.value_type))
     if types.is_floating(kind):
-        return _with_point(column) if _is_whole(column) else column
+        return _with_point(column)
     if types.is_timestamp(kind):
         return _instant(column)
-    if types.is_string_view(kind):
+    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
         return column.cast(pa.large_string())
     if types.is_duration(kind):
         return _texts(column.to_pandas())
-    plain = types.is_primitive(kind) or types.is_decimal(kind) or types.is_null(kind)
-    if plain or types.is_string(kind) or types.is_large_string(kind):
+    if types.is_primitive(kind) or types.is_decimal(kind) or types.is_null(kind):
         return column
     return _texts(pd.Series(column.to_pylist(maps_as_pydicts="strict"), dtype=object))
 
 
-def _is_whole(column: pa.ChunkedArray) -> bool:
-    import numpy as np
-
+def _with_point(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Print 1.0 as ``1.0`` where every value would be printed like 1: they read as integers."""
     values = column.to_numpy()
     values = values[np.isfinite(values)]
-    return bool((values == np.trunc(values)).all())
-
-
-def _with_point(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Print 1.0 as ``1.0``: where every value is printed like 1 they read as integers."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
+    if (values != np.trunc(values)).any():
+        return column
     return pc.replace_substring_regex(column.cast(pa.string()), r"^(-?\d+)$", r"\1.0")
 
 
 def _instant(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Print an instant in UTC: Arrow's own way needs a time zone database, which images lack."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     naive = column.cast(pa.timestamp(column.type.unit))
     with contextlib.suppress(pa.ArrowInvalid):  # there are nanoseconds
         naive = naive.cast(pa.timestamp("us")) if column.type.unit == "ns" else naive
-    return (
-        pc.binary_join_element_wise(naive.cast(pa.string()), "Z", "") if column.type.tz else naive
-    )
+    if column.type.tz is None:
+        return naive
+    return pc.binary_join_element_wise(naive.cast(pa.string()), "Z", "")
 
 
 def _texts(values: pd.Series[Any]) -> pa.ChunkedArray:
-    import pandas as pd
-    import pyarrow as pa
-
     objects = values.astype(object)
     texts = [
         None if missing else _text(value)
@@ -252,18 +208,10 @@ def _texts(values: pd.Series[Any]) -> pa.ChunkedArray:
 
 
 def _text(value: Any) -> str:
-    import numpy as np
-
     if isinstance(value, (bytes, bytearray)):
         raise TypeError("it holds bytes")
-    if isinstance(value, (bool, np.bool_)):
-        return "true" if value else "false"
-    if isinstance(value, dt.datetime):
-        return value.isoformat(sep=" ")
-    if isinstance(value, (dt.date, dt.time)):
-        return value.isoformat()
-    if isinstance(value, np.ndarray):
+    if isinstance(value, (np.ndarray, np.bool_)):
         value = value.tolist()
-    if isinstance(value, (dict, list, tuple)):
+    if isinstance(value, (bool, dict, list, tuple)):
         return json.dumps(value, ensure_ascii=False, default=str)
     return str(value)

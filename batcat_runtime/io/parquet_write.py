@@ -13,20 +13,25 @@ import datetime as dt
 import json
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import parquet
 
 from batcat_runtime.errors import DataFormatError
-
-if TYPE_CHECKING:
-    import pandas as pd
-    import pyarrow as pa
 
 # Of Arrow memory: small enough to be held twice, large enough for engines to scan well.
 _GROUP_BYTES = 24_000_000
 _MAX_GROUP_ROWS = 1_048_576
 _CHECKED_ROWS = 65_536
 _SAMPLE_ROWS = 20_000
+
+# What pandas and pyarrow raise for values that do not fit; pyarrow's own are of these, too.
+CONVERSION_ERRORS = (ValueError, TypeError, NotImplementedError, OverflowError)
 
 
 def parquet_pieces(
@@ -49,15 +54,13 @@ def parquet_pieces(
         See `parquet_schema`.
     """
     schema = parquet_schema(table, index=index)
-    try:
+
+    def write_alone(column: pd.DataFrame | pa.Table) -> None:
+        for _ in _written(column, parquet_schema(column, index=False), compression):
+            pass
+
+    with unfit_named(table, "Parquet", write_alone):
         yield from _written(table, schema, compression)
-    except CONVERSION_ERRORS as error:
-
-        def write_alone(column: pd.DataFrame | pa.Table) -> None:
-            for _ in _written(column, parquet_schema(column, index=False), compression):
-                pass
-
-        raise unfit(table, "Parquet", error, write_alone) from error
 
 
 def parquet_schema(table: pd.DataFrame | pa.Table, *, index: bool) -> pa.Schema:
@@ -75,8 +78,6 @@ def parquet_schema(table: pd.DataFrame | pa.Table, *, index: bool) -> pa.Schema:
     DataFormatError
         A column name occurs twice, or a column mixes types; the message names column and value.
     """
-    import pyarrow as pa
-
     twice = [name for name, count in Counter(_names(table)).items() if count > 1]
     if twice:
         raise DataFormatError(
@@ -85,10 +86,8 @@ def parquet_schema(table: pd.DataFrame | pa.Table, *, index: bool) -> pa.Schema:
         )
     if isinstance(table, pa.Table):
         return table.schema
-    try:
-        return _frame_schema(table, index)
-    except CONVERSION_ERRORS as error:
-        raise unfit(table, "Parquet", error, lambda column: _frame_schema(column, False)) from error
+    with unfit_named(table, "Parquet", lambda column: _frame_schema(column, index=False)):
+        return _frame_schema(table, index=index)
 
 
 def arrow_column(
@@ -98,40 +97,32 @@ def arrow_column(
 
     What pandas takes for missing becomes null.
     """
-    import pandas as pd
-    import pyarrow as pa
-
     if isinstance(kind, pa.BaseExtensionType) and isinstance(values.dtype, pd.CategoricalDtype):
         values = values.astype(values.dtype.categories.dtype)
     found = pa.array(values, type=kind, from_pandas=True)
     return found if isinstance(found, pa.ChunkedArray) else pa.chunked_array([found])
 
 
-# What pandas and pyarrow raise for values that do not fit; pyarrow's own are of these, too.
-CONVERSION_ERRORS = (ValueError, TypeError, NotImplementedError, OverflowError)
-
-
-def unfit(
-    table: pd.DataFrame | pa.Table,
-    form: str,
-    error: Exception,
-    write_alone: Callable[[Any], object],
-) -> DataFormatError:
-    """Return the error that names the first column that cannot be written alone either."""
-    import pandas as pd
-
-    for place, name in enumerate(_names(table)):
-        column = (
-            table.iloc[:, [place]] if isinstance(table, pd.DataFrame) else table.select([place])
-        )
-        try:
-            write_alone(column)
-        except CONVERSION_ERRORS as its_error:
-            return unfit_column(name, form, _reason(column, its_error))
-    return DataFormatError(
-        f"The table cannot be written as {form}: {error}.",
-        fix="Look at its index; index=False leaves that out.",
-    )
+@contextmanager
+def unfit_named(
+    table: pd.DataFrame | pa.Table, form: str, write_alone: Callable[[Any], object]
+) -> Iterator[None]:
+    """Name the first column that cannot be written alone either, if the table cannot be written."""
+    try:
+        yield
+    except CONVERSION_ERRORS as error:
+        for place, name in enumerate(_names(table)):
+            column = (
+                table.select([place]) if isinstance(table, pa.Table) else table.iloc[:, [place]]
+            )
+            try:
+                write_alone(column)
+            except CONVERSION_ERRORS as its_error:
+                raise unfit_column(name, form, _reason(column, its_error)) from error
+        raise DataFormatError(
+            f"The table cannot be written as {form}: {error}.",
+            fix="Look at its index; index=False leaves that out.",
+        ) from error
 
 
 def unfit_column(name: str, form: str, why: object) -> DataFormatError:
@@ -144,30 +135,23 @@ def unfit_column(name: str, form: str, why: object) -> DataFormatError:
 
 
 def _names(table: pd.DataFrame | pa.Table) -> list[str]:
-    import pandas as pd
-
-    names = table.columns if isinstance(table, pd.DataFrame) else table.column_names
+    names = table.column_names if isinstance(table, pa.Table) else table.columns
     return [str(name) for name in names]
 
 
 def _reason(column: pd.DataFrame | pa.Table, error: Exception) -> str:
     """Say which values are of different types, if any are; else what pandas or pyarrow says."""
-    import pandas as pd
-
-    if not isinstance(column, pd.DataFrame):
+    if isinstance(column, pa.Table):
         return str(error)
     values = column.iloc[:, 0]
     present = values.dropna().astype(object)
-    other = next((value for value in present if type(value) is not type(present.iloc[0])), None)
-    if other is None:
-        return f"{error} (its type is {values.dtype})"
-    return f"it holds {present.iloc[0]!r:.60} beside {other!r:.60}"
+    for other in present:
+        if type(other) is not type(present.iloc[0]):
+            return f"it holds {present.iloc[0]!r:.60} beside {other!r:.60}"
+    return f"{error} (its type is {values.dtype})"
 
 
-def _frame_schema(frame: pd.DataFrame, index: bool) -> pa.Schema:
-    import pandas as pd
-    import pyarrow as pa
-
+def _frame_schema(frame: pd.DataFrame, *, index: bool) -> pa.Schema:
     if isinstance(frame.columns.dtype, (pd.CategoricalDtype, pd.PeriodDtype, pd.IntervalDtype)):
         frame = frame.set_axis(_names(frame), axis=1)  # pandas cannot read its own notes of them
     if not index:
@@ -182,8 +166,12 @@ def _frame_schema(frame: pd.DataFrame, index: bool) -> pa.Schema:
             field.type.value_type, pa.BaseExtensionType
         ):
             schema = schema.set(place, field.with_type(field.type.value_type))
-        if pa.types.is_date32(field.type) and place < frame.shape[1]:
-            _check_dates(frame.iloc[:, place])
+        column = frame.iloc[:, place] if place < frame.shape[1] else frame.index
+        if pa.types.is_date32(field.type) and column.dtype == object:
+            # instants among dates: Arrow takes them, and they would lose their time of day
+            kinds = {*map(type, column)} - {type(pd.NaT)}
+            if any(issubclass(kind, dt.datetime) for kind in kinds):
+                raise ValueError("it holds dates and times of day")
     notes = drawn[0].pandas_metadata
     for note in notes["index_columns"]:
         if isinstance(note, dict):  # a range, drawn from the first rows
@@ -191,28 +179,16 @@ def _frame_schema(frame: pd.DataFrame, index: bool) -> pa.Schema:
     return schema.with_metadata({**drawn[0].metadata, b"pandas": json.dumps(notes).encode()})
 
 
-def _check_dates(column: pd.Series[Any]) -> None:
-    """Refuse instants among dates: Arrow takes them, and they would lose their time of day."""
-    import pandas as pd
-
-    kinds = {*map(type, column)} - {type(pd.NaT)} if column.dtype == object else set()
-    if any(issubclass(kind, dt.datetime) for kind in kinds):
-        raise ValueError("it holds dates and times of day")
-
-
 def _written(
     table: pd.DataFrame | pa.Table, schema: pa.Schema, compression: str | None
 ) -> Iterator[bytes]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     sample = _slice(table, 0, _SAMPLE_ROWS, schema)
     row_bytes = sample.nbytes / max(sample.num_rows, 1)
     step = min(max(int(_GROUP_BYTES / max(row_bytes, 1)), 1), _MAX_GROUP_ROWS)
     pieces: list[bytes] = []
     nothing = lambda: None  # noqa: E731
     sink = SimpleNamespace(write=pieces.append, flush=nothing, close=nothing, closed=False)
-    writer = pq.ParquetWriter(
+    writer = parquet.ParquetWriter(
         pa.PythonFile(sink, mode="w"),
         schema,
         compression=compression or "none",
@@ -229,33 +205,23 @@ def _written(
 
 
 def _slice(table: pd.DataFrame | pa.Table, start: int, rows: int, schema: pa.Schema) -> pa.Table:
-    import pyarrow as pa
-
     if isinstance(table, pa.Table):
         return table.slice(start, rows)
     part = table.iloc[start : start + rows]
     width = len(part.columns)
     values = [part.iloc[:, place] for place in range(width)]
     values += [part.index.get_level_values(place) for place in range(len(schema) - width)]
-    columns = [
-        arrow_column(column, kind) for column, kind in zip(values, schema.types, strict=True)
-    ]
-    return pa.Table.from_arrays(columns, schema=schema)
+    return pa.Table.from_arrays(list(map(arrow_column, values, schema.types)), schema=schema)
 
 
 def _repetitive(sample: pa.Table) -> list[str] | bool:
     """Return the columns worth a dictionary: trying one on a column of unique values costs half."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    worth = []
-    for name, column in zip(sample.column_names, sample.columns, strict=True):
-        if pa.types.is_null(column.type):
-            continue
-        try:
-            distinct = pc.count_distinct(column).as_py()
-        except pa.ArrowNotImplementedError:  # nested, or an extension: pyarrow's own choice
-            return True
-        if distinct <= sample.num_rows / 2:
-            worth.append(name)
-    return worth or False
+    try:
+        return [
+            name
+            for name, column in zip(sample.column_names, sample.columns, strict=True)
+            if not pa.types.is_null(column.type)
+            and pc.count_distinct(column).as_py() <= sample.num_rows / 2
+        ] or False
+    except pa.ArrowNotImplementedError:  # nested, or an extension: pyarrow's own choice
+        return True

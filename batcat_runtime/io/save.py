@@ -10,34 +10,30 @@ import io
 from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
+import pandas as pd
+import pyarrow as pa
+
 from batcat_runtime.errors import DataFormatError, UserError
+from batcat_runtime.io.clients import client
 from batcat_runtime.io.csv_write import csv_slices
-from batcat_runtime.io.parquet_write import CONVERSION_ERRORS, parquet_pieces, unfit
+from batcat_runtime.io.parquet_write import parquet_pieces, unfit_named
 from batcat_runtime.io.places import check_key, place_of
 from batcat_runtime.io.upload import Target, object_settings, owner_of, stream_object
 
 if TYPE_CHECKING:
     import boto3
-    import pandas as pd
-    import pyarrow as pa
 
 Format = Literal["csv", "parquet", "excel"]
 Encryption = Literal["AES256", "aws:kms", "aws:kms:dsse"]
 
-_FORMATS = {".parquet": "parquet", ".pq": "parquet", ".xlsx": "excel"}
+_SUFFIXES = {".parquet": "parquet", ".pq": "parquet", ".xlsx": "excel"}
 _TEXT_CODECS = {".gz": "gzip", ".zst": "zstd"}
 _UNKNOWN_CODECS = (".bz2", ".xz", ".zip", ".lz4", ".br", ".7z")
-_CODECS = {
-    "csv": ("gzip", "zstd"),
-    "parquet": ("snappy", "zstd", "gzip", "lz4", "brotli"),
-    "excel": (),
-}
-_CONTENT_TYPES = {
-    "csv": "text/csv; charset=utf-8",
-    "parquet": "application/vnd.apache.parquet",
-    "excel": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-    "gzip": "application/gzip",
-    "zstd": "application/zstd",
+# Of each format: its content type, and how it can be compressed.
+_FORMATS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "csv": ("text/csv; charset=utf-8", ("gzip", "zstd")),
+    "parquet": ("application/vnd.apache.parquet", ("snappy", "zstd", "gzip", "lz4", "brotli")),
+    "excel": ("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", ()),
 }
 _EXCEL_ROWS = 1_048_576
 _EXCEL_TEXT = 32_767
@@ -153,15 +149,12 @@ def save_to_bucket(
         metadata=metadata,
         tags=tags,
     )
-    settings["ContentType"] = _CONTENT_TYPES[codec if form == "csv" and codec else form]
+    is_packed = form == "csv" and codec
+    settings["ContentType"] = f"application/{codec}" if is_packed else _FORMATS[form][0]
     owner = owner_of(expected_bucket_owner)
     pieces = _pieces(_as_table(df), form, codec, index)
-
-    from batcat_runtime.io.clients import client
-
-    stream_object(
-        Target(client("s3", boto3_session), place.bucket, place.key, owner, settings), pieces
-    )
+    s3 = client("s3", boto3_session)
+    stream_object(Target(s3, place.bucket, place.key, owner, settings), pieces)
     return place.uri
 
 
@@ -171,34 +164,27 @@ def _format_and_codec(
     name = key.lower()
     suffix = next((end for end in (*_TEXT_CODECS, *_UNKNOWN_CODECS) if name.endswith(end)), "")
     inner = name.removesuffix(suffix)
-    form = wanted or next((form for end, form in _FORMATS.items() if inner.endswith(end)), "csv")
-    if form not in _CODECS:
+    form = wanted or next((form for end, form in _SUFFIXES.items() if inner.endswith(end)), "csv")
+    if form not in _FORMATS:
         raise UserError(f"There is no format {form!r}.", fix="Give 'csv', 'parquet' or 'excel'.")
     if compression == "infer":
-        if suffix and form != "csv":
+        if suffix and not (form == "csv" and suffix in _TEXT_CODECS):
             raise UserError(
-                f"{key!r}: a {form.capitalize()} file is compressed inside, so {suffix} would "
-                "mislead its readers.",
-                fix=f"Leave out {suffix}; for Parquet, choose with compression='zstd'.",
-            )
-        if suffix in _UNKNOWN_CODECS:
-            raise UserError(
-                f"{key!r} ends in {suffix}, a compression that BatCat does not write.",
-                fix="Let it end in .gz or .zst.",
+                f"{key!r} ends in {suffix}, a compression that BatCat does not write for {form}.",
+                fix="CSV may end in .gz or .zst. The others are compressed inside, so leave it "
+                "out; for Parquet, choose with compression='zstd'.",
             )
         return form, "snappy" if form == "parquet" else _TEXT_CODECS.get(suffix)
-    if compression is not None and compression not in _CODECS[form]:
-        choices = ", ".join(map(repr, _CODECS[form])) or "none"
+    choices = _FORMATS[form][1]
+    if compression is not None and compression not in choices:
         raise UserError(
-            f"There is no compression {compression!r} for {form}.", fix=f"Choose from: {choices}."
+            f"There is no compression {compression!r} for {form}.",
+            fix=f"Choose from: {', '.join(map(repr, choices)) or 'none'}.",
         )
     return form, compression
 
 
 def _as_table(df: Any) -> pd.DataFrame | pa.Table:
-    import pandas as pd
-    import pyarrow as pa
-
     if isinstance(df, pd.DataFrame) and df.columns.nlevels > 1:
         raise DataFormatError(
             f"The table has {df.columns.nlevels} levels of column names; files have one.",
@@ -215,10 +201,14 @@ def _as_table(df: Any) -> pd.DataFrame | pa.Table:
 
 
 def _pieces(
-    table: pd.DataFrame | pa.Table, form: str, codec: str | None, wanted: bool | None
+    table: pd.DataFrame | pa.Table, form: str, codec: str | None, index: bool | None
 ) -> Generator[Any, None, None]:
     """Return the file of a table, to be made piece by piece."""
-    index = _keeps_index(table, wanted)
+    if isinstance(table, pa.Table):
+        index = False
+    elif index is None:
+        holds_data = table.index.inferred_type not in ("integer", "empty")
+        index = holds_data or any(name is not None for name in table.index.names)
     if not table.shape[1] + index and (form != "parquet" or len(table)):
         raise DataFormatError(
             f"The table has {len(table):,} rows and no columns; no file can say that.",
@@ -231,25 +221,8 @@ def _pieces(
     return csv_slices(_columns(table, index), len(table), compression=codec)
 
 
-def _keeps_index(table: pd.DataFrame | pa.Table, wanted: bool | None) -> bool:
-    import pyarrow as pa
-    from pandas.api.types import is_integer_dtype
-
-    if isinstance(table, pa.Table):
-        return False
-    if wanted is not None:
-        return wanted
-    index = table.index
-    if any(name is not None for name in index.names):
-        return True
-    nothing = len(index) == 0 and index.dtype == "object"
-    return not (nothing or is_integer_dtype(index.dtype))
-
-
 def _columns(table: pd.DataFrame | pa.Table, index: bool) -> list[tuple[str, Any]]:
-    import pandas as pd
-
-    if not isinstance(table, pd.DataFrame):
+    if isinstance(table, pa.Table):
         return list(zip(table.column_names, table.columns, strict=True))
     try:
         frame = table.reset_index() if index else table
@@ -258,7 +231,7 @@ def _columns(table: pd.DataFrame | pa.Table, index: bool) -> list[tuple[str, Any
             f"The index has the name of a column: {error}.",
             fix="Rename one with `df.rename_axis(...)`, or leave the index out with index=False.",
         ) from error
-    return [(str(name), frame.iloc[:, place]) for place, name in enumerate(frame.columns)]
+    return [(str(name), values) for name, values in frame.items()]
 
 
 def _excel(table: pd.DataFrame | pa.Table, index: bool) -> Generator[memoryview, None, None]:
@@ -268,22 +241,20 @@ def _excel(table: pd.DataFrame | pa.Table, index: bool) -> Generator[memoryview,
             fix="Save as Parquet or CSV.",
         )
     try:
-        yield _book(table, index)
+        with unfit_named(table, "Excel", lambda column: _book(column, index=False)):
+            yield _book(table, index=index)
     except ModuleNotFoundError as error:
         raise UserError(
             "Writing Excel needs the package openpyxl.", fix="pip install openpyxl"
         ) from error
-    except CONVERSION_ERRORS as error:
-        raise unfit(table, "Excel", error, lambda column: _book(column, index=False)) from error
 
 
-def _book(table: pd.DataFrame | pa.Table, index: bool) -> memoryview:
-    import pandas as pd
+def _book(table: pd.DataFrame | pa.Table, *, index: bool) -> memoryview:
     from openpyxl.utils.exceptions import IllegalCharacterError
 
-    frame = table if isinstance(table, pd.DataFrame) else table.to_pandas()
-    for place in range(frame.shape[1]):
-        for value in frame.iloc[:, place]:
+    frame = table.to_pandas() if isinstance(table, pa.Table) else table
+    for _, values in frame.items():
+        for value in values:
             if isinstance(value, bytes):
                 raise TypeError("it holds bytes")
             if isinstance(value, str) and len(value.encode("utf-16-le")) > 2 * _EXCEL_TEXT:

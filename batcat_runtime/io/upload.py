@@ -17,20 +17,25 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
+
+from boto3.s3.transfer import S3TransferConfig, TransferManager
 
 from batcat_runtime.errors import BatcatError, ConnectError, UserError
 from batcat_runtime.io.aws_errors import translated
 from batcat_runtime.io.progress import Progress
 from batcat_runtime.log import get_logger
 
-if TYPE_CHECKING:
-    from boto3.s3.transfer import TransferConfig
-
 # S3 takes 10,000 parts, so an object may have 84 GB
 _PART_BYTES = 8 << 20
 _IN_FLIGHT = 2
+_CONFIG = S3TransferConfig(
+    multipart_threshold=_PART_BYTES,
+    multipart_chunksize=_PART_BYTES,
+    max_request_concurrency=_IN_FLIGHT,
+    max_in_memory_upload_chunks=_IN_FLIGHT,
+)
 
 
 @dataclass(frozen=True)
@@ -77,14 +82,12 @@ def stream_object(target: Target, pieces: Generator[Any, None, None]) -> None:
         AWS refused or was out of reach. Nothing was changed, unless the message says that this is
         not known: the answer to the last request can get lost when S3 has done it.
     """
-    from boto3.s3.transfer import create_transfer_manager
-
     with Progress(f"Saving {target.uri}") as progress, closing(pieces):
         source = _Source(pieces, progress)
         try:
             with (
                 translated(target.uri, "s3:PutObject"),
-                create_transfer_manager(target.client, _config()) as manager,
+                TransferManager(target.client, _CONFIG) as manager,
             ):
                 # boto3 forgets this one, which S3 takes
                 manager.ALLOWED_UPLOAD_ARGS = [*manager.ALLOWED_UPLOAD_ARGS, "BucketKeyEnabled"]
@@ -161,19 +164,6 @@ def delete_keys(target: Target, keys: Sequence[str]) -> None:
         )
     except (BotoCoreError, ClientError, wr.exceptions.ServiceApiError) as error:
         get_logger().warning("%d objects could not be deleted: %s", len(keys), error)
-
-
-def _config() -> TransferConfig:
-    from boto3.s3.transfer import TransferConfig
-
-    config = TransferConfig(
-        multipart_threshold=_PART_BYTES,
-        multipart_chunksize=_PART_BYTES,
-        max_concurrency=_IN_FLIGHT,
-        preferred_transfer_client="classic",  # the other one does not read from a pipe
-    )
-    config.max_in_memory_upload_chunks = _IN_FLIGHT  # boto3 hands on s3transfer's 10: 160 MB
-    return config
 
 
 def _may_be_done(error: BatcatError) -> bool:

@@ -12,8 +12,8 @@ import gzip
 import logging
 import random
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import hypothesis.strategies as st
@@ -28,28 +28,17 @@ import batcat_runtime as bc
 from batcat_runtime.errors import DataFormatError, NoSuchBucketError, UserError
 from tests.runtime.saver import big_frame
 from tests.s3proxy import proxy_to
-from tests.s3server import S3Server, serve_s3
+from tests.s3server import S3Server
 
 BUCKET = "2022-rnd-battery"
 FRAME = pd.DataFrame({"vin": ["a", None], "usage": [1.5, 2.0]})
-CSV, PARQUET = "text/csv; charset=utf-8", "application/vnd.apache.parquet"
 # what pyarrow asks of pandas for columns with a time zone
 pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning")
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    folder = tmp_path_factory.mktemp("s3")
-    (folder / BUCKET).mkdir()
-    with serve_s3(folder) as found:
-        yield found
-
-
 @pytest.fixture
-def folder(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name, value in server.environment().items():
-        monkeypatch.setenv(name, value)
-    return server.folder / BUCKET
+def folder(rclone_server: tuple[S3Server, Any], bucket: Any) -> Path:
+    return rclone_server[0].folder / str(bucket.name)
 
 
 def saved(folder: Path, frame: Any, key: str, **options: Any) -> bytes:
@@ -64,8 +53,6 @@ def test_the_tutorials_key_or_an_address_without_a_suffix_is_csv(folder: Path) -
 
 
 def test_the_suffix_or_an_argument_chooses_the_format(folder: Path) -> None:
-    saved(folder, FRAME, "usage.parquet")
-    pd.testing.assert_frame_equal(pd.read_parquet(folder / "usage.parquet"), FRAME)
     saved(folder, FRAME, "usage.xlsx")
     pd.testing.assert_frame_equal(pd.read_excel(folder / "usage.xlsx"), FRAME)
     assert saved(folder, FRAME, "by-argument", format="parquet")[:4] == b"PAR1"
@@ -96,7 +83,8 @@ def test_text_is_compressed_by_suffix_or_argument(
 def test_parquet_is_compressed_inside(folder: Path, codec: str | None) -> None:
     saved(folder, FRAME, "a.parquet", compression=codec)
     used = parquet.ParquetFile(folder / "a.parquet").metadata.row_group(0).column(0).compression
-    assert used == ("UNCOMPRESSED" if codec is None else codec.upper())
+    assert used == (codec or "uncompressed").upper()
+    pd.testing.assert_frame_equal(pd.read_parquet(folder / "a.parquet"), FRAME)
 
 
 @pytest.mark.parametrize("key", ["a.csv.gz", "a.csv.zst", "a.parquet"])
@@ -131,6 +119,7 @@ def test_damage_is_seen(folder: Path, key: str) -> None:
         (pd.Index([5, 3], name="cycle"), None, "cycle,v"),
         (pd.MultiIndex.from_tuples([("x", 1), ("y", 2)], names=["vin", None]), None,
          "vin,level_1,v"),
+        (range(9, 5, -2), True, "index,v"),
     ],
 )  # fmt: skip
 def test_an_index_that_holds_data_is_saved(
@@ -143,13 +132,6 @@ def test_an_index_that_holds_data_is_saved(
     saved(folder, frame, "indexed.parquet", index=wanted)
     expected = frame if header != "v" else frame.reset_index(drop=True)
     pd.testing.assert_frame_equal(pd.read_parquet(folder / "indexed.parquet"), expected)
-
-
-@pytest.mark.parametrize("index", [range(9, 5, -2), range(0, 2), range(1, 3)])
-def test_parquet_keeps_a_range_as_one(folder: Path, index: range) -> None:
-    frame = pd.DataFrame({"v": [1, 2]}, index=index)
-    saved(folder, frame, "a.parquet", index=True)
-    pd.testing.assert_frame_equal(pd.read_parquet(folder / "a.parquet"), frame)
 
 
 def test_names_of_columns(folder: Path) -> None:
@@ -166,18 +148,22 @@ def test_names_of_columns(folder: Path) -> None:
 
 def test_what_speaks_arrow(folder: Path) -> None:
     table = pa.table({"a": [1, None], "b": ["x", ""]})
-
-    class Foreign:
-        def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
-            return table.__arrow_c_stream__(requested_schema)
-
-    for frame in (table, Foreign()):
+    foreign = SimpleNamespace(__arrow_c_stream__=table.__arrow_c_stream__)
+    for frame in (table, foreign):
         assert saved(folder, frame, "arrow") == b'a,b\n1,"x"\n,""\n'
 
 
 def test_settings_reach_the_object_small_or_large(
-    server: S3Server, folder: Path, monkeypatch: pytest.MonkeyPatch
+    rclone_server: tuple[S3Server, Any], folder: Path
 ) -> None:
+    given: dict[str, Any] = {
+        "kms_key_id": "alias/cells",
+        "bucket_key": True,
+        "storage_class": "STANDARD_IA",
+        "metadata": {"run": "2022-01-01"},
+        "tags": {"team": "cells and packs"},
+        "expected_bucket_owner": "123456789012",
+    }
     wanted = {
         "x-amz-server-side-encryption": "aws:kms",
         "x-amz-server-side-encryption-aws-kms-key-id": "alias/cells",
@@ -185,22 +171,11 @@ def test_settings_reach_the_object_small_or_large(
         "x-amz-storage-class": "STANDARD_IA",
         "x-amz-meta-run": "2022-01-01",
         "x-amz-tagging": "team=cells+and+packs",
-        "content-type": CSV,
+        "content-type": "text/csv; charset=utf-8",
     }
-    with proxy_to(server) as proxy:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
-        for rows in (2, 90_000):  # the latter is uploaded in parts
-            bc.save_to_bucket(
-                big_frame(rows),
-                BUCKET,
-                "kept",
-                kms_key_id="alias/cells",
-                bucket_key=True,
-                storage_class="STANDARD_IA",
-                metadata={"run": "2022-01-01"},
-                tags={"team": "cells and packs"},
-                expected_bucket_owner="123456789012",
-            )
+    with proxy_to(rclone_server[0]) as proxy:
+        for rows in (2, 45_000):  # the latter is uploaded in parts
+            bc.save_to_bucket(big_frame(rows), BUCKET, "kept", **given)
     begun = [sent for sent in proxy.requests if not sent.query or "uploads" in sent.query]
     assert [sent.method for sent in begun] == ["PUT", "POST"]
     for sent in begun:
@@ -240,7 +215,7 @@ def test_the_impossible_is_refused_before_any_request(
 
 
 def test_a_missing_bucket(folder: Path) -> None:
-    for rows in (1, 90_000):
+    for rows in (1, 45_000):
         with pytest.raises(NoSuchBucketError, match="The bucket of s3://no-such-bucket-here/a"):
             bc.save_to_bucket(big_frame(rows), "no-such-bucket-here", "a")
 
@@ -343,10 +318,9 @@ def test_a_column_comes_back_or_is_refused_by_name(folder: Path, column: Any) ->
     ("frame", "words"),
     [
         (pd.DataFrame(index=range(3)), "3 rows and no columns"),
-        (pd.DataFrame(index=range(3)).set_axis([], axis=1), "3 rows and no columns"),
         (pd.DataFrame([[1]], columns=pd.MultiIndex.from_tuples([("a", 1)])), "2 levels"),
     ],
-)  # fmt: skip
+)
 def test_a_table_that_no_file_can_say_is_refused(
     folder: Path, frame: pd.DataFrame, words: str
 ) -> None:
@@ -374,21 +348,19 @@ def test_no_columns_a_mixed_index_and_doubled_names(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "text"),
     [
-        (["x", None, ""], 'a\n"x"\n""\n""\n'),
-        ([1, None], 'a\n"1.0"\n""\n'),
-        ([" ", "x"], 'a\n" "\n"x"\n'),
-        ([], "a\n"),
+        ({"a": ["x", None, ""]}, 'a\n"x"\n""\n""\n'),
+        ({"a": [1, None]}, 'a\n"1.0"\n""\n'),
+        ({"a": [" ", "x"]}, 'a\n" "\n"x"\n'),
+        ({"a": []}, "a\n"),
+        ({"f": [1.0, -0.0, None], "g": [1, 2.5, 1e300]}, "f,g\n1.0,1\n-0.0,2.5\n,1e+300\n"),
     ],
 )
-def test_a_single_column_has_no_empty_lines(folder: Path, values: list[Any], text: str) -> None:
-    assert saved(folder, pd.DataFrame({"a": values}), "a.csv").decode() == text
-    assert len(pd.read_csv(folder / "a.csv")) == len(values)
-
-
-def test_floats_stay_floats(folder: Path) -> None:
-    frame = pd.DataFrame({"whole": [1.0, -0.0, None], "part": [1.0, 2.5, 1e300], "i": [1, 2, 3]})
-    lines = saved(folder, frame, "a.csv").decode().splitlines()
-    assert lines == ["whole,part,i", "1.0,1,1", "-0.0,2.5,2", ",1e+300,3"]
+def test_no_empty_lines_and_floats_stay_floats(
+    folder: Path, values: dict[str, list[Any]], text: str
+) -> None:
+    frame = pd.DataFrame(values)
+    assert saved(folder, frame, "a.csv").decode() == text
+    assert len(pd.read_csv(folder / "a.csv")) == len(frame)
 
 
 def test_many_slices_are_one_table(folder: Path) -> None:
@@ -412,21 +384,15 @@ def test_many_slices_are_one_table(folder: Path) -> None:
     pd.testing.assert_frame_equal(pd.read_parquet(folder / "many.parquet"), frame)
 
 
-many = settings(
-    max_examples=60,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
 texts = st.text(st.characters(blacklist_categories=["Cs"]), max_size=8)
 awkward = ["", " ", '"', ",", "\n", "\r", "\r\n", "a,b", 'x"y', "电压", "NA", "null", "NaN", "007"]
 words = texts | st.sampled_from(awkward)
 times = st.datetimes(dt.datetime(1700, 1, 1), dt.datetime(2200, 1, 1))
 decimals = st.decimals(-(10**9), 10**9, allow_nan=False, places=4)
-whole = st.integers(-(2**63), 2**63 - 1)
 floats = st.floats(allow_nan=False)
 # values, dtype, and the Arrow type that CSV is read as
 KINDS: list[tuple[st.SearchStrategy[Any], Any, pa.DataType]] = [
-    (st.none() | whole, "Int64", pa.int64()),
+    (st.none() | st.integers(-(2**63), 2**63 - 1), "Int64", pa.int64()),
     (st.integers(0, 2**64 - 1), "uint64", pa.uint64()),
     (floats, "float64", pa.float64()),
     (st.none() | floats, "Float64", pa.float64()),
@@ -441,43 +407,34 @@ KINDS: list[tuple[st.SearchStrategy[Any], Any, pa.DataType]] = [
     (st.none() | st.dates(), object, pa.date32()),
     (st.none() | decimals, object, pa.decimal128(30, 4)),
 ]
-ONLY_PARQUET: list[tuple[st.SearchStrategy[Any], Any, None]] = [
-    (st.floats(), "float64", None),
-    (st.timedeltas(dt.timedelta(-9999), dt.timedelta(9999)), "m8[us]", None),
-    (st.none() | st.times(), object, None),
-    (st.none() | st.binary(max_size=6), object, None),
-    (st.none() | st.integers(0, 9), pd.ArrowDtype(pa.int32()), None),
-]
 
 
 @st.composite
-def columns_of(draw: st.DrawFn, kinds: list[Any]) -> list[tuple[pd.Series[Any], pa.DataType]]:
+def columns_of(draw: st.DrawFn) -> list[tuple[pd.Series[Any], pa.DataType]]:
     size = draw(st.integers(1, 5))
-    chosen = draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=4))
+    chosen = draw(st.lists(st.sampled_from(KINDS), min_size=1, max_size=4))
     return [
         (pd.Series(draw(st.lists(values, min_size=size, max_size=size)), dtype=dtype), kind)
         for values, dtype, kind in chosen
     ]
 
 
-@many
-@given(columns=columns_of([*KINDS, *ONLY_PARQUET]))
-def test_parquet_comes_back_as_it_went(folder: Path, columns: Any) -> None:
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(columns=columns_of())
+def test_csv_and_parquet_carry_every_value(folder: Path, columns: Any) -> None:
+    """CSV also texts that look like no value: those are quoted, and gaps are not."""
     frame = pd.DataFrame({f"c{place}": values for place, (values, _) in enumerate(columns)})
     saved(folder, frame, "a.parquet")
-    found = pd.read_parquet(folder / "a.parquet")
+    came = pd.read_parquet(folder / "a.parquet")
     for name, values in frame.items():
         is_text = values.dtype == object and pa.types.is_string(pa.array(values).type)
         pd.testing.assert_series_equal(
-            found[name], values, check_exact=True, check_dtype=not is_text
+            came[name], values, check_exact=True, check_dtype=not is_text
         )
-
-
-@many
-@given(columns=columns_of(KINDS))
-def test_csv_carries_every_value(folder: Path, columns: Any) -> None:
-    """Also texts that look like no value: those are quoted, and gaps are not."""
-    frame = pd.DataFrame({f"c{place}": values for place, (values, _) in enumerate(columns)})
     saved(folder, frame, "a.csv")
     alone = len(columns) == 1  # there, a line with no value is written as ""
     found = csv.read_csv(

@@ -9,13 +9,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import awswrangler as wr
-import boto3
 import numpy as np
 import pandas as pd
 import pytest
@@ -28,33 +26,27 @@ from batcat_runtime.errors import (
     ServiceError,
     ThrottledError,
 )
-from tests.relay import relay_to
 from tests.runtime.saver import big_frame
 from tests.s3proxy import CUT_ANSWER, HANG_UP, LOSE_ANSWER, Answer, Request, error, proxy_to
-from tests.s3server import S3Server, serve_s3
+from tests.s3server import S3Server
 
 BUCKET = "2022-rnd-battery"
 REPOSITORY = Path(__file__).resolve().parents[2]
 SMALL = pd.DataFrame({"a": [1]})
 OLD = b"a\n1\n"
-BIG_ROWS = 50_000  # two parts
+BIG_ROWS = 45_000  # two parts
 BIG = big_frame(BIG_ROWS)
 UNKNOWN = "old one or the new one now is not known"
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    folder = tmp_path_factory.mktemp("s3")
-    (folder / BUCKET).mkdir()
-    with serve_s3(folder) as found:
-        yield found
+@pytest.fixture
+def server(rclone_server: tuple[S3Server, Any]) -> S3Server:
+    return rclone_server[0]
 
 
 @pytest.fixture
-def s3(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Any:
-    for name, value in server.environment().items():
-        monkeypatch.setenv(name, value)
-    return boto3.client("s3")
+def s3(bucket: Any) -> Any:
+    return bucket.meta.client
 
 
 def content(s3: Any, key: str) -> bytes:
@@ -73,76 +65,63 @@ def unfinished(s3: Any, key: str) -> list[str]:
 class Saver:
     """A process that saves big tables and can be killed while it does."""
 
-    def __init__(self, environment: dict[str, str]) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.runtime.saver"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=REPOSITORY,
-            env={**os.environ, **environment},
-        )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._requests, self._answers = self._process.stdin, self._process.stdout
-
     def __enter__(self) -> Saver:
+        command, pipe = [sys.executable, "-m", "tests.runtime.saver"], subprocess.PIPE
+        self._process = subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, text=True, cwd=REPOSITORY
+        )
         return self
 
     def __exit__(self, *args: object) -> None:
-        self._requests.close()
-        self._process.wait(60)
-        self._answers.close()
+        self._process.communicate(timeout=60)
 
-    def begin(self, key: str, rows: int) -> int:
+    def begin(self, endpoint: str, key: str, rows: int) -> int:
         """Start a save and return its process."""
-        self._requests.write(f"{BUCKET} {key} {rows}\n")
-        self._requests.flush()
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{endpoint} {BUCKET} {key} {rows}\n")
+        self._process.stdin.flush()
         return self.end()
 
     def end(self) -> int:
         """Return the exit status of the save that began last, once it has ended."""
-        return int(self._answers.readline())
+        assert self._process.stdout is not None
+        return int(self._process.stdout.readline())
 
 
-@pytest.mark.parametrize("rows", [20_000, BIG_ROWS])
+@pytest.mark.parametrize("rows", [2_000, BIG_ROWS])
 def test_killed_at_any_moment(server: S3Server, s3: Any, rows: int) -> None:
-    with (
-        relay_to(server.endpoint) as relay,
-        Saver({"http_proxy": relay.endpoint, "no_proxy": ""}) as saver,
-    ):
+    with Saver() as saver:
         took = []
         for _ in range(3):
-            began = time.monotonic()
-            saver.begin("whole", rows)
-            assert saver.end() == 0
-            took.append(time.monotonic() - began)
+            with proxy_to(server) as proxy:
+                began = time.monotonic()
+                saver.begin(proxy.endpoint, "whole", rows)
+                assert saver.end() == 0
+                took.append(time.monotonic() - began)
         new = content(s3, "whole")
         assert (len(new) > 8 << 20) == (rows == BIG_ROWS)
         chance, seen = random.Random(20), set()
         for point in range(20):
-            bc.save_to_bucket(SMALL, BUCKET, "usage")
-            process = saver.begin("usage", rows)
-            time.sleep(min(took) * (point + chance.random()) / 20)
-            with contextlib.suppress(ProcessLookupError):  # it was faster than the ones before
-                os.kill(process, signal.SIGKILL)
-            killed = saver.end() == -signal.SIGKILL
-            # rclone empties the old file to write the new one: wait for a dead one's last request
-            relay.settle()
+            s3.put_object(Bucket=BUCKET, Key="usage", Body=OLD)
+            with proxy_to(server, waits=True) as proxy:
+                process = saver.begin(proxy.endpoint, "usage", rows)
+                time.sleep(min(took) * (point + chance.random()) / 20)
+                with contextlib.suppress(ProcessLookupError):  # it was faster than before
+                    os.kill(process, signal.SIGKILL)
+                killed = saver.end() == -signal.SIGKILL
             found = content(s3, "usage")
             assert found in ((OLD, new) if killed else (new,)), "a part of an object"
             seen.add(found)
         assert OLD in seen
-        assert relay.accepted > 20
-        saver.begin("usage", rows)
-        saver.end()
+        saver.begin(server.endpoint, "usage", rows)
+        assert saver.end() == 0
         assert content(s3, "usage") == new
 
 
 def test_ctrl_c_leaves_nothing_behind(server: S3Server, s3: Any) -> None:
     bc.save_to_bucket(SMALL, BUCKET, "interrupted")
-    with Saver(server.environment()) as saver:
-        process = saver.begin("interrupted", 150_000)
+    with Saver() as saver:
+        process = saver.begin(server.endpoint, "interrupted", 150_000)
         while not unfinished(s3, "interrupted"):
             time.sleep(0.005)
         os.kill(process, signal.SIGINT)
@@ -227,11 +206,9 @@ def test_110_saves_through_faults(
     ]
     for number in range(110):
         s3.put_object(Bucket=BUCKET, Key=f"faulty/{number}", Body=OLD)
-    with proxy_to(server, faulty) as proxy, monkeypatch.context() as there:
-        there.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
-        there.setenv("AWS_MAX_ATTEMPTS", "2")
-        with ThreadPoolExecutor(8) as pool:
-            outcomes = list(pool.map(outcome, range(110)))
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
+    with proxy_to(server, faulty), ThreadPoolExecutor(8) as pool:
+        outcomes = list(pool.map(outcome, range(110)))
     assert {"saved", "unknown"} <= set(outcomes)
 
 
@@ -246,27 +223,22 @@ def test_a_lost_answer_is_not_told_as_nothing_changed(
         last = "uploadId" in request.query if request.method == "POST" else not request.query
         return LOSE_ANSWER if last else None
 
-    with proxy_to(server, lose_the_last) as proxy, monkeypatch.context() as there:
-        there.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
-        there.setenv("AWS_MAX_ATTEMPTS", "1")
-        with pytest.raises(ConnectError, match=UNKNOWN):
-            bc.save_to_bucket(frame, BUCKET, "lost")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with proxy_to(server, lose_the_last), pytest.raises(ConnectError, match=UNKNOWN):
+        bc.save_to_bucket(frame, BUCKET, "lost")
     assert content(s3, "lost") == content(s3, "found")
 
 
-def test_a_denied_part_says_which_permission_and_aborts(
-    server: S3Server, s3: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_denied_part_says_which_permission_and_aborts(server: S3Server, s3: Any) -> None:
     bc.save_to_bucket(SMALL, BUCKET, "denied")
     words = "User: arn:aws-cn:iam::1:user/a is not authorized to perform: kms:GenerateDataKey on it"
 
     def deny(request: Request) -> Answer | None:
         return error("AccessDenied", words) if request.query.get("partNumber") == "3" else None
 
-    with proxy_to(server, deny) as proxy, monkeypatch.context() as there:
-        there.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
-        with pytest.raises(AccessDeniedError, match="needs kms:GenerateDataKey") as caught:
-            bc.save_to_bucket(big_frame(400_000), BUCKET, "denied")
+    needs = pytest.raises(AccessDeniedError, match="needs kms:GenerateDataKey")
+    with proxy_to(server, deny) as proxy, needs as caught:
+        bc.save_to_bucket(big_frame(400_000), BUCKET, "denied")
     assert UNKNOWN not in str(caught.value)
     assert len([sent for sent in proxy.requests if "partNumber" in sent.query]) < 8, "gave up"
     assert unfinished(s3, "denied") == []
