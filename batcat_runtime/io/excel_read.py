@@ -65,7 +65,10 @@ def _sheets(
         content = file.read()
     options: Any = {"sheet_name": names, "dtype": object, "skiprows": skiprows}
     try:
-        return pd.read_excel(io.BytesIO(content), engine="openpyxl", **options)
+        sheets: dict[Any, pd.DataFrame] = pd.read_excel(
+            io.BytesIO(content), engine="openpyxl", **options
+        )
+        return sheets
     # what is damaged makes openpyxl fail with zlib's, XML's, ZIP's or Python's own errors
     except Exception as error:
         said, fix = str(error), "Check `sheet_name`, or that this is the right object."
