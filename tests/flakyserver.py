@@ -98,27 +98,22 @@ def serve_flaky(one: FlakyObject) -> Iterator[FlakyObject]:
                 self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
             self.end_headers()
             cut = one.break_after(number)
-            if self.command == "GET":
-                self.wfile.write(body[:cut])
+            self.wfile.write(body[:cut])
             if cut is not None:
                 self.close_connection = True
-
-        do_HEAD = do_GET  # noqa: N815
 
         def _answer_as_proxy(self, content: bytes) -> None:
             self.send_response(200)
             self.send_header("Transfer-Encoding", "chunked")
             self.end_headers()
-            if self.command == "GET":
-                self.wfile.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(content), content))
+            self.wfile.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(content), content))
 
         def _refuse(self, status: int, code: str) -> None:
             body = f"<Error><Code>{code}</Code><Message>said the server</Message></Error>".encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            if self.command == "GET":
-                self.wfile.write(body)
+            self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
             pass

@@ -88,7 +88,15 @@ def translated(place: str, action: str) -> Iterator[None]:
     try:
         yield
     except boto.ClientError as error:
-        raise typed(error, place, action) from error
+        detail = error.response.get("Error", {})
+        code, message = str(detail.get("Code", "")), str(detail.get("Message", ""))
+        said = f"{code}: {message}"
+        named = _ACTION.search(message)
+        words = {"place": place, "said": said, "action": named[1] if named else action}
+        for codes, kind, text, fix in _REFUSALS:
+            if re.fullmatch(codes, code) or re.fullmatch(codes, said, re.DOTALL):
+                raise kind(text.format(**words), fix=fix.format(**words)) from error
+        raise ServiceError(f"AWS refused {place}: {said}") from error
     except (
         boto.NoCredentialsError,
         boto.PartialCredentialsError,
@@ -117,16 +125,3 @@ def translated(place: str, action: str) -> Iterator[None]:
             f"AWS could not be reached for {place}: {error}.",
             fix="Check the network, the region and AWS_ENDPOINT_URL.",
         ) from error
-
-
-def typed(error: Exception, place: str, action: str) -> BatcatError:
-    """Return the typed error for a botocore ``ClientError``; see `translated`."""
-    detail = getattr(error, "response", {}).get("Error", {})
-    code, message = str(detail.get("Code", "")), str(detail.get("Message", ""))
-    said = f"{code}: {message}"
-    named = _ACTION.search(message)
-    words = {"place": place, "said": said, "action": named[1] if named else action}
-    for codes, kind, text, fix in _REFUSALS:
-        if re.fullmatch(codes, code) or re.fullmatch(codes, said, re.DOTALL):
-            return kind(text.format(**words), fix=fix.format(**words))
-    return ServiceError(f"AWS refused {place}: {said}")

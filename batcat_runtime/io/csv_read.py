@@ -29,7 +29,7 @@ from batcat_runtime.errors import DataFormatError, ObjectChangedError
 from batcat_runtime.io import csv_types
 from batcat_runtime.io.csv_text import CsvOptions, open_text
 from batcat_runtime.io.places import Place
-from batcat_runtime.io.progress import Progress
+from batcat_runtime.io.progress import Progress, reading
 from batcat_runtime.io.ranged import PART_BYTES, RangedFile
 from batcat_runtime.io.results import chunks
 from batcat_runtime.io.types import DtypeBackend, to_pandas
@@ -37,52 +37,12 @@ from batcat_runtime.io.types import DtypeBackend, to_pandas
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["CsvOptions", "csv_chunks", "read_csv"]
+__all__ = ["CsvObjects", "CsvOptions"]
 
 _OBJECTS_AT_ONCE, _OBJECTS_AHEAD = 8, 16
 _LARGEST_BLOCK_BYTES = 1 << 30
 _FIRST_LINES_BYTES = 64 << 10
 _SAMPLE_BYTES = 8 << 20  # decides on the types of chunks
-
-
-def read_csv(
-    s3: Any, places: list[Place], options: CsvOptions, dtype_backend: DtypeBackend | None
-) -> pd.DataFrame:
-    """Read CSV objects as one DataFrame.
-
-    Parameters
-    ----------
-    s3 : botocore client
-        Of S3.
-    places : list of Place
-        The objects; all with the same columns, in any order.
-    options : CsvOptions
-        How they are written, and what is wanted of them.
-    dtype_backend : {"numpy_nullable", "pyarrow"}, optional
-        See `to_pandas`.
-    """
-    objects = _Objects(s3, places, options)
-    return objects.finished(to_pandas(objects.table(), dtype_backend=dtype_backend))
-
-
-def csv_chunks(
-    s3: Any,
-    places: list[Place],
-    options: CsvOptions,
-    chunksize: int,
-    dtype_backend: DtypeBackend | None,
-) -> Iterator[pd.DataFrame]:
-    """Read CSV objects, one after the other, in DataFrames of `chunksize` rows.
-
-    Indexed on, as if the chunks were one table. The types are those of the first megabytes; without
-    any row there is one empty chunk.
-    """
-    objects = _Objects(s3, places, options)
-    done = 0
-    for frame in chunks(objects.tables(), chunksize, dtype_backend):
-        frame.index = frame.index + done
-        done += len(frame)
-        yield objects.finished(frame)
 
 
 class _Way(NamedTuple):
@@ -175,8 +135,18 @@ class _Rows(io.RawIOBase):
             yield f"\n{mark}end {number}\n".encode()
 
 
-class _Objects:
-    """CSV objects that are read as one table, again and again, but only in one version."""
+class CsvObjects:
+    """CSV objects that are read as one table, again and again, but only in one version.
+
+    Parameters
+    ----------
+    s3 : botocore client
+        Of S3.
+    places : list of Place
+        The objects; all with the same columns, in any order.
+    options : CsvOptions
+        How they are written, and what is wanted of them.
+    """
 
     def __init__(self, s3: Any, places: list[Place], options: CsvOptions) -> None:
         self._s3 = s3
@@ -189,7 +159,22 @@ class _Objects:
         self._dtypes: dict[str, csv_types.Dtype] = {}
         self._types: dict[str, pa.DataType] = {}
 
-    def table(self) -> pa.Table:
+    def frame(self, dtype_backend: DtypeBackend | None) -> pd.DataFrame:
+        """Return all rows as one DataFrame; see `to_pandas` for its types."""
+        return self._finished(to_pandas(self._table(), dtype_backend=dtype_backend))
+
+    def frames(self, chunksize: int, dtype_backend: DtypeBackend | None) -> Iterator[pd.DataFrame]:
+        """Give the rows in DataFrames of `chunksize`, indexed on as if they were one table.
+
+        The types are those of the first megabytes; without any row there is one empty chunk.
+        """
+        done = 0
+        for frame in chunks(self._tables(), chunksize, dtype_backend):
+            frame.index = frame.index + done
+            done += len(frame)
+            yield self._finished(frame)
+
+    def _table(self) -> pa.Table:
         """Return all rows."""
         way = _Way()
         while True:
@@ -198,7 +183,7 @@ class _Objects:
             except pa.ArrowInvalid as error:
                 way = self._other_way(way, error)
 
-    def tables(self) -> Iterator[pa.Table]:
+    def _tables(self) -> Iterator[pa.Table]:
         """Give all rows in tables of some megabytes, whose types are those of the first ones."""
         way, types, done = _Way(newlines=True), None, -1
         while True:
@@ -218,7 +203,7 @@ class _Objects:
             except pa.ArrowInvalid as error:
                 way = self._other_way(way, error)
 
-    def finished(self, frame: pd.DataFrame) -> pd.DataFrame:
+    def _finished(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Give a frame the dtypes and column labels that were asked for."""
         frame = csv_types.as_given(frame, self._dtypes, self._where)
         if self._options.names is None and not self._options.has_header:
@@ -237,8 +222,7 @@ class _Objects:
 
     def _typed(self, table: pa.Table) -> pa.Table:
         options, lone = self._options, self._lone
-        table = csv_types.typed(table, self._types, options.decimal, lone=lone, where=self._where)
-        return csv_types.refuse_gaps(table, self._dtypes, self._where)
+        return csv_types.typed(table, self._types, options.decimal, lone=lone, where=self._where)
 
     def _whole(self, way: _Way, names: list[str]) -> tuple[pa.Table, bool, bool]:
         """Return all rows, and whether their text has ``0x`` and ``+``."""
@@ -309,7 +293,7 @@ class _Objects:
             return way._replace(newlines=True)
         if len(self._places) > 1:
             for place in self._places:  # one by one they tell which it is
-                _Objects(self._s3, [place], self._options).table()
+                CsvObjects(self._s3, [place], self._options)._table()
         raise DataFormatError(
             f"{self._where} cannot be read as CSV: {said}.",
             fix="Check `sep`, `quotechar`, `encoding`, `skiprows` and `dtype`, or that this is the "
@@ -318,12 +302,8 @@ class _Objects:
 
     def _groups(self) -> Iterator[_Rows]:
         """Open all objects, some ahead, and give those with the same header together."""
-        total = sum(place.size or 0 for place in self._places) or None
-        what = self._places[0].uri
-        if len(self._places) > 1:
-            what = f"{len(self._places)} objects of s3://{self._places[0].bucket}"
         with (
-            Progress(f"Reading {what}", total) as progress,
+            reading(self._places) as progress,
             ThreadPoolExecutor(_OBJECTS_AT_ONCE, "batcat-read") as pool,
         ):
             opened = self._opened(pool, progress)
@@ -355,12 +335,6 @@ class _Objects:
     def _check(self, found: _Object) -> None:
         """Refuse an object without the columns that are wanted, or with others than the first."""
         uri, options = found.uri, self._options
-        missing = [str(name) for name in options.columns or () if str(name) not in found.names]
-        if missing:
-            raise DataFormatError(
-                f"{uri} has no column {', '.join(map(repr, missing))}.",
-                fix=f"It has {', '.join(map(repr, found.names))}.",
-            )
         if not self._names:
             self._lone = len(found.names) == 1
             self._names = list(dict.fromkeys(map(str, options.columns or found.names)))
@@ -372,9 +346,11 @@ class _Objects:
         if lacks or has:
             said = [f"lacks {', '.join(map(repr, lacks))}"] if lacks else []
             said += [f"has {', '.join(map(repr, has))} besides"] if has else []
+            wanted = "are wanted" if options.columns else self._places[0].uri
             raise DataFormatError(
-                f"{uri} has other columns than {self._places[0].uri}: it {' and '.join(said)}.",
-                fix="Read what belongs together, or name the columns that all have with `columns`.",
+                f"{uri} has other columns than {wanted}: it {' and '.join(said)}.",
+                fix=f"It has {', '.join(map(repr, found.names))}. Read what belongs together, or "
+                "name the columns that all have with `columns`.",
             )
 
 

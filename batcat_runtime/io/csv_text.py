@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from batcat_runtime.errors import BatcatError, DataFormatError, UserError
 from batcat_runtime.io.csv_types import NULL_VALUES, given
+from batcat_runtime.io.places import known_kind
 from batcat_runtime.io.ranged import PART_BYTES, RangedFile
 from batcat_runtime.io.types import unique_names
 
@@ -29,22 +30,7 @@ _MAGIC = {
     "bz2": tuple(b"BZh%d1AY&SY" % level for level in range(1, 10)),
     "xz": (b"\xfd7zXZ\x00",),
 }
-_EXCEL = "Read it with read_excel_from_bucket."
-_ZIP = b"pk\x03\x04"
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_NO_CSV = [  # in lower case
-    ((b"par1",), "a Parquet file", "Read it with read_parquet_from_bucket."),
-    ((b"\xd0\xcf\x11\xe0",), "an Excel file of the old kind (.xls)", f"Save it as .xlsx. {_EXCEL}"),
-    ((_ZIP,), "a ZIP archive", "Unpack it, and upload what is in it."),
-    ((b"orc",), "an ORC file", "Convert it to Parquet, for example with Athena."),
-    ((b"obj\x01",), "an Avro file", "Convert it to Parquet, for example with Athena."),
-    ((b"%pdf",), "a PDF", "Check the key."),
-    (
-        (b"<!doctype html", b"<html", b"<head", b"<!--", b"<?xml"),
-        "a page of HTML or XML",
-        "Check the key; if a proxy or a login page answers, AWS_ENDPOINT_URL and HTTPS_PROXY.",
-    ),
-]
 
 
 @dataclass(frozen=True)
@@ -79,11 +65,10 @@ class CsvOptions:
         if isinstance(self.skiprows, bool) or self.skiprows < 0:
             message = f"`skiprows` is {self.skiprows!r}."
             raise UserError(message, fix="Give the number of lines to skip.")
-        for name, several in (("columns", self.columns), ("names", self.names)):
-            if isinstance(several, str) or (several is not None and not len(several)):
-                raise UserError(f"`{name}` is {several!r}.", fix=f"Give a list: {name}=['vin'].")
-        if self.names is not None and len(set(self.names)) < len(self.names):
-            raise UserError("`names` has a name twice.", fix="Give each column a name of its own.")
+        names = self.names
+        if names is not None and (isinstance(names, str) or not 0 < len(set(names)) == len(names)):
+            message = f"`names` is {names!r}; it must be a list without doubles."
+            raise UserError(message, fix="Give each column a name of its own: names=['vin'].")
         if self.compression not in ("infer", None, *_MAGIC):
             raise UserError(
                 f"There is no compression {self.compression!r}.",
@@ -196,7 +181,11 @@ def _unpacked(file: RangedFile, options: CsvOptions) -> Iterator[bytes]:
         )
     if options.compression is None or found is None:
         found = None
-        _check_start(file, start, encoding)
+        kind = known_kind(start)
+        if start.startswith(_UTF_16) and encoding == "utf-8":
+            kind = ("UTF-16", "Give encoding='utf-16'.")
+        if kind:
+            raise DataFormatError(f"{uri} cannot be read as CSV: it is {kind[0]}.", fix=kind[1])
     try:
         with file:
             stream: Any = file
@@ -231,17 +220,3 @@ def _xz(file: RangedFile) -> Iterator[bytes]:
         rest = unpacker.unused_data.lstrip(b"\0")
     if not unpacker.eof:
         raise EOFError("it ends too early")
-
-
-def _check_start(file: RangedFile, start: bytes, encoding: str) -> None:
-    """Refuse what is known to be no CSV by how it begins, and say what it is."""
-    for magic, what, fix in _NO_CSV:
-        if start.lstrip().lower().startswith(magic):
-            if magic == (_ZIP,) and b"xl/" in file.read(PART_BYTES):
-                what, fix = "an Excel file", _EXCEL
-            raise DataFormatError(f"{file.place.uri} cannot be read as CSV: it is {what}.", fix=fix)
-    if start.startswith(_UTF_16) and encoding == "utf-8":
-        raise DataFormatError(
-            f"{file.place.uri} cannot be read as CSV: it looks like UTF-16.",
-            fix="Give encoding='utf-16'.",
-        )

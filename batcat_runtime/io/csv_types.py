@@ -248,23 +248,6 @@ def _steady(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column
 
 
-def refuse_gaps(table: pa.Table, dtypes: Mapping[str, Dtype], where: str) -> pa.Table:
-    """Return the table; refuse missing values in a column whose dtype has no room for them."""
-    import numpy as np
-
-    for name, (_, kind) in dtypes.items():
-        gaps = table[name].null_count if name in table.column_names else 0
-        if gaps and isinstance(kind, np.dtype) and kind.kind in "iub":
-            better = "boolean" if kind.kind == "b" else str(kind).replace("i", "I", 1)
-            better = better.replace("uI", "UI")
-            raise DataFormatError(
-                f"Column {name!r} of {where} has {gaps:,} missing values, and {kind} has no room "
-                "for them.",
-                fix=f"Give dtype={{{name!r}: {better!r}}}.",
-            )
-    return table
-
-
 def as_given(frame: pd.DataFrame, dtypes: Mapping[str, Dtype], where: str) -> pd.DataFrame:
     """Return a frame whose columns have the dtypes that were asked for."""
     different = {
@@ -278,5 +261,6 @@ def as_given(frame: pd.DataFrame, dtypes: Mapping[str, Dtype], where: str) -> pd
         columns = ", ".join(f"{name!r} to {kind}" for name, kind in different.items())
         raise DataFormatError(
             f"{where} does not hold what `dtype` asks for ({columns}): {error}.",
-            fix="Leave that dtype out, and convert the column once it is read.",
+            fix="Give one that holds all values, such as 'Int64' or 'boolean' where some are "
+            "missing, or none.",
         ) from error

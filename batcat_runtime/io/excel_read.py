@@ -1,28 +1,30 @@
 """Excel objects as DataFrames, with the same column types as elsewhere.
 
-awswrangler fetches and openpyxl parses. pandas is told to infer nothing: a cell has a type in Excel
-(a text ``007`` is one, and no number), so what a column becomes follows from its cells.
+openpyxl parses, and pandas is told to infer nothing: a cell has a type in Excel (a text ``007`` is
+one, and no number), so what a column becomes follows from its cells.
+
+The ranged file fetches: `wr.s3.read_excel` does not ask again when a body breaks off, and refuses
+an answer that does not say how long it is (`test_a_connection_that_breaks` and
+`test_an_answer_without_its_length` of each format).
 """
 
 from __future__ import annotations
 
-import time
+import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from batcat_runtime.errors import BatcatError, ConnectError, DataFormatError, ServiceError
-from batcat_runtime.io.aws_errors import translated
-from batcat_runtime.io.clients import aws_session, client
-from batcat_runtime.io.places import Place, advice_on
+from batcat_runtime.errors import BatcatError, DataFormatError
+from batcat_runtime.io.places import MAYBE_CSV, Place, known_kind
+from batcat_runtime.io.ranged import RangedFile
 from batcat_runtime.io.types import DtypeBackend, to_pandas
 
 if TYPE_CHECKING:
-    import boto3
     import pandas as pd
 
 
 def read_excel(
-    session: boto3.Session | None,
+    s3: Any,
     places: list[Place],
     sheet_name: str | int | None,
     columns: Sequence[str] | None,
@@ -43,7 +45,7 @@ def read_excel(
     asked = None if sheet_name is None else [sheet_name]
     found: dict[Any, list[pd.DataFrame]] = {}
     for place in places:
-        for name, sheet in _sheets(session, place, asked, skiprows).items():
+        for name, sheet in _sheets(s3, place, asked, skiprows).items():
             others = found.setdefault(name, [])
             wanted = columns if columns is not None else (others or [sheet])[0].columns
             others.append(_selected(sheet, list(wanted), place, whole=columns is None))
@@ -54,55 +56,29 @@ def read_excel(
 
 
 def _sheets(
-    session: boto3.Session | None,
-    place: Place,
-    sheet_name: list[str | int] | None,
-    skiprows: int,
-    tries: int = 3,
+    s3: Any, place: Place, names: list[str | int] | None, skiprows: int
 ) -> dict[Any, pd.DataFrame]:
     """Return sheets by name, with cells as they are."""
-    import awswrangler as wr
+    import pandas as pd
 
+    with RangedFile(s3, place) as file:
+        content = file.read()
+    options: Any = {"sheet_name": names, "dtype": object, "skiprows": skiprows}
     try:
-        with translated(place.uri, "s3:GetObject"):
-            return wr.s3.read_excel(  # type: ignore[no-any-return]
-                place.uri,
-                use_threads=False,  # several requests could meet several versions
-                boto3_session=aws_session(session),
-                engine="openpyxl",
-                sheet_name=sheet_name,
-                dtype=object,
-                skiprows=skiprows,
-            )
-    except BatcatError as error:
-        if isinstance(error, ConnectError) and tries > 1:
-            time.sleep(1)  # awswrangler does not ask again when a body breaks off
-            return _sheets(session, place, sheet_name, skiprows, tries - 1)
-        _start(session, place)  # it asks by HEAD first, whose refusal has no words
-        raise
-    except wr.exceptions.InvalidArgumentValue as error:
-        raise ServiceError(
-            f"{place.uri} cannot be read as Excel: the answer does not say how long it is.",
-            fix="Look who answers in place of S3: see AWS_ENDPOINT_URL and the proxy's settings.",
-        ) from error
+        sheets: dict[Any, pd.DataFrame] = pd.read_excel(
+            io.BytesIO(content), engine="openpyxl", **options
+        )
+        return sheets
     # what is damaged makes openpyxl fail with zlib's, XML's, ZIP's or Python's own errors
     except Exception as error:
-        start = _start(session, place)
         said, fix = str(error), "Check `sheet_name`, or that this is the right object."
-        if not start.startswith(b"PK\x03\x04"):
-            said, fix = "it is no .xlsx file" if start else "it is empty", advice_on(start)
+        if not content.startswith(b"PK\x03\x04"):
+            kind, fix = known_kind(content[:64]) or MAYBE_CSV
+            said = f"it is {kind}" if content else "it is empty"
         elif not isinstance(error, ValueError) or isinstance(error, UnicodeError):
             said = f"it is damaged ({type(error).__name__}: {error})"
             fix = "Save it in Excel again, and upload that."
         raise DataFormatError(f"{place.uri} cannot be read as Excel: {said}.", fix=fix) from error
-
-
-def _start(session: boto3.Session | None, place: Place) -> bytes:
-    """Return an object's first bytes, or raise what S3 says of it in its own words."""
-    with translated(place.uri, "s3:GetObject"):
-        answer = client("s3", session).get_object(Bucket=place.bucket, Key=place.key)
-        with answer["Body"] as body:
-            return bytes(body.read(64))
 
 
 def _selected(sheet: pd.DataFrame, wanted: list[Any], place: Place, *, whole: bool) -> pd.DataFrame:

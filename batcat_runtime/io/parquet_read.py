@@ -15,16 +15,17 @@ from __future__ import annotations
 import json
 import threading
 import urllib.parse
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from batcat_runtime.errors import BatcatError, DataFormatError
-from batcat_runtime.io.places import Place, advice_on
-from batcat_runtime.io.progress import Progress
+from batcat_runtime.io.places import MAYBE_CSV, Place, known_kind
+from batcat_runtime.io.progress import Progress, reading
 from batcat_runtime.io.ranged import RangedFile
+from batcat_runtime.io.results import chunks
 from batcat_runtime.io.types import (
     FOLDER_TYPES,
     DtypeBackend,
@@ -84,9 +85,7 @@ def read_table(source: Source) -> pa.Table:
     import pyarrow as pa
 
     places = source.places
-    one_large = (
-        threading.Lock()
-    )  # the compressed bytes of one are held beside the table, not of all
+    one_large = threading.Lock()  # beside the table, the compressed bytes of one are held
 
     def read(place: Place) -> pa.Table:
         with _opened(source.s3, place, progress) as file:
@@ -98,13 +97,11 @@ def read_table(source: Source) -> pa.Table:
                 table = file.read(asked, use_threads=not is_small)
             return _renamed(table, file.schema_arrow, source.columns)
 
-    with _progress(places) as progress:
+    with reading(places) as progress:
         tables = _side_by_side(read, places)
-    schema = _common_schema([table.schema for table in tables], places)
-    folders = folder_columns(places, source.root, schema)
-    _check_columns(source, schema, folders)
+    together = _Together(source, [table.schema for table in tables])
     for number in range(len(places)):
-        tables[number] = _fitted(tables[number], schema, folders, number, source)
+        tables[number] = together.fitted(tables[number], number)
     return pa.concat_tables(tables)
 
 
@@ -117,36 +114,28 @@ def parquet_chunks(
     rows of a chunk. The types are the same in every chunk: all footers are read first.
     """
     import pandas as pd
-    import pyarrow as pa
 
-    schema = _schema_of_all(source)
-    folders = folder_columns(source.places, source.root, schema)
-    _check_columns(source, schema, folders)
-    waiting = [_fitted(schema.empty_table(), schema, folders, 0, source)]
-    rows = done = 0
+    def schema_of(place: Place) -> pa.Schema:
+        schema = read_schema(source.s3, place)
+        return _renamed(schema.empty_table(), schema, source.columns).schema
 
-    def frame(count: int) -> pd.DataFrame:
-        nonlocal rows, done, waiting
-        table = pa.concat_tables(waiting)
-        waiting, rows = [table.slice(count)], rows - count
-        table = table.slice(0, count)
-        with _metadata_of(source.places[0]):
-            found = to_pandas(table, dtype_backend=dtype_backend, pandas_metadata=True)
-        if isinstance(found.index, pd.RangeIndex):
-            found.index = pd.RangeIndex(done, done + count)
-        done += count
-        return found
+    together = _Together(source, _side_by_side(schema_of, source.places))
 
-    with _progress(source.places) as progress:
-        for number, place in enumerate(source.places):
-            with _opened(source.s3, place, progress) as file:
-                for batch in _batches(file, source.columns, chunksize):
-                    waiting.append(_fitted(batch, schema, folders, number, source))
-                    rows += batch.num_rows
-                    while rows >= chunksize:
-                        yield frame(chunksize)
-    if rows or not done:
-        yield frame(rows)
+    def tables() -> Iterator[pa.Table]:
+        yield together.fitted(together.schema.empty_table(), 0)
+        with reading(source.places) as progress:
+            for number, place in enumerate(source.places):
+                with _opened(source.s3, place, progress) as file:
+                    for batch in _batches(file, source.columns, chunksize):
+                        yield together.fitted(batch, number)
+
+    done = 0
+    with _metadata_of(source.places[0]):
+        for frame in chunks(tables(), chunksize, dtype_backend, pandas_metadata=True):
+            if isinstance(frame.index, pd.RangeIndex):
+                frame.index = pd.RangeIndex(done, done + len(frame))
+            done += len(frame)
+            yield frame
 
 
 def read_schema(s3: Any, place: Place) -> pa.Schema:
@@ -155,7 +144,54 @@ def read_schema(s3: Any, place: Place) -> pa.Schema:
         return file.schema_arrow
 
 
-def folder_columns(places: list[Place], root: str | None, schema: pa.Schema) -> dict[str, pa.Array]:
+class _Together:
+    """What the columns of all objects are together; `fitted` makes the rows of each fit.
+
+    Raises a `DataFormatError` if their types do not go together, or a wanted column is in none.
+    """
+
+    def __init__(self, source: Source, schemas: list[pa.Schema]) -> None:
+        self._source, places = source, source.places
+        self.schema = _common_schema(schemas, places)
+        self._folders = _folder_columns(places, source.root, self.schema)
+        known = {*self.schema.names, *self._folders}
+        if missing := [name for name in source.columns or () if name not in known]:
+            names = [*unique_names(read_schema(source.s3, places[0]).names), *self._folders]
+            more = f" and {len(places) - 1} objects more" if len(places) > 1 else ""
+            raise DataFormatError(
+                f"There is no column {', '.join(map(repr, missing))} in {places[0].uri}{more}.",
+                fix=f"There are {', '.join(map(repr, names))}.",
+            )
+
+    def fitted(self, table: pa.Table, number: int) -> pa.Table:
+        """Return an object's rows with all columns of the schema, and with those of its folders."""
+        import pyarrow as pa
+
+        wanted = self._source.columns
+        columns: dict[str, pa.Array | pa.ChunkedArray] = {}
+        for field in self.schema:
+            if field.name not in table.column_names:
+                columns[field.name] = pa.nulls(table.num_rows, field.type)
+                continue
+            try:
+                columns[field.name] = table[field.name].cast(field.type)
+            except pa.ArrowException as error:
+                raise DataFormatError(
+                    f"Column {field.name!r} of {self._source.places[number].uri} cannot become "
+                    f"{field.type}, which other objects need: {error}.",
+                    fix=_APART,
+                ) from error
+        for name, values in self._folders.items():
+            # what the file itself says of it is more exact
+            if name not in columns and (wanted is None or name in wanted):
+                columns[name] = pa.repeat(values[number], table.num_rows)
+        ordered = {name: columns[name] for name in [*(wanted or ()), *columns]}
+        return pa.table(ordered, metadata=self.schema.metadata)
+
+
+def _folder_columns(
+    places: list[Place], root: str | None, schema: pa.Schema
+) -> dict[str, pa.Array]:
     """Return the columns that folders such as ``day=2022-01-01`` make: a value for each object.
 
     They have the types that `save_dataset` noted in the file, which are those of Athena; others go
@@ -183,20 +219,11 @@ def folder_columns(places: list[Place], root: str | None, schema: pa.Schema) -> 
     return columns
 
 
-def _progress(places: list[Place]) -> Progress:
-    more = f" and {len(places) - 1} more" if len(places) > 1 else ""
-    total = sum(place.size or 0 for place in places) or None
-    return Progress(f"Reading {places[0].uri}{more}", total)
-
-
 def _side_by_side(read: Callable[[Place], _Found], places: list[Place]) -> list[_Found]:
     if len(places) == 1:
         return [read(places[0])]
     with ThreadPoolExecutor(min(_FILES_AT_ONCE, len(places))) as pool:
-        try:
-            return list(pool.map(read, places))
-        finally:
-            pool.shutdown(cancel_futures=True)
+        return list(pool.map(read, places))  # an error cancels those that wait
 
 
 @contextmanager
@@ -240,7 +267,8 @@ def _unreadable(ranged: RangedFile, error: Exception) -> DataFormatError:
     if not start:
         said, fix = "it is empty", "Check the key."
     elif not start.startswith(b"PAR1"):
-        said, fix = "it is another format", advice_on(start)
+        kind, fix = known_kind(start) or MAYBE_CSV
+        said = f"it is {kind}"
     return DataFormatError(f"{ranged.place.uri} cannot be read as Parquet: {said}.", fix=fix)
 
 
@@ -281,17 +309,6 @@ def _renamed(table: pa.Table, schema: pa.Schema, columns: Sequence[str] | None) 
     return table.select(_present(schema, columns))
 
 
-def _schema_of_all(source: Source) -> pa.Schema:
-    """Return what the columns are together, from the objects' footers."""
-
-    def schema(place: Place) -> pa.Schema:
-        with _opened(source.s3, place) as file:
-            empty = file.schema_arrow.empty_table()
-            return _renamed(empty, file.schema_arrow, source.columns).schema
-
-    return _common_schema(_side_by_side(schema, source.places), source.places)
-
-
 def _common_schema(schemas: list[pa.Schema], places: list[Place]) -> pa.Schema:
     """Return the columns of all objects, in the first one's order, with types that fit all."""
     import pyarrow as pa
@@ -322,46 +339,3 @@ def _wider(known: pa.Field, other: pa.Field, first: Place, place: Place) -> pa.F
             f"{place.uri}.",
             fix=_APART,
         ) from error
-
-
-def _fitted(
-    table: pa.Table,
-    schema: pa.Schema,
-    folders: Mapping[str, pa.Array],
-    number: int,
-    source: Source,
-) -> pa.Table:
-    """Return an object's rows with all columns of the schema, and with those of its folders."""
-    import pyarrow as pa
-
-    columns: dict[str, pa.Array | pa.ChunkedArray] = {}
-    for field in schema:
-        if field.name not in table.column_names:
-            columns[field.name] = pa.nulls(table.num_rows, field.type)
-            continue
-        try:
-            columns[field.name] = table[field.name].cast(field.type)
-        except pa.ArrowException as error:
-            raise DataFormatError(
-                f"Column {field.name!r} of {source.places[number].uri} cannot become {field.type}, "
-                f"which other objects need: {error}.",
-                fix=_APART,
-            ) from error
-    for name, values in folders.items():
-        # what the file itself says of it is more exact
-        if name not in columns and (source.columns is None or name in source.columns):
-            columns[name] = pa.repeat(values[number], table.num_rows)
-    ordered = {name: columns[name] for name in [*(source.columns or ()), *columns]}
-    return pa.table(ordered, metadata=schema.metadata)
-
-
-def _check_columns(source: Source, schema: pa.Schema, folders: Mapping[str, pa.Array]) -> None:
-    missing = [name for name in source.columns or () if name not in {*schema.names, *folders}]
-    if missing:
-        first = source.places[0]
-        names = [*unique_names(read_schema(source.s3, first).names), *folders]
-        more = f" and {len(source.places) - 1} objects more" if len(source.places) > 1 else ""
-        raise DataFormatError(
-            f"There is no column {', '.join(map(repr, missing))} in {first.uri}{more}.",
-            fix=f"There are {', '.join(map(repr, names))}.",
-        )

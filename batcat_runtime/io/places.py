@@ -23,24 +23,32 @@ from batcat_runtime.io.clients import client
 if TYPE_CHECKING:
     import boto3
 
+Where = str | Sequence[str]  # one text, or several
+
 _WILD = re.compile(r"[*?[]")
 _MAX_KEY_BYTES = 1024
 _SCHEME = "s3://"
 _TOKEN = re.compile(r"\*\*/|\*\*|\[(?P<inside>.[^\]]*)\]|.", re.DOTALL)
 _WILDCARDS = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-_SIGNATURES = (
-    (b"PAR1", "It is Parquet: read it with read_parquet_from_bucket."),
-    (b"PK\x03\x04", "If it is an Excel file, read it with read_excel_from_bucket."),
-    (
-        b"\xd0\xcf\x11\xe0",
-        "It is of Excel's old kind (.xls) or has a password: save it as .xlsx without one.",
+MAYBE_CSV = ("another format", "If it is CSV, read it with read_csv_from_bucket.")
+# how an object that is no table of the wanted kind begins, in lower case
+_KINDS = {
+    "a Parquet file": ((b"par1",), "Read it with read_parquet_from_bucket."),
+    "an Excel file or another ZIP archive": (
+        (b"pk\x03\x04",),
+        "Read Excel with read_excel_from_bucket; unpack another archive, and upload what is in it.",
     ),
-    (
-        b"<",
-        "It is HTML or XML. If it should not be, look who answers in place of S3: see "
-        "AWS_ENDPOINT_URL and the proxy's settings.",
+    "an Excel file of the old kind (.xls), or one with a password": (
+        (b"\xd0\xcf\x11\xe0",),
+        "Save it as .xlsx without a password, and read that with read_excel_from_bucket.",
     ),
-)
+    "an ORC or Avro file": ((b"orc", b"obj\x01"), "Convert it to Parquet, such as with Athena."),
+    "a PDF": ((b"%pdf",), "Check the key."),
+    "a page of HTML or XML": (
+        (b"<!doctype html", b"<html", b"<head", b"<!--", b"<?xml"),
+        "Check the key; if a proxy or a login page answers, AWS_ENDPOINT_URL and HTTPS_PROXY.",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -149,7 +157,7 @@ def place_of(bucket: str, key: str = "") -> Place:
     return Place(bucket, key)
 
 
-def places_of(bucket: str | Sequence[str], key: str | Sequence[str] = "") -> list[Place]:
+def places_of(bucket: Where, key: Where = "") -> list[Place]:
     """Return the key, prefix or pattern that each argument of a reader stands for.
 
     Parameters
@@ -172,11 +180,11 @@ def places_of(bucket: str | Sequence[str], key: str | Sequence[str] = "") -> lis
     return found
 
 
-def _several(given: str | Sequence[str]) -> list[str]:
+def _several(given: Where) -> list[str]:
     return [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
 
 
-def find_places(s3: Any, bucket: str | Sequence[str], key: str | Sequence[str] = "") -> list[Place]:
+def find_places(s3: Any, bucket: Where, key: Where = "") -> list[Place]:
     """Return the objects that a key, a list of keys, a prefix or a pattern stands for.
 
     Parameters
@@ -207,16 +215,19 @@ def is_one_key(key: str) -> bool:
     return not key.endswith("/") and not _WILD.search(key)
 
 
-def common_prefix(key: str) -> str:
-    """Return the folder, with its ``/``, from which partition folders are looked for."""
-    fixed = _fixed_part(key)
-    return fixed[: fixed.rfind("/") + 1]
+def partition_root(bucket: Where, key: Where = "") -> str | None:
+    """Return the folder from which partition folders are looked for; None: nowhere."""
+    given = places_of(bucket, key)
+    if len(given) > 1 or is_one_key(given[0].key):
+        return None
+    folder, slash, _ = _WILD.split(given[0].key)[0].rpartition("/")
+    return folder + slash
 
 
-def advice_on(start: bytes) -> str:
-    """Return what to do about an object that is of another format, by how it begins."""
-    known = (advice for signature, advice in _SIGNATURES if start.lstrip().startswith(signature))
-    return next(known, "If it is CSV, read it with read_csv_from_bucket.")
+def known_kind(start: bytes) -> tuple[str, str] | None:
+    """Return what an object that begins so is, and what to do about it; None: it may be CSV."""
+    begins = start.lstrip().lower().startswith
+    return next(((kind, fix) for kind, (signs, fix) in _KINDS.items() if begins(signs)), None)
 
 
 def check_bucket(bucket: str) -> None:
@@ -258,16 +269,10 @@ def _translated(token: re.Match[str]) -> str:
     return f"(?!/)[{'^' if negated else ''}{inside}]"
 
 
-def _fixed_part(key: str) -> str:
-    """Return what stands before the first wildcard."""
-    wild = _WILD.search(key)
-    return key[: wild.start()] if wild else key
-
-
 def _expanded(s3: Any, place: Place) -> list[Place]:
     if is_one_key(place.key):
         return [place]
-    fixed = _fixed_part(place.key)
+    fixed = _WILD.split(place.key)[0]
     is_pattern = fixed != place.key
     matches = glob_expression(place.key if is_pattern else "**").fullmatch
     found, hidden, unfinished = [], 0, []

@@ -9,10 +9,13 @@ import os
 import sys
 import threading
 import time
-from types import TracebackType
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from batcat_runtime.log import get_logger
+
+if TYPE_CHECKING:
+    from batcat_runtime.io.places import Place
 
 QUIET_SECONDS = 2.0
 _LINE_SECONDS = 30.0
@@ -46,12 +49,7 @@ class Progress:
     def __enter__(self) -> Progress:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.stop()
 
@@ -80,6 +78,13 @@ class Progress:
                 done = f"{self._done / self._total:.0%} of {human_size(self._total)}"
             parts = (self._what, done, f"{now - self._started:.0f} s", note)
             get_logger().info("%s", "  ".join(filter(None, parts)))
+
+
+def reading(places: Sequence[Place]) -> Progress:
+    """Return the progress of reading objects, whose bytes together are known if each one's are."""
+    more = f" and {len(places) - 1} more" if len(places) > 1 else ""
+    total = sum(place.size or 0 for place in places) or None
+    return Progress(f"Reading {places[0].uri}{more}", total)
 
 
 def _bar(what: str, total: int | None) -> Any:

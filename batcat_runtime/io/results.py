@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from batcat_runtime.errors import UserError
@@ -41,12 +42,18 @@ def whole(tables: Iterable[pa.Table], dtype_backend: DtypeBackend | None) -> pd.
 
 
 def chunks(
-    tables: Iterable[pa.Table], chunksize: int, dtype_backend: DtypeBackend | None
+    tables: Iterable[pa.Table],
+    chunksize: int,
+    dtype_backend: DtypeBackend | None,
+    *,
+    pandas_metadata: bool = False,
 ) -> Iterator[pd.DataFrame]:
     """Give DataFrames of `chunksize` rows, the last one of fewer; one at least, if it has columns.
 
-    No more than a chunk and one of the tables is held at a time.
+    No more than a chunk and one of the tables is held at a time. See `to_pandas` for
+    `pandas_metadata`.
     """
+    frame = partial(to_pandas, dtype_backend=dtype_backend, pandas_metadata=pandas_metadata)
     kept: list[pa.Table] = []
     rows, empty, given = 0, None, False
     for table in tables:
@@ -61,11 +68,11 @@ def chunks(
             kept = [joined.slice(chunksize)] if rows > chunksize else []
             rows -= chunksize
             given = True
-            yield to_pandas(joined.slice(0, chunksize), dtype_backend=dtype_backend)
+            yield frame(joined.slice(0, chunksize))
     if kept:
-        yield to_pandas(_joined(kept), dtype_backend=dtype_backend)
+        yield frame(_joined(kept))
     elif empty is not None and empty.num_columns and not given:
-        yield to_pandas(empty, dtype_backend=dtype_backend)
+        yield frame(empty)
 
 
 def _joined(parts: list[pa.Table]) -> pa.Table:

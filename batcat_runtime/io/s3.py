@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 from batcat_runtime.errors import UserError
 from batcat_runtime.io.clients import client
-from batcat_runtime.io.places import common_prefix, find_places, is_one_key, places_of
+from batcat_runtime.io.places import Where, find_places, partition_root
 from batcat_runtime.io.results import check_result_options
 from batcat_runtime.io.types import DtypeBackend
 
@@ -50,23 +50,15 @@ class CsvReading(ParquetReading, total=False):
 
 @overload
 def read_csv_from_bucket(
-    bucket: str | Sequence[str],
-    key: str | Sequence[str] = "",
-    *,
-    chunksize: None = None,
-    **options: Unpack[CsvReading],
+    bucket: Where, key: Where = "", *, chunksize: None = None, **options: Unpack[CsvReading]
 ) -> pd.DataFrame: ...
 @overload
 def read_csv_from_bucket(
-    bucket: str | Sequence[str],
-    key: str | Sequence[str] = "",
-    *,
-    chunksize: int,
-    **options: Unpack[CsvReading],
+    bucket: Where, key: Where = "", *, chunksize: int, **options: Unpack[CsvReading]
 ) -> Iterator[pd.DataFrame]: ...
 def read_csv_from_bucket(
-    bucket: str | Sequence[str],
-    key: str | Sequence[str] = "",
+    bucket: Where,
+    key: Where = "",
     *,
     columns: Sequence[str] | None = None,
     dtype: Any = None,
@@ -153,7 +145,7 @@ def read_csv_from_bucket(
     ... ):  # doctest: +SKIP
     ...     print(len(part))
     """
-    from batcat_runtime.io.csv_read import CsvOptions, csv_chunks, read_csv
+    from batcat_runtime.io.csv_read import CsvObjects, CsvOptions
 
     _check_common(columns, chunksize, dtype_backend)
     options = CsvOptions(
@@ -170,31 +162,23 @@ def read_csv_from_bucket(
         compression=compression,
     )
     s3 = client("s3", boto3_session)
-    places = find_places(s3, bucket, key)
+    objects = CsvObjects(s3, find_places(s3, bucket, key), options)
     if chunksize is not None:
-        return csv_chunks(s3, places, options, chunksize, dtype_backend)
-    return read_csv(s3, places, options, dtype_backend)
+        return objects.frames(chunksize, dtype_backend)
+    return objects.frame(dtype_backend)
 
 
 @overload
 def read_parquet_from_bucket(
-    bucket: str | Sequence[str],
-    key: str | Sequence[str] = "",
-    *,
-    chunksize: None = None,
-    **options: Unpack[ParquetReading],
+    bucket: Where, key: Where = "", *, chunksize: None = None, **options: Unpack[ParquetReading]
 ) -> pd.DataFrame: ...
 @overload
 def read_parquet_from_bucket(
-    bucket: str | Sequence[str],
-    key: str | Sequence[str] = "",
-    *,
-    chunksize: int,
-    **options: Unpack[ParquetReading],
+    bucket: Where, key: Where = "", *, chunksize: int, **options: Unpack[ParquetReading]
 ) -> Iterator[pd.DataFrame]: ...
 def read_parquet_from_bucket(
-    bucket: str | Sequence[str],
-    key: str | Sequence[str] = "",
+    bucket: Where,
+    key: Where = "",
     *,
     columns: Sequence[str] | None = None,
     chunksize: int | None = None,
@@ -239,18 +223,15 @@ CredentialsError, ThrottledError, ConnectError, ServiceError
 
     _check_common(columns, chunksize, dtype_backend)
     s3 = client("s3", boto3_session)
-    places = find_places(s3, bucket, key)
-    given = [place.key for place in places_of(bucket, key)]
-    root = common_prefix(given[0]) if len(given) == 1 and not is_one_key(given[0]) else None
-    source = Source(s3, places, root, columns)
+    source = Source(s3, find_places(s3, bucket, key), partition_root(bucket, key), columns)
     if chunksize is not None:
         return parquet_chunks(source, chunksize, dtype_backend)
     return read_parquet(source, dtype_backend)
 
 
 def read_excel_from_bucket(
-    bucket: str | Sequence[str],
-    key: str | Sequence[str] = "",
+    bucket: Where,
+    key: Where = "",
     *,
     sheet_name: str | int | None = 0,
     columns: Sequence[str] | None = None,
@@ -297,14 +278,15 @@ ThrottledError, ConnectError, ServiceError
     from batcat_runtime.io.excel_read import read_excel
 
     _check_common(columns, None, dtype_backend)
-    places = find_places(client("s3", boto3_session), bucket, key)
-    sheets = read_excel(boto3_session, places, sheet_name, columns, dtype, skiprows, dtype_backend)
+    s3 = client("s3", boto3_session)
+    places = find_places(s3, bucket, key)
+    sheets = read_excel(s3, places, sheet_name, columns, dtype, skiprows, dtype_backend)
     return sheets if sheet_name is None else next(iter(sheets.values()))
 
 
 def read_from_bucket(
-    bucket: str | Sequence[str],
-    key: str | Sequence[str] = "",
+    bucket: Where,
+    key: Where = "",
     *,
     format: Literal["csv", "parquet", "excel"] | None = None,  # noqa: A002 - the term everywhere
     boto3_session: boto3.Session | None = None,
@@ -327,18 +309,18 @@ def read_from_bucket(
     --------
     >>> read_from_bucket("2022-rnd-battery", "usage.parquet")  # doctest: +SKIP
     """
-    if format not in (None, "csv", "parquet", "excel"):
-        raise UserError(f"There is no format {format!r}.", fix="Give 'csv', 'parquet' or 'excel'.")
+    readers: dict[str, Any] = {
+        "csv": read_csv_from_bucket,
+        "parquet": read_parquet_from_bucket,
+        "excel": read_excel_from_bucket,
+    }
     kind: str | None = format
     if kind is None:
         first = find_places(client("s3", boto3_session), bucket, key)[0]
         kind = _FORMATS.get(PurePosixPath(first.key).suffix.lower(), "csv")
-    reader: Any = {
-        "csv": read_csv_from_bucket,
-        "parquet": read_parquet_from_bucket,
-        "excel": read_excel_from_bucket,
-    }[kind]
-    return reader(bucket, key, boto3_session=boto3_session, **options)
+    if kind not in readers:
+        raise UserError(f"There is no format {format!r}.", fix="Give 'csv', 'parquet' or 'excel'.")
+    return readers[kind](bucket, key, boto3_session=boto3_session, **options)
 
 
 def _check_common(

@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -42,13 +43,6 @@ def test_a_table_read_over_a_bad_network(point: Point, chunksize: int | None) ->
     versions = [version for _, version in served.requests]
     assert versions[0] is None
     assert set(versions[2:]) == {served.etag}
-
-
-def test_a_connection_that_never_holds(point: Point) -> None:
-    with serve_flaky(FlakyObject(LARGE, break_after=lambda n: 0 if n else None)) as served:
-        point(served)
-        with pytest.raises(ConnectError, match=r"Reading s3://.*/usage broke off 5 times"):
-            read()
 
 
 def fault(served: FlakyObject, seed: int) -> None:
@@ -138,13 +132,38 @@ def test_an_empty_object(point: Point) -> None:
             bc.read_csv_from_bucket(BUCKET, "usage")
 
 
-def test_an_answer_without_its_length(point: Point) -> None:
-    with serve_flaky(FlakyObject(LARGE, is_proxy=True)) as served:
+def saved(kind: str) -> bytes:
+    """Return a table as an object of some kind."""
+    file = io.BytesIO()
+    frame = pd.DataFrame({"n": range(2_000), "s": [f"{n * 7919:09}x" for n in range(2_000)]})
+    {"csv": frame.to_csv, "parquet": frame.to_parquet, "excel": frame.to_excel}[kind](
+        file, index=False
+    )
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "excel"])
+def test_a_connection_that_breaks(point: Point, kind: Any) -> None:
+    served = FlakyObject(saved(kind), break_after=lambda n: 5000 if n == 0 else None)
+    with serve_flaky(served):
         point(served)
-        assert len(read()) == ROWS
+        assert bc.read_from_bucket(BUCKET, "usage", format=kind)["n"].sum() == sum(range(2_000))
+        served.break_after = lambda n: 5000
+        with pytest.raises(ConnectError, match=r"Reading s3://.*/usage broke off 5 times"):
+            bc.read_from_bucket(BUCKET, "usage", format=kind)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "excel"])
+def test_an_answer_without_its_length(point: Point, kind: Any) -> None:
+    with serve_flaky(FlakyObject(saved(kind), is_proxy=True)) as served:
+        point(served)
+        assert bc.read_from_bucket(BUCKET, "usage", format=kind)["n"].sum() == sum(range(2_000))
+        if kind != "excel":
+            chunks = bc.read_from_bucket(BUCKET, "usage", format=kind, chunksize=900)
+            assert [len(chunk) for chunk in chunks] == [900, 900, 200]
         served.content = b"<!DOCTYPE html>\n<title>Log in</title>"
         with pytest.raises(DataFormatError, match="HTML"):
-            read()
+            bc.read_from_bucket(BUCKET, "usage", format=kind)
 
 
 def test_a_chunked_read_that_is_given_up_stops_fetching(point: Point) -> None:
