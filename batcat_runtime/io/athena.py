@@ -18,7 +18,7 @@ import math
 import re
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from batcat_runtime.errors import (
@@ -43,7 +43,7 @@ from batcat_runtime.io.query import (
     with_dates,
 )
 from batcat_runtime.io.results import check_result_options, chunks, whole
-from batcat_runtime.io.staging import Staging, delete
+from batcat_runtime.io.staging import Staging
 from batcat_runtime.io.types import DtypeBackend
 from batcat_runtime.log import get_logger
 
@@ -62,8 +62,6 @@ _NO_UNLOAD = re.compile(
 )
 _LONGEST_REUSE = 10_080
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
-_STOPPING_LOOKS, _STOPPING_PAUSE = 20, 0.2
-_ENDED = ("SUCCEEDED", "FAILED", "CANCELLED")
 _LINE = re.compile(r"\bline (\d+):(\d+)")
 # not "not authorized" alone: Athena says that of every column that it does not find
 _DENIED = re.compile(
@@ -89,6 +87,8 @@ class _Asked:
         Of `clients.aws_session`.
     options : dict
         For awswrangler's `start_query_execution`.
+    staging : Staging or None
+        What is deleted in the end, results elsewhere included; None: the result stays where it is.
     timeout, max_bytes : float
         How many seconds it may take, and how much it may scan, before it is stopped.
     """
@@ -96,6 +96,7 @@ class _Asked:
     query: str
     session: Any
     options: dict[str, Any]
+    staging: Staging | None
     timeout: float
     max_bytes: float
 
@@ -194,13 +195,27 @@ def read_data_from_athena(
     """
     text = statement(with_dates(query, date_start, date_end, "athena"), "athena")
     check_result_options(chunksize, dtype_backend, timeout)
-    _check(reuse_minutes, max_bytes_scanned, encryption, kms_key)
+    if reuse_minutes is not None and not 0 <= reuse_minutes <= _LONGEST_REUSE:
+        raise UserError(f"{reuse_minutes=} is out of range.", fix="Give 0 to 10,080 (a week).")
+    if max_bytes_scanned is not None and not max_bytes_scanned > 0:
+        raise UserError(f"{max_bytes_scanned=} lets no query run.", fix="Give 10**10 for 10 GB.")
+    if encryption not in (None, "SSE_S3", "SSE_KMS", "CSE_KMS"):
+        raise UserError(
+            f"There is no encryption {encryption!r}.", fix="SSE_S3, SSE_KMS or CSE_KMS."
+        )
+    if (encryption in ("SSE_KMS", "CSE_KMS")) != bool(kms_key):
+        raise UserError(
+            "A kms_key goes with the encryption SSE_KMS or CSE_KMS, and only with these.",
+            fix="For example encryption='SSE_KMS', kms_key='alias/athena'.",
+        )
     bound, values = for_athena(text, params)
-    staging, output = None, s3_staging_dir
+    staging = output = reuse = None
     if s3_staging_dir is not None:
         staging = Staging(s3_staging_dir, region=region, boto3_session=boto3_session)
-        output = f"{s3_staging_dir.rstrip('/')}/"
-    reuse = {"Enabled": True, "MaxAgeInMinutes": reuse_minutes}
+        output = f"{staging.uri}query/"
+    if reuse_minutes is not None:
+        staging, output = None, s3_staging_dir and f"{s3_staging_dir.rstrip('/')}/"
+        reuse = {"Enabled": True, "MaxAgeInMinutes": reuse_minutes}
     asked = _Asked(
         query=bound,
         session=aws_session(boto3_session, region),
@@ -208,54 +223,41 @@ def read_data_from_athena(
             "params": values,
             # awswrangler asks for a workgroup that is named, and forgets a catalog without database
             # (`test_a_catalog_and_a_database`)
-            "workgroup": None if workgroup == "primary" and staging else workgroup,
+            "workgroup": None if workgroup == "primary" and output else workgroup,
             "data_source": catalog,
             "database": database or ("default" if catalog else None),
             "s3_output": output,
             "encryption": encryption,
             "kms_key": kms_key,
-            "result_reuse_configuration": {"ResultReuseByAgeConfiguration": reuse}
-            if reuse_minutes is not None
-            else None,
+            "result_reuse_configuration": reuse and {"ResultReuseByAgeConfiguration": reuse},
         },
+        staging=staging,
         timeout=timeout or math.inf,
         max_bytes=max_bytes_scanned or math.inf,
     )
-    if staging is None or reuse_minutes is not None:
-        tables = _kept(asked)
-    else:
-        unload = unload and is_select(bound, "athena") and not is_ordered(bound, "athena")
-        tables = _staged(asked, staging, unload, chunksize is None)
+    unload = unload and is_select(bound, "athena") and not is_ordered(bound, "athena")
+    tables = _tables(asked, unload, chunksize is None)
     if chunksize is not None:
         return chunks(tables, chunksize, dtype_backend)
     with contextlib.closing(tables):
         return whole(tables, dtype_backend)
 
 
-def _kept(asked: _Asked) -> Generator[pa.Table]:
-    """Give the result of a query whose result file is left where it is."""
-    yield from result_tables(asked.session, _run(asked))
-
-
-def _staged(asked: _Asked, staging: Staging, unload: bool, in_one: bool) -> Generator[pa.Table]:
-    """Give the result of a query by way of a prefix of its own."""
-    asked = replace(asked, options={**asked.options, "s3_output": f"{staging.uri}query/"})
-    with staging:
-        unloaded = unload and _unloaded(asked, staging)
-        if unloaded:
-            empty = True
-            for table in staging.tables(_DATA, whole=in_one):
-                empty = False
-                yield table
-            if not empty:
+def _tables(asked: _Asked, unload: bool, in_one: bool) -> Generator[pa.Table]:
+    """Give the result of a query, and delete what it left, if it has a prefix of its own."""
+    around = ("", "")
+    with asked.staging or contextlib.nullcontext() as staging:
+        if unload and staging and _unloaded(asked, staging):
+            tables = staging.tables(_DATA, whole=in_one)
+            first = next(tables, None)
+            if first is not None:
+                yield first
+                yield from tables
                 return
             # without rows UNLOAD writes nothing, and so says nothing of the columns
-            asked = replace(asked, query=f"SELECT * FROM (\n{asked.query}\n) LIMIT 0")
-        execution = _run(asked)
-        try:
-            yield from result_tables(asked.session, execution, unloaded=unloaded)
-        finally:
-            _delete_outside(execution, asked, staging)
+            around = ("SELECT * FROM (\n", "\n) LIMIT 0")
+        execution = _run(asked, *around)
+        yield from result_tables(asked.session, execution, unloaded=around != ("", ""))
 
 
 def _unloaded(asked: _Asked, staging: Staging) -> bool:
@@ -264,24 +266,13 @@ def _unloaded(asked: _Asked, staging: Staging) -> bool:
     # gzip, the default, takes longer to read than snappy takes to fetch
     after = f"\n) TO {target} WITH (format = 'PARQUET', compression = 'SNAPPY')"
     try:
-        execution = _run(asked, "UNLOAD (\n", after)
+        _run(asked, "UNLOAD (\n", after)
     except QueryError as error:
         if not _NO_UNLOAD.search(error.message):
             raise
         get_logger().info("Athena cannot UNLOAD this result: %s", error.message.splitlines()[0])
         return False
-    _delete_outside(execution, asked, staging)
     return True
-
-
-def _delete_outside(execution: dict[str, Any], asked: _Asked, staging: Staging) -> None:
-    """Delete what Athena wrote elsewhere, because the workgroup insists on a place of its own."""
-    place = execution.get("ResultConfiguration", {}).get("OutputLocation", "")
-    manifest = execution.get("Statistics", {}).get("DataManifestLocation", "")
-    written = [place, place and f"{place}.metadata", manifest]
-    outside = [uri for uri in written if uri and not uri.startswith(staging.uri)]
-    if outside:
-        delete(outside, asked.session)
 
 
 def _run(asked: _Asked, before: str = "", after: str = "") -> dict[str, Any]:
@@ -294,6 +285,11 @@ def _run(asked: _Asked, before: str = "", after: str = "") -> dict[str, Any]:
         _stop(number, asked.session)
         raise
     _report(execution)
+    if asked.staging:  # a workgroup may insist on a place of its own
+        place = execution.get("ResultConfiguration", {}).get("OutputLocation", "")
+        manifest = execution.get("Statistics", {}).get("DataManifestLocation", "")
+        written = [place, place and f"{place}.metadata", manifest]
+        asked.staging.outside += [uri for uri in written if uri]
     status = execution["Status"]
     if status["State"] != "SUCCEEDED":
         reason = str(status.get("StateChangeReason") or "no reason was given")
@@ -317,9 +313,8 @@ def _start(text: str, asked: _Asked, lines: int) -> str:
         except ClientError as error:
             if error.response["Error"]["Code"] != "InvalidRequestException":
                 raise
-            raise _failure(
-                "FAILED", error.response["Error"]["Message"], asked.query, lines
-            ) from error
+            reason = error.response["Error"]["Message"]
+            raise _failure("FAILED", reason, asked.query, lines) from error
 
 
 def _require_output(asked: _Asked) -> None:
@@ -339,13 +334,15 @@ def _require_output(asked: _Asked) -> None:
 
 
 def _wait(number: str, asked: _Asked) -> dict[str, Any]:
+    import awswrangler as wr
+
     pause, deadline = _FIRST_PAUSE, time.monotonic() + asked.timeout
-    with Progress("Athena") as progress:
+    with Progress("Athena") as progress, translated("Athena", "athena:GetQueryExecution"):
         while True:
-            execution = _look(number, asked.session)
+            execution = wr.athena.get_query_execution(number, boto3_session=asked.session)
             state = execution["Status"]["State"]
-            if state in _ENDED:
-                return execution
+            if state in ("SUCCEEDED", "FAILED", "CANCELLED"):
+                return dict(execution)
             scanned = int(execution.get("Statistics", {}).get("DataScannedInBytes", 0))
             progress.add(note=f"{state} {human_size(scanned)} scanned" if scanned else state)
             if time.monotonic() > deadline:
@@ -363,25 +360,15 @@ def _wait(number: str, asked: _Asked) -> dict[str, Any]:
             pause = min(pause * 1.5, _LONGEST_PAUSE)
 
 
-def _look(number: str, session: Any) -> dict[str, Any]:
-    import awswrangler as wr
-
-    with translated("Athena", "athena:GetQueryExecution"):
-        execution: dict[str, Any] = wr.athena.get_query_execution(number, boto3_session=session)
-    return execution
-
-
 def _stop(number: str, session: Any) -> None:
     """Stop a query and wait for its end: what it still writes could not be cleaned up."""
     import awswrangler as wr
 
+    ended = (wr.exceptions.QueryFailed, wr.exceptions.QueryCancelled)
     try:
-        with translated("Athena", "athena:StopQueryExecution"):
+        with translated("Athena", "athena:StopQueryExecution"), contextlib.suppress(*ended):
             wr.athena.stop_query_execution(number, boto3_session=session)
-        for _ in range(_STOPPING_LOOKS):
-            if _look(number, session)["Status"]["State"] in _ENDED:
-                return
-            time.sleep(_STOPPING_PAUSE)
+            wr.athena.wait_query(number, boto3_session=session)
     except BatcatError as error:
         get_logger().warning("The query %s may still run: %s", number, error.message)
 
@@ -416,30 +403,3 @@ def _failure(state: str, reason: str, query: str, lines: int) -> QueryError | Ac
         )
     fix = next((fix for word, fix in _FIXES.items() if word in reason), "")
     return query_error("Athena", reason, query, line=line, column=column, fix=fix)
-
-
-def _check(
-    reuse_minutes: int | None,
-    max_bytes_scanned: int | None,
-    encryption: str | None,
-    kms_key: str | None,
-) -> None:
-    if reuse_minutes is not None and not 0 <= reuse_minutes <= _LONGEST_REUSE:
-        raise UserError(
-            f"reuse_minutes={reuse_minutes} is out of range.",
-            fix=f"Give 0 to {_LONGEST_REUSE:,} minutes (a week).",
-        )
-    if max_bytes_scanned is not None and not max_bytes_scanned > 0:
-        raise UserError(
-            f"max_bytes_scanned={max_bytes_scanned} lets no query run.",
-            fix="For example 10_000_000_000 for 10 GB.",
-        )
-    if encryption not in (None, "SSE_S3", "SSE_KMS", "CSE_KMS"):
-        raise UserError(
-            f"There is no encryption {encryption!r}.", fix="Give SSE_S3, SSE_KMS or CSE_KMS."
-        )
-    if (encryption in ("SSE_KMS", "CSE_KMS")) != bool(kms_key):
-        raise UserError(
-            "A kms_key goes with the encryption SSE_KMS or CSE_KMS, and only with these.",
-            fix="For example encryption='SSE_KMS', kms_key='alias/athena'.",
-        )

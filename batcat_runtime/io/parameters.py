@@ -20,7 +20,6 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import re
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -30,18 +29,33 @@ from batcat_runtime.io.query import Dialect, filled, outline
 Params: TypeAlias = Mapping[str, Any] | Sequence[Any]
 
 _LONGEST = 1024
+_FLOATS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 _NAME = re.compile(r"(?<![:\w\]\)]):([A-Za-z_]\w*)")
-_MARK = re.compile(r"\?")
-# the types whose literals are in quotes, and their names in Athena and Redshift
-_NAMES = (
-    (str, "", ""),
-    (float, "DOUBLE", "::float8"),
-    (decimal.Decimal, "DECIMAL", "::numeric"),
-    (dt.datetime, "TIMESTAMP", "::timestamp"),
-    (dt.date, "DATE", "::date"),
-    (dt.time, "TIME", "::time"),
+
+
+def _moment(value: dt.datetime | dt.time) -> str:
+    # milliseconds where they say it all: they are what Athena's own columns have
+    precision = "auto" if value.microsecond % 1000 else "milliseconds"
+    if isinstance(value, dt.time):
+        return value.isoformat(precision)
+    if (value.utcoffset() or dt.timedelta()) % dt.timedelta(minutes=1):
+        value = value.astimezone(dt.UTC)  # no engine reads an offset with seconds
+    return value.isoformat(" ", precision)
+
+
+# a type, its values as the text that both engines read back, its literals in Athena and Redshift
+_LITERALS: tuple[tuple[type, Callable[[Any], str], str, str], ...] = (
+    (type(None), lambda _: "NULL", "{}", "{}"),
+    (bool, lambda value: str(value).lower(), "{}", "{}"),
+    (int, "{:d}".format, "{}", "{}"),
+    (float, lambda value: _FLOATS.get(repr(value), repr(value)), "DOUBLE '{}'", "'{}'::float8"),
+    (decimal.Decimal, "{:f}".format, "DECIMAL '{}'", "'{}'::numeric"),
+    (str, str, "'{}'", "'{}'"),
+    (bytes, bytes.hex, "X'{}'", "FROM_HEX('{}')"),
+    (dt.datetime, _moment, "TIMESTAMP '{}'", "'{}'::timestamp"),
+    (dt.date, dt.date.isoformat, "DATE '{}'", "'{}'::date"),
+    (dt.time, _moment, "TIME '{}'", "'{}'::time"),
 )
-_KNOWN = (bool, int, bytes, *(kind for kind, _, _ in _NAMES))
 
 
 def for_athena(query: str, params: Params | None) -> tuple[str, list[str]]:
@@ -57,27 +71,15 @@ def for_athena(query: str, params: Params | None) -> tuple[str, list[str]]:
     >>> for_athena("select 1 where vin = :vin", {"vin": "it's"})
     ('select 1 where vin = ?', ["'it''s'"])
     """
-    values: list[str] = []
-
-    def place(value: Any) -> str:
-        literal = athena_literal(value)
-        if len(literal) > _LONGEST:
-            return literal
-        values.append(literal)
-        return "?"
-
-    return _bound(query, params, "athena", place), values
+    text, values = _bound(
+        query, params, "athena", lambda value: len(athena_literal(value)) > _LONGEST
+    )
+    return text, [athena_literal(value) for value in values]
 
 
 def for_wire(query: str, params: Params | None) -> tuple[str, list[Any]]:
     """Return the query with ``?`` and Python values for them, for Redshift's wire."""
-    values: list[Any] = []
-
-    def place(value: Any) -> str:
-        values.append(value)
-        return "?"
-
-    return _bound(query, params, "redshift", place), values
+    return _bound(query, params, "redshift", lambda _: False)
 
 
 def for_data_api(query: str, params: Params | None) -> tuple[str, list[dict[str, str]]]:
@@ -88,20 +90,22 @@ def for_data_api(query: str, params: Params | None) -> tuple[str, list[dict[str,
     >>> for_data_api("select 1 where a = :a and b = :b", {"a": 1, "b": None})
     ('select 1 where a = :p1 and b = NULL', [{'name': 'p1', 'value': '1'}])
     """
-    values: list[dict[str, str]] = []
-
-    def place(value: Any) -> str:
-        if value is None or value == "" or isinstance(value, bytes):
-            return redshift_literal(value)
-        values.append({"name": f"p{len(values) + 1}", "value": _text(value)})
-        return f":p{len(values)}"
-
-    return _bound(query, params, "redshift", place), values
+    text, values = _bound(
+        query,
+        params,
+        "redshift",
+        lambda value: value is None or value == "" or isinstance(value, bytes),
+        mark=":p{}",
+    )
+    return text, [
+        {"name": f"p{number}", "value": _spelled(value)[0]}
+        for number, value in enumerate(values, start=1)
+    ]
 
 
 def with_literals(query: str, params: Params | None) -> str:
     """Return a Redshift query with its parameters written into it, for what cannot bind any."""
-    return _bound(query, params, "redshift", redshift_literal)
+    return _bound(query, params, "redshift", lambda _: True)[0]
 
 
 def athena_literal(value: Any) -> str:
@@ -113,13 +117,10 @@ def athena_literal(value: Any) -> str:
     >>> athena_literal(dt.date(2022, 1, 1))
     "DATE '2022-01-01'"
     """
-    if isinstance(value, bytes):
-        return f"X'{value.hex()}'"
-    text = _text(value).replace("'", "''")
+    text, literal, _ = _spelled(value)
     if _has_zone(value):
         text = f"{text[:-6]} {text[-6:]}"
-    name = next((name for kind, name, _ in _NAMES if isinstance(value, kind)), None)
-    return text if name is None else f"{name} '{text}'".lstrip()
+    return literal.format(text.replace("'", "''"))
 
 
 def redshift_literal(value: Any) -> str:
@@ -130,59 +131,66 @@ def redshift_literal(value: Any) -> str:
     >>> print(redshift_literal("it's a \\"))
     'it''s a \\'
     """
-    if isinstance(value, bytes):
-        return f"FROM_HEX('{value.hex()}')"
-    text = _text(value).replace("\\", "\\\\").replace("'", "''")
-    name = next((name for kind, _, name in _NAMES if isinstance(value, kind)), None)
+    text, _, literal = _spelled(value)
     if isinstance(value, decimal.Decimal):
         whole, _, fraction = text.lstrip("-").partition(".")
-        name = f"::numeric({len(whole) + len(fraction)}, {len(fraction)})"
-    elif _has_zone(value):
-        name = f"{name}tz"
-    return text if name is None else f"'{text}'{name}"
+        literal += f"({len(whole) + len(fraction)}, {len(fraction)})"
+    literal += "tz" * _has_zone(value)
+    return literal.format(text.replace("\\", "\\\\").replace("'", "''"))
 
 
-def _bound(query: str, params: Params | None, dialect: Dialect, place: Callable[[Any], str]) -> str:
-    """Replace every parameter that stands in code; literals, comments and names stay."""
+def _bound(
+    query: str,
+    params: Params | None,
+    dialect: Dialect,
+    is_literal: Callable[[Any], bool],
+    mark: str = "?",
+) -> tuple[str, list[Any]]:
+    """Replace every parameter that stands in code by a mark or a literal; return the marks' values.
+
+    What stands in literals, comments and names stays.
+    """
+    bound: list[Any] = []
     if params is None:
-        return query
+        return query, bound
     if isinstance(params, str | bytes) or not isinstance(params, Mapping | Sequence):
         raise UserError(
             f"params is a {type(params).__name__}.",
             fix="Give a dict for :name, for example {'vin': 'LSV1'}, or a list for ?.",
         )
     if not params:
-        return query
+        return query, bound
+
+    def place(value: Any) -> str:
+        if is_literal(value):
+            return athena_literal(value) if dialect == "athena" else redshift_literal(value)
+        bound.append(value)
+        return mark.format(len(bound))
+
     plan = outline(query, dialect)
     if isinstance(params, Mapping):
-        marks = list(_NAME.finditer(plan))
-        _check_names({mark[1] for mark in marks}, set(params))
-        values = [(f":{mark[1]}", params[mark[1]]) for mark in marks]
+        places = list(_NAME.finditer(plan))
+        _check_names({found[1] for found in places}, set(params))
+        values = [(f":{found[1]}", params[found[1]]) for found in places]
     else:
-        marks = list(_MARK.finditer(plan))
-        if len(marks) != len(params):
+        places = list(re.finditer(r"\?", plan))
+        if len(places) != len(params):
             raise UserError(
-                f"The query has {len(marks)} question marks for {len(params)} parameters.",
+                f"The query has {len(places)} question marks for {len(params)} parameters.",
                 fix="Give one value for each ?, in order; a ? inside quotes does not count.",
             )
         values = [(f"number {number}", value) for number, value in enumerate(params, start=1)]
-    return filled(
-        query,
-        marks,
-        [
-            _placed(value, name, plan[: mark.start()], plan[mark.end() :], place)
-            for mark, (name, value) in zip(marks, values, strict=True)
-        ],
-    )
+    texts = [
+        _placed(value, name, plan[: found.start()], plan[found.end() :], place)
+        for found, (name, value) in zip(places, values, strict=True)
+    ]
+    return filled(query, places, texts), bound
 
 
 def _check_names(wanted: set[str], given: set[str]) -> None:
     missing, unused = sorted(wanted - given), sorted(map(str, given - wanted))
     if missing:
-        raise UserError(
-            f"The query's parameter :{missing[0]} has no value.",
-            fix=f"Give it: params={{'{missing[0]}': ...}}.",
-        )
+        raise UserError(f"The parameter :{missing[0]} has no value.", fix="Give it in `params`.")
     if unused:
         raise UserError(
             f"The parameter {unused[0]!r} has no place in the query.",
@@ -194,9 +202,7 @@ def _placed(value: Any, name: str, before: str, after: str, place: Callable[[Any
     """Return what stands for a value in the query, between what comes before and after it."""
     if isinstance(value, list | tuple | set | frozenset):
         if not value:
-            raise UserError(
-                f"The parameter {name} is an empty list.", fix="Give at least one value."
-            )
+            raise UserError(f"The parameter {name} is an empty list.", fix="Give a value at least.")
         texts = ", ".join(place(_plain(item, name)) for item in value)
         # the user's own parentheses are enough: in IN ((1, 2)) they would make a row of it
         own = before.rstrip().endswith("(") and after.lstrip().startswith(")")
@@ -222,11 +228,7 @@ def _plain(value: Any, name: str) -> Any:
         raise UserError(f"The parameter {name} is {value}, which no decimal of SQL can be.")
     if isinstance(value, str) and "\0" in value:
         raise UserError(f"The parameter {name} holds a NUL character, which SQL does not know.")
-    if isinstance(value, bytearray | memoryview):
-        return bytes(value)
-    if isinstance(value, uuid.UUID):
-        return str(value)
-    if not isinstance(value, _KNOWN):
+    if not isinstance(value, tuple(kind for kind, *_ in _LITERALS)):
         raise UserError(
             f"The parameter {name} is a {type(value).__name__}, for which SQL has no type.",
             fix="Give a text, number, boolean, date, datetime, time, bytes or None.",
@@ -234,26 +236,12 @@ def _plain(value: Any, name: str) -> Any:
     return value
 
 
-def _text(value: Any) -> str:
-    """Return a value as the text that both engines read back as the same value."""
-    if value is None:
-        return "NULL"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, decimal.Decimal):
-        return f"{value:f}"
-    if isinstance(value, float):
-        return repr(value).replace("nan", "NaN").replace("inf", "Infinity")
-    if isinstance(value, dt.datetime | dt.time):
-        # milliseconds where they say it all: they are what Athena's own columns have
-        precision = "auto" if value.microsecond % 1000 else "milliseconds"
-        if isinstance(value, dt.time):
-            return value.isoformat(precision)
-        if (value.utcoffset() or dt.timedelta()) % dt.timedelta(minutes=1):
-            value = value.astimezone(dt.UTC)  # no engine reads an offset with seconds
-        text: str = value.isoformat(" ", precision)
-        return text
-    return str(int(value)) if isinstance(value, int) else str(value)
+def _spelled(value: Any) -> tuple[str, str, str]:
+    """Return a value's text, and the literal that it is in for Athena and for Redshift."""
+    for kind, text, athena, redshift in _LITERALS:
+        if isinstance(value, kind):
+            return text(value), athena, redshift
+    raise TypeError(value)
 
 
 def _has_zone(value: Any) -> bool:

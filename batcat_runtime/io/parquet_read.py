@@ -138,6 +138,13 @@ def parquet_chunks(
             yield frame
 
 
+def table_pieces(s3: Any, places: list[Place], rows: int) -> Iterator[pa.Table]:
+    """Give the rows of objects, one after the other, in tables of at most so many."""
+    for place in places:
+        with _opened(s3, place) as file:
+            yield from _batches(file, None, rows)
+
+
 def read_schema(s3: Any, place: Place) -> pa.Schema:
     """Return an object's columns with their types, from its footer."""
     with _opened(s3, place) as file:

@@ -62,12 +62,10 @@ _SCANNERS = {
 _PLACE = re.compile(r"\{(date_start|date_end|)\}")
 # ASCII digits only: \d takes those of every script
 _DATE = re.compile(
-    r"(\d{4})([-/]?)(\d\d?)\2(\d\d?)"
-    r"(?:([ T])((?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:\.\d{1,6})?)?)(Z|[+-]\d\d:?[0-5]\d)?)?",
+    r"\d{4}([-/]?)\d\d\1\d\d"
+    r"(?:[ T](?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:\.\d{1,6})?)?(?:Z|[+-]\d\d:?[0-5]\d)?)?",
     re.ASCII,
 )
-_DATES = "Give a datetime.date, a datetime.datetime or a text such as '2022-01-31', "
-_DATES += "'2022/01/31' or '2022-01-31 23:59:59'."
 _SELECTS = {"select", "with", "values", "table"}
 _WIDEST = 120
 
@@ -77,13 +75,6 @@ class Piece(NamedTuple):
 
     kind: Kind
     text: str
-
-
-class _Date(NamedTuple):
-    """A date as it is written in a query, and when it is, in UTC."""
-
-    text: str
-    moment: dt.datetime
 
 
 def get_date_with_delta(
@@ -125,21 +116,18 @@ def get_date_with_delta(
     '2022-01-01'
     """
     if isinstance(delta, bool) or not isinstance(delta, int):
-        raise UserError(
-            f"{delta!r} is no number of days.", fix="Give a whole number, for example 7."
-        )
+        raise UserError(f"{delta!r} is no number of days.", fix="Give a whole one, for example 7.")
     try:
         zone = zoneinfo.ZoneInfo(tz)
+        day = (_utc(now) if now else dt.datetime.now(dt.UTC)).astimezone(zone).date()
+        return (day - dt.timedelta(days=delta)).strftime(format)
+    except OverflowError as error:
+        raise UserError(
+            f"{delta} days ago is outside of the calendar.", fix="Give fewer."
+        ) from error
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError, TypeError) as error:
         raise UserError(
             f"There is no time zone {tz!r}.", fix="Give one such as 'Asia/Shanghai' or 'UTC'."
-        ) from error
-    present = _utc(now) if now else dt.datetime.now(dt.UTC)
-    try:
-        return (present.astimezone(zone).date() - dt.timedelta(days=delta)).strftime(format)
-    except OverflowError as error:
-        raise UserError(
-            f"{delta} days ago is outside of the calendar.", fix="Give a smaller number of days."
         ) from error
 
 
@@ -172,18 +160,23 @@ def with_dates(
     names = [mark[1] for mark in marks if mark[1]]
     if names:
         marks = [mark for mark in marks if mark[1]]
-        _check_named(names, dates)
-    elif len(marks) != len(dates):
+    elif len(marks) == len(dates):
+        names = list(dates)
+    else:
         raise UserError(
-            f"The query has {len(marks)} places '{{}}' for dates, and {' and '.join(dates)} "
-            f"{'was' if len(dates) == 1 else 'were'} given.",
-            fix="Write '{date_start}' and '{date_end}' where they belong; each may stand several "
-            "times.",
+            f"The query has {len(marks)} places '{{}}' for dates; given was {' and '.join(dates)}.",
+            fix="Write '{date_start}' and '{date_end}' where they belong, each as often as needed.",
+        )
+    for name in sorted(dates.keys() ^ set(names)):
+        missing = f"{name}={dates[name]} has no place" if name in dates else f"no {name} was given"
+        raise UserError(
+            f"The query's places and the dates do not match: {missing}.",
+            fix=f"Write '{{{name}}}' where it belongs and give {name}, or neither.",
         )
     plan = outline(query, dialect)
     texts = [
         dates[name] if plan[mark.start()] == "#" else _quoted(dates[name], mark, plan, query)
-        for mark, name in zip(marks, names or dates, strict=True)
+        for mark, name in zip(marks, names, strict=True)
     ]
     return filled(query, marks, texts)
 
@@ -325,49 +318,36 @@ def _window(date_start: DateLike | None, date_end: DateLike | None) -> dict[str,
     """Return the texts of the dates that were given, by name."""
     given = {"date_start": date_start, "date_end": date_end}
     dates = {name: _date(value, name) for name, value in given.items() if value is not None}
-    if len(dates) == 2 and dates["date_start"].moment > dates["date_end"].moment:
+    texts = {name: text for name, (text, _) in dates.items()}
+    if len(dates) == 2 and dates["date_start"][1] > dates["date_end"][1]:
         raise UserError(
-            f"date_start={dates['date_start'].text} is later than "
-            f"date_end={dates['date_end'].text}.",
+            f"date_start={texts['date_start']} is later than date_end={texts['date_end']}.",
             fix="Exchange them; such a query would find nothing.",
         )
-    return {name: date.text for name, date in dates.items()}
+    return texts
 
 
-def _date(value: DateLike, name: str) -> _Date:
-    """Parse a date; one with a zone is written in UTC, where AWS keeps its times."""
+def _date(value: DateLike, name: str) -> tuple[str, dt.datetime]:
+    """Return a date as it is written, in UTC if it has a zone, and when it is."""
     if isinstance(value, dt.datetime) and value == value:  # pandas.NaT calls itself a datetime
         moment = _utc(value)
-        return _Date(moment.replace(tzinfo=None).isoformat(" "), moment)
-    if isinstance(value, dt.date) and not isinstance(value, dt.datetime):
-        return _Date(value.isoformat(), dt.datetime(*value.timetuple()[:3], tzinfo=dt.UTC))
-    found = _DATE.fullmatch(value) if isinstance(value, str) else None
-    if not found or not (found[2] or len(found[3] + found[4]) == 4):
-        raise UserError(f"{name}={value!r} is no date.", fix=_DATES)
-    year, dash, month, day, gap, time, zone = found.groups("")
-    days = [year, month.zfill(2), day.zfill(2)]
-    try:
-        moment = _utc(dt.datetime.fromisoformat("-".join(days) + gap + time + zone))
-    except (ValueError, OverflowError) as error:
-        raise UserError(f"{name}={value!r} is no date: {error}.", fix=_DATES) from error
-    return _Date(dash.join(days) + gap + time + zone, moment)
+        return moment.replace(tzinfo=None).isoformat(" "), moment
+    text = value.isoformat() if type(value) is dt.date else value
+    problem = ""
+    if isinstance(text, str) and _DATE.fullmatch(text):
+        try:
+            return text, _utc(dt.datetime.fromisoformat(text.replace("/", "-")))
+        except (ValueError, OverflowError) as error:
+            problem = f": {error}"
+    raise UserError(
+        f"{name}={value!r} is no date{problem}.",
+        fix="Give a datetime.date, a datetime.datetime or a text such as '2022-01-31', "
+        "'2022/01/31' or '2022-01-31 23:59:59'.",
+    )
 
 
 def _utc(moment: dt.datetime) -> dt.datetime:
     return moment.astimezone(dt.UTC) if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
-
-
-def _check_named(names: list[str], dates: dict[str, str]) -> None:
-    for name in ("date_start", "date_end"):
-        if name in names and name not in dates:
-            raise UserError(
-                f"The query has {{{name}}}, but no {name} was given.", fix=f"Give {name}."
-            )
-        if name in dates and name not in names:
-            raise UserError(
-                f"{name}={dates[name]} has no place in the query.",
-                fix=f"Write '{{{name}}}' where it belongs, or leave {name} out.",
-            )
 
 
 def _quoted(date: str, mark: re.Match[str], plan: str, query: str) -> str:

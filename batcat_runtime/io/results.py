@@ -19,16 +19,10 @@ def check_result_options(
 ) -> None:
     """Refuse what no result can be like, before a query runs."""
     check_backend(dtype_backend)
-    if chunksize is not None and (
-        isinstance(chunksize, bool) or not isinstance(chunksize, int) or chunksize < 1
-    ):
-        raise UserError(
-            f"chunksize={chunksize!r} is no number of rows.", fix="For example chunksize=100_000."
-        )
-    if timeout is not None and (isinstance(timeout, bool) or not timeout > 0):
-        raise UserError(
-            f"timeout={timeout!r} is no number of seconds.", fix="For example timeout=600."
-        )
+    if chunksize is not None and (type(chunksize) is not int or chunksize < 1):
+        raise UserError(f"{chunksize=} is no number of rows.", fix="For example 100_000.")
+    if timeout is not None and not timeout > 0:
+        raise UserError(f"{timeout=} is no number of seconds.", fix="For example timeout=600.")
 
 
 def whole(tables: Iterable[pa.Table], dtype_backend: DtypeBackend | None) -> pd.DataFrame:
@@ -55,24 +49,20 @@ def chunks(
     """
     frame = partial(to_pandas, dtype_backend=dtype_backend, pandas_metadata=pandas_metadata)
     kept: list[pa.Table] = []
-    rows, empty, given = 0, None, False
+    rows, given = 0, False
     for table in tables:
-        if not table.num_rows:
-            empty = table
-            continue
+        if not rows:
+            kept.clear()
         kept.append(table)
         rows += table.num_rows
         while rows >= chunksize:
             joined = _joined(kept)
             # a slice would keep the memory of what it was cut from
             kept = [joined.slice(chunksize)] if rows > chunksize else []
-            rows -= chunksize
-            given = True
+            rows, given = rows - chunksize, True
             yield frame(joined.slice(0, chunksize))
-    if kept:
+    if rows or (kept and kept[0].num_columns and not given):
         yield frame(_joined(kept))
-    elif empty is not None and empty.num_columns and not given:
-        yield frame(empty)
 
 
 def _joined(parts: list[pa.Table]) -> pa.Table:

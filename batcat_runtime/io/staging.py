@@ -11,13 +11,12 @@ import uuid
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from batcat_runtime.errors import BatcatError, DataFormatError, UserError
+from batcat_runtime.errors import UserError
 from batcat_runtime.io.aws_errors import translated
 from batcat_runtime.io.clients import aws_session
-from batcat_runtime.io.parquet_read import Source, read_table
-from batcat_runtime.io.places import Place, check_bucket
-from batcat_runtime.io.ranged import RangedFile
-from batcat_runtime.log import get_logger
+from batcat_runtime.io.parquet_read import Source, read_table, table_pieces
+from batcat_runtime.io.places import place_of
+from batcat_runtime.io.upload import delete_objects
 
 if TYPE_CHECKING:
     import boto3
@@ -43,6 +42,8 @@ class Staging:
     bucket : str
     uri : str
         The prefix, with a slash at its end.
+    outside : list of str
+        Addresses of objects elsewhere that belong to it.
 
     Raises
     ------
@@ -59,13 +60,15 @@ class Staging:
     ) -> None:
         self.bucket, prefix = split_uri(s3_staging_dir, "s3_staging_dir")
         self.uri = f"s3://{self.bucket}/{prefix}batcat-{uuid.uuid4()}/"
+        self.outside: list[str] = []
         self._session = aws_session(boto3_session, region)
 
     def __enter__(self) -> Staging:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.clear()
+        delete_objects(f"{glob.escape(self.uri)}*", self._session)
+        delete_objects(self.outside, self._session)
 
     def tables(self, folder: str, *, whole: bool) -> Iterator[pa.Table]:
         """Give the rows of the Parquet files below a folder, in the order of the files' keys.
@@ -84,41 +87,11 @@ class Staging:
             found = wr.s3.list_objects(
                 f"{glob.escape(self.uri)}{folder}*", ignore_empty=True, boto3_session=self._session
             )
-        places = [Place(*split_key(uri)) for uri in found]
+        places, s3 = [place_of(uri) for uri in found], self._session.client("s3")
         if not whole:
-            for place in places:
-                yield from self._pieces(place)
+            yield from table_pieces(s3, places, _PIECE_ROWS)
         elif places:
-            yield read_table(Source(self._session.client("s3"), places))
-
-    def clear(self) -> None:
-        """Delete everything below the prefix; what cannot be deleted is named in the log."""
-        delete(f"{glob.escape(self.uri)}*", self._session)
-
-    def _pieces(self, place: Place) -> Iterator[pa.Table]:
-        import pyarrow as pa
-        from pyarrow import parquet
-
-        with RangedFile(self._session.client("s3"), place, tail=True) as ranged:
-            try:
-                file = parquet.ParquetFile(pa.PythonFile(ranged, mode="r"), pre_buffer=True)
-                for batch in file.iter_batches(_PIECE_ROWS):
-                    yield pa.Table.from_batches([batch])
-            except pa.ArrowException as error:
-                raise DataFormatError(
-                    f"{place.uri} cannot be read as Parquet: {error}.", fix="Run the query again."
-                ) from error
-
-
-def delete(what: str | list[str], session: object) -> None:
-    """Delete the objects of a pattern or a list; what cannot be deleted is named in the log."""
-    import awswrangler as wr
-
-    try:
-        with translated(str(what), "s3:DeleteObject"):
-            wr.s3.delete_objects(what, use_threads=False, boto3_session=session)
-    except (BatcatError, wr.exceptions.ServiceApiError) as error:
-        get_logger().warning("%s was not cleaned up: %s", what, error)
+            yield read_table(Source(s3, places))
 
 
 def split_uri(uri: str, name: str) -> tuple[str, str]:
@@ -133,13 +106,6 @@ def split_uri(uri: str, name: str) -> tuple[str, str]:
         raise UserError(
             f"{name}={uri!r} is no place in S3.", fix="For example 's3://bucket/athena-results'."
         )
-    bucket, prefix = split_key(uri)
-    check_bucket(bucket)
-    prefix = prefix.strip("/")
-    return bucket, f"{prefix}/" if prefix else ""
-
-
-def split_key(uri: str) -> tuple[str, str]:
-    """Return bucket and key of one object's ``s3://`` address."""
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    return bucket, key
+    place = place_of(uri)
+    prefix = place.key.strip("/")
+    return place.bucket, f"{prefix}/" if prefix else ""

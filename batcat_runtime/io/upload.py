@@ -149,21 +149,24 @@ def owner_of(account: str | None) -> dict[str, str]:
 
 
 def delete_keys(target: Target, keys: Sequence[str]) -> None:
-    """Delete objects of the target's bucket that nothing refers to any more.
+    """Delete objects of the target's bucket that nothing refers to any more."""
+    session = SimpleNamespace(client=lambda *_, **__: target.client)
+    delete_objects([f"s3://{target.bucket}/{key}" for key in keys], session, target.owner)
 
-    A failure is only logged.
-    """
+
+def delete_objects(
+    what: str | list[str], session: Any, owner: dict[str, str] | None = None
+) -> None:
+    """Delete the objects of a pattern or a list; what cannot be deleted is named in the log."""
     import awswrangler as wr
-    from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        wr.s3.delete_objects(
-            [f"s3://{target.bucket}/{key}" for key in keys],
-            s3_additional_kwargs=target.owner,
-            boto3_session=SimpleNamespace(client=lambda *_, **__: target.client),
-        )
-    except (BotoCoreError, ClientError, wr.exceptions.ServiceApiError) as error:
-        get_logger().warning("%d objects could not be deleted: %s", len(keys), error)
+        with translated(str(what), "s3:DeleteObject"):
+            wr.s3.delete_objects(
+                what, use_threads=False, s3_additional_kwargs=owner, boto3_session=session
+            )
+    except (BatcatError, wr.exceptions.ServiceApiError) as error:
+        get_logger().warning("%s was not cleaned up: %s", what, error)
 
 
 def _may_be_done(error: BatcatError) -> bool:

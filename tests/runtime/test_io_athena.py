@@ -97,20 +97,9 @@ def test_nested_values() -> None:
 
 
 def test_what_parquet_cannot_hold_comes_by_the_result_file(log: pytest.LogCaptureFixture) -> None:
-    found = read(
-        "SELECT timestamp '2022-01-31 23:59:59.123 Asia/Shanghai' AS tz, "
-        "timestamp '2022-01-31 15:59:59.123 UTC' AS utc, time '01:02:03.500' AS t, 1 AS a, 2 AS a"
-    )
-    assert {name: str(kind) for name, kind in found.dtypes.items()} == {
-        "tz": "datetime64[us, UTC]",
-        "utc": "datetime64[us, UTC]",
-        "t": "object",
-        "a": "int32",
-        "a.1": "int32",
-    }
-    assert found["tz"].iloc[0] == found["utc"].iloc[0]
-    assert found["utc"].iloc[0] == pd.Timestamp("2022-01-31 15:59:59.123", tz="UTC")
-    assert found["t"].iloc[0] == dt.time(1, 2, 3, 500000)
+    found = read("SELECT timestamp '2022-01-31 23:59:59.123 Asia/Shanghai' AS tz, 1 AS a, 2 AS a")
+    assert list(found) == ["tz", "a", "a.1"]
+    assert found["tz"].iloc[0] == pd.Timestamp("2022-01-31 15:59:59.123", tz="UTC")
     assert "cannot UNLOAD" in log.text
     assert staged() == []
 
@@ -153,12 +142,9 @@ def test_chunks(unload: bool) -> None:
     assert [len(frame) for frame in frames] == [3, 1]
     assert sorted(pd.concat(frames)["vin"]) == ["a", "b", "c", "d"]
     assert staged() == []
-
-
-def test_chunks_that_nobody_finishes_are_cleaned_up() -> None:
-    chunks = read("SELECT vin FROM lab.battery_usage", chunksize=1)
-    next(chunks)
-    chunks.close()
+    given_up = read("SELECT vin FROM lab.battery_usage", chunksize=1, unload=unload)
+    next(given_up)
+    given_up.close()
     assert staged() == []
 
 
@@ -239,15 +225,11 @@ def test_an_interrupt_stops_the_query_and_cleans_up() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"date_start": "yesterday"}, "is no date"),
-        ({"date_start": "2022-01-01"}, "0 places"),
-        ({"params": {"a": 1}}, "no place in the query"),
         ({"chunksize": 0}, "no number of rows"),
         ({"timeout": 0}, "no number of seconds"),
         ({"dtype_backend": "polars"}, "no dtype_backend"),
         ({"s3_staging_dir": "apac/x"}, "no place in S3"),
         ({"s3_staging_dir": "s3://A_b/x"}, "no S3 bucket name"),
-        ({"query": "SELECT 1; SELECT 2"}, "more than one statement"),
         ({"reuse_minutes": 99_999}, "out of range"),
         ({"max_bytes_scanned": 0}, "lets no query run"),
         ({"encryption": "rot13"}, "no encryption"),
@@ -274,13 +256,8 @@ def test_a_query_that_scans_too_much_is_stopped(athena: ScriptedAthena) -> None:
     athena.states = [state("QUEUED"), state("RUNNING", 900_000), state("RUNNING", 2_000_000)]
     with pytest.raises(ResultTooLargeError, match=r"scanned 2\.0 MB"):
         read("SELECT 1", max_bytes_scanned=1_000_000)
-    looks = ["GetQueryExecution"] * 3
-    assert [action for action, _ in athena.asked] == [
-        "StartQueryExecution",
-        *looks,
-        "StopQueryExecution",
-        "GetQueryExecution",  # its end is waited for
-    ]
+    asked = [action for action, _ in athena.asked]
+    assert asked[-2:] == ["StopQueryExecution", "GetQueryExecution"]  # its end is waited for
 
 
 @pytest.mark.parametrize(
@@ -426,11 +403,11 @@ def test_a_notice_of_what_it_cost_goes_to_the_log_only(
     log: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     read("SELECT sum(n) AS n FROM lab.battery_usage")
-    assert "Athena succeeded after" in log.text
+    [line] = [record for record in log.records if "scanned" in record.getMessage()]
+    assert line.levelno == logging.INFO
+    assert "Athena succeeded after" in line.getMessage()
+    assert "0 B scanned" not in line.getMessage()
     assert capsys.readouterr().out == ""
-    lines = [one for one in log.records if "scanned" in one.getMessage()]
-    assert [one.levelno for one in lines] == [logging.INFO]
-    assert "0 B scanned" not in lines[0].getMessage()
 
 
 def _until(done: Any, seconds: float = 120) -> None:

