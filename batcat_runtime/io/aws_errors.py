@@ -103,12 +103,15 @@ def translated(place: str, action: str) -> Iterator[None]:
         boto.CredentialRetrievalError,
         boto.TokenRetrievalError,
         boto.SSOError,
-        boto.ProfileNotFound,
     ) as error:
         raise CredentialsError(
             f"There are no valid AWS credentials, so {place} is out of reach: {error}",
-            fix="Run `aws configure` or `aws sso login`, or set AWS_PROFILE to one of `aws "
-            "configure list-profiles`.",
+            fix="Run `aws configure` or `aws sso login`, or set AWS_PROFILE.",
+        ) from error
+    except boto.ProfileNotFound as error:
+        raise CredentialsError(
+            f"{error}, so {place} is out of reach.",
+            fix="Set AWS_PROFILE to one of `aws configure list-profiles`.",
         ) from error
     except boto.NoRegionError as error:
         raise ServiceError(
