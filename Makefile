@@ -18,7 +18,7 @@ help:
 demo: .venv/.runtime
 	@rm -rf $(DEMO)
 	@mkdir -p demo
-	@$(BIN)/batcat new --no-input --output-dir demo project_name=battery
+	@$(BIN)/batcat new --no-input --output-dir demo --example battery
 	@$(BIN)/batcat rehearse $(DEMO)
 
 test: lint

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from batcat_runtime.io.athena import read_data_from_athena as read_data_from_athena
     from batcat_runtime.io.copy import copy_objects as copy_objects
     from batcat_runtime.io.dataset import save_dataset as save_dataset
-    from batcat_runtime.io.dates import get_date_with_delta as get_date_with_delta
     from batcat_runtime.io.places import list_keys as list_keys
+    from batcat_runtime.io.query import get_date_with_delta as get_date_with_delta
     from batcat_runtime.io.redshift import read_data_from_redshift as read_data_from_redshift
     from batcat_runtime.io.redshift_data import (
         read_data_from_redshift_by_secret as read_data_from_redshift_by_secret,
@@ -78,7 +78,7 @@ _HOME = {
     "copy_objects": "io.copy",
     "deploy": "deploy",
     "get_config": "config",
-    "get_date_with_delta": "io.dates",
+    "get_date_with_delta": "io.query",
     "get_logger": "log",
     "get_results": "operate.results_get",
     "get_secret": "io.secrets",

@@ -1,29 +1,22 @@
 """Adding a purpose to a project: a script, its test and an entry in the configuration.
 
-The sources are the template's own, rendered with the project's answers, so that an added purpose
-looks and runs like the first one. The configuration is edited as text: keys, order and layout of
-what stands there stay as they are. Everything is made and checked in memory first; if a file cannot
-be written, those written before it are removed again.
+The sources are those of the template's small example, so that an added purpose looks and runs like
+a first one. The configuration is edited as text: keys, order and layout of what stands there stay
+as they are. Everything is made and checked in memory first; if a file cannot be written, those
+written before it are removed again.
 """
 
 from __future__ import annotations
 
 import json
-import keyword
-import re
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from batcat_runtime.config import CONFIG_PATH, Config, get_config, parse_config
 from batcat_runtime.errors import ConfigError, UserError
-from batcat_runtime.jsontext import insert_member, write_whole
+from batcat_runtime.jsontext import set_member, write_whole
 from batcat_runtime.names import slug
-from batcat_runtime.project import template_folder
-
-_ROOT = "{{cookiecutter.project_slug}}"
-_LONGEST = 40
+from batcat_runtime.project import Answers, template_folder
 
 
 @dataclass(frozen=True)
@@ -57,7 +50,6 @@ def add_purpose(folder: Path, name: str) -> list[Path]:
         The project's configuration is wrong as it is.
     """
     config = get_config(folder)
-    _check_name(folder, config, name)
     addition = plan_addition(folder, config, name)
     _write(folder, addition)
     return [*addition.files, CONFIG_PATH]
@@ -65,18 +57,28 @@ def add_purpose(folder: Path, name: str) -> list[Path]:
 
 def plan_addition(folder: Path, config: Config, name: str) -> Addition:
     """Return everything that `add_purpose` would write."""
-    answers = _answers(config, name)
-    template = template_folder() / _ROOT
+    answers = Answers(
+        {
+            "project_name": config.title,
+            "purpose": name,
+            "region": config.region,
+            "result_s3_bucket": config.result_s3_bucket,
+        }
+    )
+    _check_name(folder, config, answers, name)
+    small = template_folder() / "templates" / "small"
     files = {
-        Path("script") / f"{name}.py": template / "script" / "{{cookiecutter.purpose}}.py",
-        Path("test") / f"test_{name.replace('-', '_')}.py": template
-        / "test"
-        / "test_{{cookiecutter.__purpose_module}}.py",
+        _script(name): answers.render((small / "script.py").read_text(encoding="utf-8")),
+        _test(name): answers.render((small / "test.py").read_text(encoding="utf-8")),
     }
-    entry = json.loads(_render(template / CONFIG_PATH, answers))["purposes"][name]
+    pattern = template_folder() / "{{cookiecutter.project_slug}}" / CONFIG_PATH
+    entry = json.loads(answers.render(pattern.read_text(encoding="utf-8")))["purposes"][name]
+    schedules = [purpose.schedule for purpose in config.purposes.values() if purpose.schedule]
+    if schedules:
+        entry["schedule"]["timezone"] = schedules[0].timezone
     # Bytes, not text: the file's own line ends stay.
     before = (folder / CONFIG_PATH).read_bytes().decode("utf-8")
-    after = insert_member(before, "purposes", name, entry)
+    after = set_member(before, ["purposes", name], entry)
     expected = json.loads(before)
     expected["purposes"][name] = entry
     if json.loads(after) != expected:
@@ -85,62 +87,19 @@ def plan_addition(folder: Path, config: Config, name: str) -> Addition:
             fix=f"Add this to `purposes` by hand:\n{json.dumps({name: entry}, indent=2)}",
         )
     parse_config(expected, source=f"{CONFIG_PATH.as_posix()} with the new purpose")
-    return Addition({path: _render(source, answers) for path, source in files.items()}, after)
+    return Addition(files, after)
 
 
-def _answers(config: Config, name: str) -> dict[str, Any]:
-    """Return what cookiecutter knew when it made the project, as far as these files ask."""
-    return {
-        "project_name": config.title,
-        "__project_id": config.project,
-        "region": config.region,
-        "result_s3_bucket": config.result_s3_bucket,
-        "purpose": name,
-        "__purpose_module": name.replace("-", "_"),
-        "__timezone": _timezone(config),
-    }
-
-
-def _timezone(config: Config) -> str:
-    """Return the zone of the project's schedules; without one, that of the region's partition."""
-    zones = [one.schedule.timezone for one in config.purposes.values() if one.schedule]
-    return zones[0] if zones else "Asia/Shanghai" if config.partition == "aws-cn" else "UTC"
-
-
-def _render(source: Path, answers: dict[str, Any]) -> str:
-    from cookiecutter.environment import StrictEnvironment
-
-    context = {"cookiecutter": answers}
-    environment = StrictEnvironment(context=context, keep_trailing_newline=True)
-    text: str = environment.from_string(source.read_text(encoding="utf-8")).render(**context)
-    return text
-
-
-def _check_name(folder: Path, config: Config, name: str) -> None:
-    questions = json.loads((template_folder() / "cookiecutter.json").read_text(encoding="utf-8"))
-    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or len(name) > _LONGEST:
-        raise UserError(
-            f"{name!r} cannot name a script and AWS resources.",
-            fix="Take lower-case letters and digits, words joined by single hyphens, beginning "
-            f"with a letter, at most {_LONGEST} characters: forecast, usage-analysis.",
-        )
-    if name in questions["_reserved_names"]:
-        raise UserError(
-            f"{name!r} is a name that Windows keeps for itself.", fix=f"Try {name}-run."
-        )
-    module = name.replace("-", "_")
-    if name in sys.stdlib_module_names or keyword.iskeyword(module) or _is_imported(name):
-        raise UserError(
-            f"script/{name}.py would be imported in the place of Python's or a package's module "
-            f"{name}.",
-            fix=f"Try {name}-analysis.",
-        )
-    if name in config.purposes or slug(name) in map(slug, config.purposes):
+def _check_name(folder: Path, config: Config, answers: Answers, name: str) -> None:
+    wrong = answers.problem("purpose")
+    if wrong:
+        raise UserError(f"{wrong}.", fix="Choose another name.")
+    if slug(name) in map(slug, config.purposes):
         raise UserError(
             f"The project has a purpose {name!r} already.",
             fix=f"It has: {', '.join(config.purposes)}. Choose another name.",
         )
-    for path in (Path("script") / f"{name}.py", Path("test") / f"test_{module}.py"):
+    for path in (_script(name), _test(name)):
         if (folder / path).exists():
             raise UserError(
                 f"There is a file {path.as_posix()} already.",
@@ -148,10 +107,12 @@ def _check_name(folder: Path, config: Config, name: str) -> None:
             )
 
 
-def _is_imported(name: str) -> bool:
-    from importlib.util import find_spec
+def _script(name: str) -> Path:
+    return Path("script") / f"{name}.py"
 
-    return name.isidentifier() and find_spec(name) is not None
+
+def _test(name: str) -> Path:
+    return Path("test") / f"test_{name.replace('-', '_')}.py"
 
 
 def _write(folder: Path, addition: Addition) -> None:

@@ -12,7 +12,6 @@ import errno
 import os
 import shlex
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -43,24 +42,6 @@ def app(debug: bool) -> None:
     """Read the options that stand before the command."""
     if debug:
         os.environ["BATCAT_DEBUG"] = "1"
-
-
-@app.command()
-@click.argument(
-    "answers",
-    nargs=-1,
-    metavar="[NAME=VALUE]...",
-    help="Answers given here, such as project_name=battery region=us-east-1.",
-)
-@click.option("--no-input", is_flag=True, help="Ask nothing; take the defaults for the rest.")
-@click.option(
-    "--output-dir", "-o", type=PATH, default=Path(), help="Where the project's folder is made."
-)
-def new(answers: tuple[str, ...], no_input: bool, output_dir: Path) -> None:
-    """Make a new project from the template."""
-    from batcat_runtime.project import new_project
-
-    new_project(_pairs(answers), no_input=no_input, output_dir=output_dir)
 
 
 @app.command()
@@ -227,18 +208,6 @@ def down() -> None:
     from batcat_runtime.rehearsal import local_down
 
     click.echo("Stopped." if local_down() else "No embedded AWS was running.")
-
-
-def _pairs(answers: Sequence[str]) -> dict[str, str]:
-    pairs = {}
-    for answer in answers:
-        name, equals, value = answer.partition("=")
-        if not equals:
-            raise UserError(
-                f"{answer!r} is no answer.", fix="Write it as name=value: project_name=battery"
-            )
-        pairs[name.strip()] = value
-    return pairs
 
 
 def _need(module: str, extra: str) -> None:

@@ -3,7 +3,7 @@
 The same script runs on a laptop, in the rehearsal and in SageMaker. This module finds out where it
 is and gives paths, date window, parameters and shard. Two doors:
 
-- In the script, ``with processing_job(purpose) as job:``. Results are written into a staging
+- In the script, ``with processing_job() as job:``. Results are written into a staging
   folder; leaving the block cleanly writes ``_manifest.json`` into it and then renames the folder
   into place. So a result is there whole or not at all: no manifest, no result.
 - In the container, ``python -m batcat_runtime.job SCRIPT``. It runs the script as a child process,
@@ -19,11 +19,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import shutil
 import sys
 import tempfile
-import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -32,7 +30,13 @@ from typing import TYPE_CHECKING
 
 from batcat_runtime.errors import JobError
 from batcat_runtime.job_place import Container, Laptop, Shard, place_of
-from batcat_runtime.job_result import hand_over, result_folder, saved_files, shard_name
+from batcat_runtime.job_result import (
+    hand_over,
+    result_folder,
+    run_name,
+    saved_files,
+    shard_name,
+)
 from batcat_runtime.log import get_logger
 
 if TYPE_CHECKING:
@@ -52,7 +56,7 @@ class ProcessingJob:
     purpose : str
         The pipeline that this job belongs to.
     step : str
-        The step of the pipeline; empty for a script on a laptop that the configuration lacks.
+        The step of the pipeline.
     run_id : str
         The execution's name, or ``local-<time>`` on a laptop.
     date_start, date_end : datetime.date or None
@@ -177,13 +181,14 @@ class ProcessingJob:
 
 
 @contextlib.contextmanager
-def processing_job(purpose: str) -> Iterator[ProcessingJob]:
+def processing_job(name: str | None = None) -> Iterator[ProcessingJob]:
     """Open the job that this script runs in; the result is handed over when the block ends well.
 
     Parameters
     ----------
-    purpose : str
-        The pipeline's name, as in ``script/config.json``.
+    name : str, optional
+        The pipeline, or the step. It may be left out: purpose and step follow from where this runs,
+        on a laptop from the script's name, which ``script/config.json`` names.
 
     Yields
     ------
@@ -193,7 +198,8 @@ def processing_job(purpose: str) -> Iterator[ProcessingJob]:
     Raises
     ------
     JobError
-        The date window or the parameters are impossible, or the block ended without a result.
+        The date window or the parameters are impossible, the block ended without a result, or no
+        step is known that runs this script.
 
     Notes
     -----
@@ -203,13 +209,13 @@ def processing_job(purpose: str) -> Iterator[ProcessingJob]:
 
     Examples
     --------
-    >>> with processing_job("usage-analysis") as job:  # doctest: +SKIP
+    >>> with processing_job() as job:  # doctest: +SKIP
     ...     usage = pd.concat(map(pd.read_csv, job.input_files("usage")))
     ...     job.save(usage.groupby("vin", as_index=False).sum(), "usage-analysis.csv")
     """
     started = datetime.now(UTC)
     environment = os.environ
-    place = place_of(purpose)
+    place = place_of(name)
     output = place.output
     window = _window(environment)
     if window[0] and window[1] and window[0] >= window[1]:
@@ -217,19 +223,15 @@ def processing_job(purpose: str) -> Iterator[ProcessingJob]:
             f"The date window is empty: {window[0]} is not before {window[1]}.",
             fix="The end is exclusive: for one day give the next day as its end.",
         )
-    run_id = (
-        environment.get("BATCAT_RUN_ID") or f"local-{started:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
-    )
-    run_id = re.sub(r"[^\w.-]", "-", run_id)
     output.mkdir(parents=True, exist_ok=True)
     # Inside the output folder, which can be a mount of its own: so the final rename stays within
     # one file system. Athena and Spark do not read names that begin with a dot.
     staging = Path(tempfile.mkdtemp(prefix=".batcat-", dir=output))
-    log = get_logger(purpose)
+    log = get_logger(place.purpose)
     job = ProcessingJob(
-        purpose=purpose,
+        purpose=place.purpose,
         step=place.step,
-        run_id=run_id,
+        run_id=run_name(environment),
         date_start=window[0],
         date_end=window[1],
         parameters=_parameters(environment),
@@ -252,13 +254,14 @@ def processing_job(purpose: str) -> Iterator[ProcessingJob]:
     log.info("result: %d rows in %s", rows, result_folder(job, output))
 
 
-def processing_output_path(purpose: str) -> Path:
-    """Return the folder below which this script writes the results of `purpose`.
+def processing_output_path(name: str | None = None) -> Path:
+    """Return the folder below which this script writes its results.
 
     ``/opt/ml/processing/output`` in a container; on a laptop ``data/result/<purpose>``, or
-    ``data/tmp/<purpose>/<step>`` for a step whose output is only the next one's input.
+    ``data/tmp/<purpose>/<step>`` for a step whose output is only the next one's input. `name` is as
+    in `processing_job`.
     """
-    return place_of(purpose).output
+    return place_of(name).output
 
 
 def _data_files(folder: Path, pattern: str) -> list[Path]:

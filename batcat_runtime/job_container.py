@@ -14,6 +14,7 @@ from collections import deque
 from pathlib import Path
 
 from batcat_runtime.job_place import MANIFESTS, ml_root
+from batcat_runtime.job_result import NO_RESULT
 
 _MESSAGE_BYTES = 1024  # SageMaker's limit for ExitMessage
 _LAST_LINES = 20
@@ -53,10 +54,7 @@ def run_script(script: str, arguments: list[str]) -> int:
     if code > 0:
         return _fail(root, lines, code)
     if not any((root / "processing" / "output").rglob(MANIFESTS)):
-        lines.append(
-            "The script ended without a result: no manifest was written. Do the work inside "
-            "`with bc.processing_job(PURPOSE) as job:` and call job.save."
-        )
+        lines.append(NO_RESULT)
         print(lines[-1], file=sys.stderr, flush=True)
         return _fail(root, lines, 1)
     return 0

@@ -3,6 +3,9 @@
 Two places. In a container everything is below ``/opt/ml``, laid out by SageMaker. On a laptop it is
 the project's ``data/``: an S3 input ``usage`` is ``data/raw/usage``; what a step hands on to the
 next lies in ``data/tmp/<purpose>/<step>``; results are in ``data/result/<purpose>``.
+
+Which purpose and which step this is, a container is told by its environment. On a laptop it follows
+from the script's name; ``make run`` says it, as a container is told.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from batcat_runtime.errors import JobError
 
 if TYPE_CHECKING:
-    from batcat_runtime.config import Purpose, Step
+    from batcat_runtime.config import Config
 
 MANIFESTS = "_manifest*.json"
 
@@ -41,10 +44,16 @@ class Shard:
 class Container:
     """A processing container: SageMaker has put inputs and configuration below `root`."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, name: str | None) -> None:
         self._root = root
         self.output = root / "processing" / "output"
         self.step = os.environ.get("BATCAT_STEP", "")
+        self.purpose = os.environ.get("BATCAT_PURPOSE") or name or ""
+        if not self.purpose:
+            raise JobError(
+                "This container was not told its purpose: BATCAT_PURPOSE is not set.",
+                fix="Start it by the deployed workflow, or say processing_job('my-purpose').",
+            )
 
     @property
     def shard(self) -> Shard:
@@ -63,9 +72,9 @@ class Container:
     def source(self, name: str) -> str:
         """Return where an input came from: its S3 prefix, as far as the container knows it."""
         job = self._configuration("processingjobconfig.json")
-        for one in job.get("ProcessingInputs") or []:
-            if isinstance(one, dict) and one.get("InputName") == name:
-                return str((one.get("S3Input") or {}).get("S3Uri") or "")
+        for source in job.get("ProcessingInputs") or []:
+            if isinstance(source, dict) and source.get("InputName") == name:
+                return str((source.get("S3Input") or {}).get("S3Uri") or "")
         return ""
 
     def _configuration(self, name: str) -> dict[str, Any]:
@@ -77,34 +86,35 @@ class Container:
 
 
 class Laptop:
-    """The project's own folders; which step this is follows from the script's name."""
+    """The project's own folders, as a step of a purpose sees them."""
 
     shard = Shard()
 
-    def __init__(self, purpose: str) -> None:
-        self._project = project_of_script()
-        self._purpose = purpose
-        self._settings = _purpose_settings(self._project, purpose)
-        found = _step_of_script(self._settings, purpose) if self._settings else None
-        self._step = found
-        self.step = found.name if found else ""
-        self.output = self._output_of(self.step)
+    def __init__(self, project: Path, config: Config, purpose: str, step: str) -> None:
+        self.purpose, self.step = purpose, step
+        self._project = project
+        self._settings = config.purposes[purpose]
+        self.output = self._output_of(step)
 
     def input_folder(self, name: str) -> Path:
         """Return where an input is: data/raw, or the newest output of the step that makes it."""
-        source = None
-        if self._settings and self._step:
-            source = self._settings.inputs_of(self._step).get(name)
-        if source is None or source.step is None:
+        inputs = self._settings.inputs_of(self._settings.step(self.step))
+        if name not in inputs:
+            raise JobError(
+                f"There is no input {name!r}: the step {self.step!r} of {self.purpose} has "
+                f"{', '.join(inputs) or 'none'}.",
+                fix="Declare it under `inputs` of the step in script/config.json.",
+            )
+        maker = inputs[name].step
+        if maker is None:
             return self._project / "data" / "raw" / name
-        made = self._settings.step(source.step) if self._settings else None
-        runs = {path.parent for path in self._output_of(source.step).rglob(MANIFESTS)}
+        runs = {path.parent for path in self._output_of(maker).rglob(MANIFESTS)}
         if not runs:
             raise JobError(
-                f"The input {name!r} is the output of the step {source.step!r}, which has not run "
-                "on this machine.",
-                fix=f"Run script/{made.script if made else source.step} first; `make run` runs "
-                "all steps in order.",
+                f"The input {name!r} is the output of the step {maker!r}, which has not run on "
+                "this machine.",
+                fix=f"Run script/{self._settings.step(maker).script} first; `make run` runs all "
+                "steps in order.",
             )
         return max(runs, key=lambda folder: folder.stat().st_mtime_ns)
 
@@ -113,17 +123,20 @@ class Laptop:
         return self.input_folder(name).relative_to(self._project).as_posix()
 
     def _output_of(self, step: str) -> Path:
-        last = self._settings.last_steps if self._settings and step else [step]
+        last = self._settings.last_steps
         if step not in last:
-            return self._project / "data" / "tmp" / self._purpose / step
-        results = self._project / "data" / "result" / self._purpose
+            return self._project / "data" / "tmp" / self.purpose / step
+        results = self._project / "data" / "result" / self.purpose
         return results if len(last) == 1 else results / step
 
 
-def place_of(purpose: str) -> Container | Laptop:
-    """Return the place that this process is in."""
+def place_of(name: str | None = None) -> Container | Laptop:
+    """Return the place that this process is in.
+
+    `name`, a purpose or a step, matters only where nothing else tells them apart.
+    """
     root = ml_root()
-    return Container(root) if root else Laptop(purpose)
+    return Container(root, name) if root else _place_of_script(name)
 
 
 def ml_root() -> Path | None:
@@ -132,33 +145,32 @@ def ml_root() -> Path | None:
     return root if (root / "processing").is_dir() else None
 
 
-def project_of_script() -> Path:
-    """Return the project that the running script belongs to."""
-    from batcat_runtime.config import find_project
+def _place_of_script(name: str | None) -> Laptop:
+    from batcat_runtime.config import find_project, get_config
 
-    return find_project(Path(sys.argv[0]).resolve().parent if sys.argv[0] else None)
-
-
-def _purpose_settings(project: Path, purpose: str) -> Purpose | None:
-    """Return what the configuration says of a purpose; None for one that it does not have."""
-    from batcat_runtime.config import CONFIG_PATH, get_config
-
-    content = json.loads((project / CONFIG_PATH).read_text(encoding="utf-8"))
-    if not isinstance(content, dict) or purpose not in (content.get("purposes") or {}):
-        return None
-    return get_config(project).purposes[purpose]
-
-
-def _step_of_script(settings: Purpose, purpose: str) -> Step | None:
-    asked = os.environ.get("BATCAT_STEP")
-    script = Path(sys.argv[0]).name
-    found = [step for step in settings.steps if asked == step.name or step.script == script]
-    if asked:
-        found = [step for step in found if step.name == asked]
-    if len(found) > 1:
-        names = ", ".join(step.name for step in found)
+    script = Path(sys.argv[0]).resolve()
+    project = find_project(script.parent if sys.argv[0] else None)
+    config = get_config(project)
+    told, wanted = os.environ.get("BATCAT_PURPOSE"), os.environ.get("BATCAT_STEP")
+    found = [
+        (purpose, step.name)
+        for purpose, settings in config.purposes.items()
+        for step in settings.steps
+        if told in (None, purpose)
+        and (step.name == wanted if wanted else step.script == script.name)
+    ]
+    if len(found) > 1 and name:
+        found = [place for place in found if name in place] or found
+    if not found:
         raise JobError(
-            f"Several steps of {purpose} run {script}: {names}.",
-            fix=f"Say which one this is: set the environment variable BATCAT_STEP={found[0].name}.",
+            f"No step in script/config.json runs {script.name}, so there is no job.",
+            fix="Name it as the `script` of a step, under `purposes`.",
         )
-    return found[0] if found else None
+    if len(found) > 1:
+        names = ", ".join(f"{step} of {purpose}" for purpose, step in found)
+        raise JobError(
+            f"Several steps run {script.name}: {names}.",
+            fix="Say which one this is, in the environment: "
+            f"BATCAT_PURPOSE={found[0][0]} BATCAT_STEP={found[0][1]}.",
+        )
+    return Laptop(project, config, *found[0])

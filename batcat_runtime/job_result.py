@@ -11,7 +11,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import sys
+import uuid
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +23,10 @@ if TYPE_CHECKING:
     from batcat_runtime.job import ProcessingJob
 
 MANIFEST = "_manifest.json"
+NO_RESULT = (
+    "The script ended without a result: no manifest was written. Do the work inside "
+    "`with bc.processing_job() as job:` and call job.save."
+)
 
 
 def shard_name(name: str, job: ProcessingJob) -> str:
@@ -41,6 +48,14 @@ def window_text(value: date | None) -> str | None:
     if isinstance(value, datetime):
         return value.isoformat(timespec="minutes")
     return value.isoformat() if value else None
+
+
+def run_name(environment: Mapping[str, str]) -> str:
+    """Return the execution's name, or that of a run on a laptop, as it can stand in a key."""
+    name = environment.get("BATCAT_RUN_ID") or (
+        f"local-{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+    )
+    return re.sub(r"[^\w.-]", "-", name)
 
 
 def run_started() -> datetime:

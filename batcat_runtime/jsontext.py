@@ -26,53 +26,8 @@ class _Member:
     end: int
 
 
-def insert_member(text: str, parent: str, key: str, value: Any) -> str:
-    """Return JSON text with one more member in an object that is a member of the outermost object.
-
-    Parameters
-    ----------
-    text : str
-        A JSON object.
-    parent : str
-        The key, in the outermost object, of the object to add to.
-    key : str
-        The new key; it goes to the end.
-    value : object
-        The new value, laid out like what stands there.
-
-    Returns
-    -------
-    str
-        The text; nothing but the addition differs.
-
-    Raises
-    ------
-    ConfigError
-        There is no such object.
-
-    Examples
-    --------
-    >>> insert_member('{"a": {"b": 1}}', "a", "c", 2)
-    '{"a": {"b": 1, "c": 2}}'
-    """
-    outer = {one.key: one for one in _members(text, _skip(text, 0))}
-    if parent not in outer or text[outer[parent].value] != "{":
-        raise ConfigError(f"The configuration has no object {parent!r}.")
-    place = outer[parent].value
-    inner = list(_members(text, place))
-    indent = _indent(text, inner[-1].start) if inner else None
-    if indent is None:  # all in one line
-        return _added(text, place, inner, key, json.dumps(value, ensure_ascii=False))
-    unit = _unit(indent, _indent(text, outer[parent].start) or "")
-    newline = "\r\n" if "\r\n" in text else "\n"
-    laid_out = json.dumps(value, indent=unit, ensure_ascii=False).replace(
-        "\n", f"{newline}{indent}"
-    )
-    return _added(text, place, inner, key, laid_out)
-
-
 def set_member(text: str, path: Sequence[str], value: Any) -> str:
-    """Return JSON text with one member changed, or added to an object that is there.
+    """Return JSON text with one member changed, or added at the end of an object that is there.
 
     Parameters
     ----------
@@ -81,12 +36,12 @@ def set_member(text: str, path: Sequence[str], value: Any) -> str:
     path : sequence of str
         The keys that lead to the member, from the outermost object in.
     value : object
-        Its new value: text, a number, true, false or null.
+        Its new value, laid out like what stands there.
 
     Returns
     -------
     str
-        The text; nothing but the value differs.
+        The text; nothing but the member differs.
 
     Raises
     ------
@@ -95,33 +50,31 @@ def set_member(text: str, path: Sequence[str], value: Any) -> str:
 
     Examples
     --------
-    >>> set_member('{"a": {"b": 1}}', ["a", "b"], True)
-    '{"a": {"b": true}}'
+    >>> set_member('{"a": {"b": 1}}', ["a", "c"], {"d": True})
+    '{"a": {"b": 1, "c": {"d": true}}}'
     """
-    place = _skip(text, 0)
+    place, outer = _skip(text, 0), ""
     for key in path[:-1]:
-        found = {one.key: one for one in _members(text, place)}.get(key)
+        found = {member.key: member for member in _members(text, place)}.get(key)
         if found is None or text[found.value] != "{":
             raise ConfigError(f"The configuration has no object {key!r} ({'.'.join(path[:-1])}).")
-        place = found.value
-    members = list(_members(text, place))
-    new = json.dumps(value, ensure_ascii=False)
-    for one in members:
-        if one.key == path[-1]:
-            return text[: one.value] + new + text[one.end :]
-    return _added(text, place, members, path[-1], new)
-
-
-def _added(text: str, place: int, members: list[_Member], key: str, value: str) -> str:
-    """Return the text with a member at the end of the object that begins at `place`."""
-    member = f"{json.dumps(key, ensure_ascii=False)}: {value}"
-    if not members:
-        return text[: place + 1] + member + text[place + 1 :]
-    last = members[-1]
-    indent = _indent(text, last.start)
+        place, outer = found.value, _indent(text, found.start) or ""
+    members = {member.key: member for member in _members(text, place)}
+    first = next(iter(members.values()), None)
+    indent = _indent(text, first.start) if first else None
     newline = "\r\n" if "\r\n" in text else "\n"
-    between = ", " if indent is None else f",{newline}{indent}"
-    return text[: last.end] + between + member + text[last.end :]
+    if indent is None:  # all in one line
+        new, between = json.dumps(value, ensure_ascii=False), ", "
+    else:
+        unit = indent.removeprefix(outer) or "  "
+        new = json.dumps(value, indent=unit, ensure_ascii=False)
+        new, between = new.replace("\n", f"{newline}{indent}"), f",{newline}{indent}"
+    if path[-1] in members:
+        there = members[path[-1]]
+        return text[: there.value] + new + text[there.end :]
+    end = [*members.values()][-1].end if members else place + 1
+    added = f"{json.dumps(path[-1], ensure_ascii=False)}: {new}"
+    return text[:end] + (between if members else "") + added + text[end:]
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -160,8 +113,3 @@ def _indent(text: str, place: int) -> str | None:
     """Return what stands before `place` on its line, or None when that is more than space."""
     before = text[text.rfind("\n", 0, place) + 1 : place]
     return before if "\n" in text[:place] and not before.strip() else None
-
-
-def _unit(inner: str, outer: str) -> str:
-    """Return one level of indentation."""
-    return inner.removeprefix(outer) or "  "

@@ -3,7 +3,7 @@
 ``python -m batcat_runtime.laptop PURPOSE`` is what `make run` types. Each script runs as it would
 by hand, with its step's arguments and environment; ``data/raw`` goes in, ``data/result`` comes out,
 and between the steps is ``data/tmp``. Steps that run side by side on AWS run one after the other
-here. The first script that fails ends it, with its exit code.
+here. The first script that fails, or leaves no result, ends it.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 
 from batcat_runtime.config import find_project, get_config
-from batcat_runtime.errors import BatcatError
+from batcat_runtime.errors import BatcatError, JobError
+from batcat_runtime.job_place import MANIFESTS, Laptop
+from batcat_runtime.job_result import NO_RESULT, run_name
 
 
 def run_steps(folder: Path, purpose: str | None = None) -> int:
@@ -33,22 +34,32 @@ def run_steps(folder: Path, purpose: str | None = None) -> int:
     -------
     int
         0, or the exit code of the script that failed.
+
+    Raises
+    ------
+    JobError
+        A script ended well but left no result, which a processing job would be failed for.
     """
     config = get_config(folder)
-    steps = config.purpose(purpose).steps
+    purpose = config.purpose_name(purpose)
+    steps = config.purposes[purpose].steps
     now = datetime.now(UTC)
     run = {
-        "BATCAT_RUN_ID": f"local-{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}",
+        "BATCAT_RUN_ID": run_name({}),
         "BATCAT_RUN_STARTED": now.isoformat(timespec="milliseconds"),
     }
     for number, step in enumerate(steps, start=1):
         if len(steps) > 1:
             print(f"step {number} of {len(steps)}: {step.name}", flush=True)
-        environment = {**run, **os.environ, **step.environment, "BATCAT_STEP": step.name}
+        told = {"BATCAT_PURPOSE": purpose, "BATCAT_STEP": step.name}
+        environment = {**run, **os.environ, **step.environment, **told}
         script = folder / "script" / step.script
         done = subprocess.run([sys.executable, str(script), *step.arguments], env=environment)
         if done.returncode:
             return done.returncode if done.returncode > 0 else 128 - done.returncode
+        output = Laptop(folder, config, purpose, step.name).output
+        if not any(output.glob(f"date=*/run={run_name(environment)}/{MANIFESTS}")):
+            raise JobError(f"script/{step.script}: {NO_RESULT}")
     return 0
 
 

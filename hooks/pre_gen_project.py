@@ -1,12 +1,12 @@
 """Refuse answers that cannot work, before a file is written.
 
 Cookiecutter renders this file with Jinja and runs it inside the empty project folder; a non-zero
-exit removes the folder. Every rule below is one function from the answers to a problem, or to
-nothing; all problems are reported at once, each with an example that works.
+exit removes the folder. Each rule is a function from the answers to what is wrong and an example
+that works, or to None. `batcat new` loads these rules to check each answer as it is given.
 
 The folder itself comes before this hook. So `__slug_guard` in cookiecutter.json has already put a
 harmless random name in the place of an unsafe one ('', '../x', '/x'); `__asked_slug` is what was
-asked for, and what is judged here.
+asked for then, and what is judged here.
 
 Standard library only, Python 3.9 or later: this runs in the Python that cookiecutter lives in.
 """
@@ -15,13 +15,25 @@ import difflib
 import json
 import re
 import sys
-import textwrap
 import unicodedata
 
+# What follows from the answers. Cookiecutter would replay it, if cookiecutter.json had it, beside
+# other answers; this file is rendered, with the very dictionary that the project will be rendered
+# with, before every project.
+DERIVED = """{{ cookiecutter.update(
+    __project_id=cookiecutter.project_name | slugify(
+        entities=False, decimal=False, hexadecimal=False, max_length=40) or 'project',
+    __purpose_module=cookiecutter.purpose | replace('-', '_'),
+    __partition='aws-cn' if cookiecutter.region.startswith('cn-')
+        else 'aws-us-gov' if cookiecutter.region.startswith('us-gov-') else 'aws',
+    __timezone=cookiecutter._regions.get(cookiecutter.region, 'UTC'),
+    __package_index_url=cookiecutter._package_index_urls[cookiecutter.package_index],
+) or '' }}"""
 # JSON never has three bare quotes in a row and this one ends with a brace, so no answer can end the
 # literal; it is raw, so that JSON's own backslashes stay.
 ANSWERS = json.loads(r"""{{ cookiecutter | tojson }}""")
 
+WINDOWS_KEEPS = r"(?i)(con|prn|aux|nul|(com|lpt)\d)(\..*)?"
 # script/ comes first on Python's path, so script/json.py would be imported for Python's own json.
 # The same goes for what the runtime imports in a job.
 IMPORTED = {"batcat_runtime", "awswrangler", "boto3", "botocore", "dateutil", "jmespath", "numpy"}
@@ -31,130 +43,76 @@ IMPORTED |= {"packaging", "pandas", "pyarrow", "pydantic", "pytest", "s3transfer
 def project_name_problem(answers):
     """Want any text that can be printed on one line."""
     name = answers["project_name"]
-    if not name.strip():
-        return "is empty", "battery"
-    if any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in name):
-        return "has a line break, a control character or broken text in it", "battery"
-    if len(name) > 200:
-        return f"has {len(name)} characters; 200 are allowed", name[:40].strip()
+    broken = any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in name)
+    if broken or not name.strip() or len(name) > 200:
+        return "is no text of one line, at most 200 characters, that can be printed", "battery"
     return None
 
 
 def project_slug_problem(answers):
     """Want one folder name that every system and every shell takes as it is."""
-    slug = answers["__asked_slug"]
-    if not slug:
-        return "is empty", "project_battery"
-    words = re.sub(r"[^a-z0-9]+", "_", slug.lower()).strip("_").removeprefix("project_")[:40]
-    example = f"project_{words or 'battery'}"
-    if "/" in slug or "\\" in slug:
-        return (
-            "is a path; give one folder name, and say where it goes with --output-dir",
-            example,
-        )
-    if slug.lower().split(".")[0] in answers["_reserved_names"]:
+    slug = answers.get("__asked_slug", answers["project_slug"])
+    example = f"project_{answers['__project_id']}"
+    if re.fullmatch(WINDOWS_KEEPS, slug):
         return "is a name that Windows keeps for itself", example
-    if len(slug) > 50:
-        return f"has {len(slug)} characters; 50 are allowed", example
-    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9_-])?", slug):
+    if len(slug) > 50 or not re.fullmatch(r"[A-Za-z0-9]([\w.-]*[\w-])?", slug, re.ASCII):
         return (
-            "is no plain folder name: Latin letters, digits, '.', '_' and '-', beginning with a "
-            "letter or digit and not ending with a dot",
+            "is no plain folder name: at most 50 Latin letters, digits, '.', '_' and '-', "
+            "beginning with a letter or digit, no dot at the end; --output-dir says where it goes",
             example,
         )
-    if slug != answers["project_slug"]:  # The guard is never stricter than this rule; be safe.
-        return "was refused", example
     return None
 
 
 def purpose_problem(answers):
     """Want a file name that fits into AWS names too, and hides no Python module."""
-    reserved = answers["_reserved_names"]
-    reason = purpose_rule_broken(answers["purpose"], reserved)
-    if not reason:
-        return None
-    example = re.sub(r"[^a-z0-9]+", "-", answers["purpose"].lower())[:30].strip("-")
-    if purpose_rule_broken(example, reserved):
-        example += "-analysis"
-    return reason, "usage-analysis" if purpose_rule_broken(example, reserved) else example
-
-
-def purpose_rule_broken(purpose, reserved):
-    """Say why a purpose cannot name a script and, as a part of them, AWS resources."""
-    if not purpose:
-        return "is empty"
+    purpose = answers["purpose"]
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", purpose) or len(purpose) > 40:
         return (
             "cannot name a script and AWS resources: lower-case letters and digits, words joined "
-            "by single hyphens, beginning with a letter, at most 40 characters"
+            "by single hyphens, beginning with a letter, at most 40 characters",
+            "usage-analysis",
         )
-    if purpose in reserved:
-        return "is a name that Windows keeps for itself"
+    if re.fullmatch(WINDOWS_KEEPS, purpose):
+        return "is a name that Windows keeps for itself", f"{purpose}-analysis"
     if purpose in IMPORTED or purpose in getattr(sys, "stdlib_module_names", ()):
         return (
             f"would make script/{purpose}.py, which Python would import in the place of its "
-            f"module {purpose}"
+            f"module {purpose}",
+            f"{purpose}-analysis",
         )
-    return ""
+    return None
 
 
 def region_problem(answers):
     """Want a region of the partitions aws, aws-cn and aws-us-gov."""
-    region = answers["region"]
-    known = answers["_regions"]
-    if region in known:
-        return None
+    region, known = answers["region"], list(answers["_regions"])
     near = difflib.get_close_matches(region.strip().lower(), known, n=1, cutoff=0.5)
-    return "is no AWS region", (near or ["cn-northwest-1"])[0]
+    return None if region in known else ("is no AWS region", (near or ["cn-northwest-1"])[0])
 
 
 def result_s3_bucket_problem(answers):
-    """Want a name that S3 accepts."""
-    name = answers["result_s3_bucket"]
-    reason = bucket_rule_broken(name)
-    if not reason:
-        return None
-    example = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-    if bucket_rule_broken(example):
-        example = f"project-{answers['__project_id']}-result"
-    return reason, example
-
-
-def bucket_rule_broken(name):
-    """Say which rule of the S3 user guide, "General purpose bucket naming rules", is broken."""
-    rules = (
-        (not 3 <= len(name) <= 63, f"has {len(name)} characters; S3 wants 3 to 63"),
-        (not re.fullmatch(r"[a-z0-9.-]*", name), "may hold only a-z, 0-9, '.' and '-'"),
-        (
-            not re.fullmatch(r"[a-z0-9](.*[a-z0-9])?", name),
-            "must begin and end with a letter or digit",
-        ),
-        (".." in name, "has two dots side by side"),
-        (re.fullmatch(r"\d+\.\d+\.\d+\.\d+", name), "looks like an IP address"),
-        (
-            name.startswith(("xn--", "sthree-", "amzn-s3-demo-")),
-            "begins with 'xn--', 'sthree-' or 'amzn-s3-demo-', which S3 keeps for itself",
-        ),
-        (
-            name.endswith(("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")),
-            "ends with '-s3alias', '--ol-s3', '.mrap', '--x-s3' or '--table-s3', which S3 keeps "
-            "for itself",
-        ),
-        (
-            name.endswith("-an") and not re.search(r"-\d{12}-[a-z0-9-]+-\d-an$", name),
+    """Want a name that S3 accepts (S3 user guide, "General purpose bucket naming rules")."""
+    name, example = answers["result_s3_bucket"], f"project-{answers['__project_id']}-result"
+    if not re.fullmatch(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", name):
+        return (
+            "is no bucket name: 3 to 63 of a-z, 0-9, '-' and '.', beginning and ending with a "
+            "letter or digit, never two dots side by side",
+            example,
+        )
+    if re.fullmatch(r"\d+\.\d+\.\d+\.\d+", name):
+        return "looks like an IP address", example
+    account_regional = re.search(r"-\d{12}-[a-z0-9-]+-\d-an$", name)
+    if re.search(r"^(xn--|sthree-|amzn-s3-demo-)|(-s3alias|--ol-s3|\.mrap|--(x|table)-s3)$", name):
+        return "begins or ends with what S3 keeps for itself", example
+    if name.endswith("-an") and not account_regional:
+        return (
             "ends with '-an', which S3 keeps for names of the form name-account-region-an",
-        ),
-    )
-    return next((reason for broken, reason in rules if broken), "")
+            example,
+        )
+    return None
 
 
-WRAPPED = textwrap.TextWrapper(
-    96,
-    initial_indent="  ",
-    subsequent_indent="    ",
-    break_long_words=False,
-    break_on_hyphens=False,
-)
 RULES = {
     "project_name": project_name_problem,
     "project_slug": project_slug_problem,
@@ -164,27 +122,23 @@ RULES = {
 }
 
 
-def problems(answers):
-    """Return a paragraph for each answer that cannot work."""
-    found = []
-    for question, rule in RULES.items():
-        problem = rule(answers)
-        if problem:
-            reason, example = problem
-            answer = answers["__asked_slug" if question == "project_slug" else question]
-            shown = answer if len(answer) <= 70 else answer[:67] + "..."
-            text = f"{question}: {shown!r} {reason}. For example: {question}={example}"
-            found.append(WRAPPED.fill(text))
-    return found
+def problem(question, answers):
+    """Return a sentence that says what is wrong with an answer, and an example; or nothing."""
+    reason, example = RULES[question](answers) or ("", "")
+    answer = answers[question]
+    if question == "project_slug":
+        answer = answers.get("__asked_slug", answer)
+    shown = answer if len(answer) <= 70 else answer[:67] + "..."
+    return reason and f"{question}: {shown!r} {reason}. For example: {question}={example}"
 
 
 def main():
-    """Print what is wrong and return the exit code."""
-    found = problems(ANSWERS)
+    """Print what is wrong, all at once, and return the exit code."""
+    found = [text for text in (problem(question, ANSWERS) for question in RULES) if text]
     if found:
         # A console that lacks a letter shows its code instead; it must not stop the message.
         sys.stderr.reconfigure(errors="backslashreplace")
-        print("No project was made. Please change:", *found, sep="\n", file=sys.stderr)
+        print("No project was made. Please change:", *found, sep="\n  ", file=sys.stderr)
     return 1 if found else 0
 
 

@@ -11,7 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import hypothesis
 import pytest
+
+# How fast a busy machine is says nothing about what is tested.
+hypothesis.settings.register_profile("batcat", deadline=None)
+hypothesis.settings.load_profile("batcat")
 
 # A shell's background job ignores Ctrl-C, and so would all that the tests start and interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

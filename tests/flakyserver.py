@@ -28,8 +28,12 @@ class FlakyObject:
         What was asked for: range and If-Match, in order.
     heeds_if_match : bool
         Whether If-Match counts, as it does with S3.
-    refusal : tuple of int and str or None
-        The status and error code that every request is answered with.
+    refusal : tuple of int and str, or callable, or None
+        The status and error code that every request is answered with; or from a request's number
+        to what that one is answered with.
+    is_proxy : bool
+        Whether it answers as S3 never does: always with the whole, which it calls 200, and neither
+        with ETag nor length.
     """
 
     content: bytes
@@ -37,7 +41,8 @@ class FlakyObject:
     before: Callable[[FlakyObject, int], None] = lambda *_: None
     requests: list[tuple[str | None, str | None]] = field(default_factory=list)
     heeds_if_match: bool = True
-    refusal: tuple[int, str] | None = None
+    refusal: tuple[int, str] | Callable[[int], tuple[int, str] | None] | None = None
+    is_proxy: bool = False
     endpoint: str = ""
 
     @property
@@ -69,13 +74,17 @@ def serve_flaky(one: FlakyObject) -> Iterator[FlakyObject]:
                 number = len(one.requests)
                 one.requests.append((self.headers["Range"], self.headers["If-Match"]))
             one.before(one, number)
-            if one.refusal:
-                self._refuse(*one.refusal)
+            refusal = one.refusal(number) if callable(one.refusal) else one.refusal
+            if refusal:
+                self._refuse(*refusal)
                 return
             content, etag = one.content, one.etag
             wanted = self.headers["If-Match"]
             if one.heeds_if_match and wanted not in (None, etag):
                 self._refuse(412, "PreconditionFailed")
+                return
+            if one.is_proxy:
+                self._answer_as_proxy(content)
                 return
             first, last = _range(self.headers["Range"], len(content))
             if first >= len(content) and self.headers["Range"]:
@@ -92,6 +101,12 @@ def serve_flaky(one: FlakyObject) -> Iterator[FlakyObject]:
             self.wfile.write(body[:cut])
             if cut is not None:
                 self.close_connection = True
+
+        def _answer_as_proxy(self, content: bytes) -> None:
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            self.wfile.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(content), content))
 
         def _refuse(self, status: int, code: str) -> None:
             body = f"<Error><Code>{code}</Code><Message>said the server</Message></Error>".encode()

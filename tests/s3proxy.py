@@ -6,16 +6,20 @@ For what a sound server does not do on demand: refuse, break off, be slow to rec
 from __future__ import annotations
 
 import http.client
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
-from tests.relay import serving
+import pytest
+
 from tests.s3server import S3Server
 
-HANG_UP = (0, b"")
+HANG_UP = (0, b"")  # without a word
+LOSE_ANSWER = (-1, b"")  # when the server has done what it was asked
+CUT_ANSWER = (-2, b"")  # in its middle
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,9 @@ class Request:
     headers: dict[str, str]
 
 
-Rule = Callable[[Request], tuple[int, bytes] | None]
+# status, body and, if need be, headers; None: what the server says
+Answer = tuple[int, bytes] | tuple[int, bytes, dict[str, str]]
+Rule = Callable[[Request], Answer | None]
 
 
 @dataclass
@@ -46,15 +52,25 @@ def error(code: str, message: str, status: int = 403) -> tuple[int, bytes]:
 
 
 @contextmanager
-def proxy_to(server: S3Server, rule: Rule = lambda request: None) -> Iterator[S3Proxy]:
-    """Pass requests on to a server, but for those that the rule has an answer to."""
+def proxy_to(
+    server: S3Server, rule: Rule = lambda request: None, *, waits: bool = False
+) -> Iterator[S3Proxy]:
+    """Pass whole requests on to a server, but for those that the rule has an answer to.
+
+    AWS clients that are made within the block find the proxy. If it `waits`, the block ends when
+    all clients have hung up and the server has answered what they asked.
+    """
     target = urlsplit(server.endpoint)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def _serve(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            size = int(self.headers.get("Content-Length") or 0)
+            body = self.rfile.read(size)
+            if len(body) < size:  # the client was killed
+                self.close_connection = True
+                return
             url = urlsplit(self.path)
             query = {name: values[0] for name, values in parse_qs(url.query, True).items()}
             headers = {name.lower(): value for name, value in self.headers.items()}
@@ -64,8 +80,9 @@ def proxy_to(server: S3Server, rule: Rule = lambda request: None) -> Iterator[S3
             if answer == HANG_UP:
                 self.close_connection = True
                 return
-            if answer is not None:
-                self._answer(answer[0], {"Content-Type": "application/xml"}, answer[1])
+            if answer is not None and answer[0] > 0:
+                status, content, *more = answer
+                self._answer(status, {"Content-Type": "application/xml", **dict(*more)}, content)
                 return
             connection = http.client.HTTPConnection(str(target.hostname), target.port, timeout=60)
             sent = {name: value for name, value in self.headers.items() if name != "Expect"}
@@ -74,8 +91,15 @@ def proxy_to(server: S3Server, rule: Rule = lambda request: None) -> Iterator[S3
             kept = {"etag", "content-type", "last-modified", "content-range", "x-amz-version-id"}
             passed = {name: value for name, value in got.getheaders() if name.lower() in kept}
             length = got.getheader("Content-Length") if self.command == "HEAD" else None
-            self._answer(got.status, passed, got.read(), length)
+            content = got.read()
             connection.close()
+            self.close_connection = answer is not None
+            if answer == CUT_ANSWER:
+                self._answer(
+                    got.status, passed, content[: len(content) // 2], str(len(content) + 1)
+                )
+            elif answer is None:
+                self._answer(got.status, passed, content, length)
 
         def _answer(
             self, status: int, headers: dict[str, str], body: bytes, length: str | None = None
@@ -83,7 +107,8 @@ def proxy_to(server: S3Server, rule: Rule = lambda request: None) -> Iterator[S3
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
-            self.send_header("Content-Length", length or str(len(body)))
+            if "Content-Length" not in headers:
+                self.send_header("Content-Length", length or str(len(body)))
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(body)
@@ -93,8 +118,15 @@ def proxy_to(server: S3Server, rule: Rule = lambda request: None) -> Iterator[S3
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             """Say nothing."""
 
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    httpd.daemon_threads = True
-    seen = S3Proxy(f"http://127.0.0.1:{httpd.server_port}")
-    with serving(httpd):
-        yield seen
+    with (
+        ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd,
+        pytest.MonkeyPatch.context() as env,
+    ):
+        httpd.daemon_threads = not waits
+        seen = S3Proxy(f"http://127.0.0.1:{httpd.server_port}")
+        env.setenv("AWS_ENDPOINT_URL", seen.endpoint)
+        threading.Thread(target=httpd.serve_forever, args=(0.02,)).start()
+        try:
+            yield seen
+        finally:
+            httpd.shutdown()

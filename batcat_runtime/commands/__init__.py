@@ -11,7 +11,8 @@ from typing import cast
 
 import click
 
-# In the order in which `batcat --help` lists them.
+# In the order in which `batcat --help` lists them: before those in `batcat_runtime.cli`, and after.
+FIRST: tuple[str, ...] = ("new", "data")
 COMMANDS: tuple[str, ...] = (
     "doctor",
     "plan",
@@ -37,14 +38,14 @@ class InOrder(click.Group):
 
 
 class Commands(InOrder):
-    """A group that lists these commands after its own, and loads one when it is called."""
+    """A group that lists these commands around its own, and loads one when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the commands' names."""
-        return [*super().list_commands(ctx), *COMMANDS]
+        return [*FIRST, *super().list_commands(ctx), *COMMANDS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command by its name."""
-        if cmd_name not in COMMANDS:
+        if cmd_name not in (*FIRST, *COMMANDS):
             return super().get_command(ctx, cmd_name)
         return cast(click.Command, import_module(f"{__name__}.{cmd_name}").command)

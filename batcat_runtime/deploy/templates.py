@@ -2,9 +2,8 @@
 
 `template_docker`, `template_stepfunctions` and `template_lambda` write what a generated project has
 under ``deploy/`` and ``script/config.json``, from the very same template, into the working
-directory. Each works in three stages: check the answers, have cookiecutter make a project in a
-temporary folder, put the files in place. A file that is there with other content stops the call
-before anything is written.
+directory. Each works in three stages: check the answers, render the files, put them in place. A
+file that is there with other content stops the call before anything is written.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from batcat_runtime.config import CONFIG_PATH, get_config, parse_config, partiti
 from batcat_runtime.errors import ConfigError, UserError
 from batcat_runtime.log import get_logger
 from batcat_runtime.names import slug
+from batcat_runtime.project import Answers, template_folder
 
 _SUFFIXES = {"amazonaws.com.cn": ("aws-cn",), "amazonaws.com": ("aws", "aws-us-gov")}
 _DOCKER_FILES = (
@@ -225,9 +224,8 @@ def _write(
     overwrite: bool,
     config: str | None = None,
 ) -> list[Path]:
-    with tempfile.TemporaryDirectory(prefix="batcat-template-") as temporary:
-        made = _bake(answers, Path(temporary))
-        files = {name: (made / name).read_bytes() for name in names}
+    rendered, source = Answers(answers), template_folder() / "{{cookiecutter.project_slug}}"
+    files = {name: rendered.render((source / name).read_text("utf-8")).encode() for name in names}
     differing = [
         name
         for name, content in files.items()
@@ -248,22 +246,6 @@ def _write(
         if path.suffix == ".sh":
             path.chmod(0o755)
     return [target / name for name in sorted(files)]
-
-
-def _bake(answers: dict[str, str], folder: Path) -> Path:
-    from cookiecutter.main import cookiecutter
-
-    from batcat_runtime.project import template_folder
-
-    context = {"project_slug": "project", **answers}
-    made = cookiecutter(
-        str(template_folder()),
-        no_input=True,
-        extra_context=context,
-        output_dir=str(folder),
-        accept_hooks=False,
-    )
-    return Path(made)
 
 
 def _config(target: Path) -> Any:

@@ -6,24 +6,44 @@ where UNLOAD cannot do it: for SHOW, DESCRIBE and the like; for a result with an
 writes many files with no order among them; for types and names that Parquet lacks, such as a
 timestamp with time zone or two columns of one name; and where an earlier result may be used again.
 Either way the columns have the types that Athena declares.
+
+awswrangler starts, looks and stops. Its `wait_query` knows no deadline and leaves a query running
+when the waiting is interrupted (`test_an_interrupt_stops_the_query_and_cleans_up`).
 """
 
 from __future__ import annotations
 
+import contextlib
+import math
 import re
-from collections.abc import Iterator
-from dataclasses import replace
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from batcat_runtime.errors import BatcatError, QueryError, UserError
-from batcat_runtime.io.athena_query import Settings, run_query
-from batcat_runtime.io.athena_result import own_objects, result_tables
-from batcat_runtime.io.clients import client
-from batcat_runtime.io.dates import DateLike
+from batcat_runtime.errors import (
+    AccessDeniedError,
+    BatcatError,
+    QueryError,
+    QueryTimeoutError,
+    ResultTooLargeError,
+    UserError,
+)
+from batcat_runtime.io.athena_result import result_tables
+from batcat_runtime.io.aws_errors import translated
+from batcat_runtime.io.clients import aws_session
 from batcat_runtime.io.parameters import Params, athena_literal, for_athena
+from batcat_runtime.io.progress import Progress, human_size
+from batcat_runtime.io.query import (
+    DateLike,
+    is_ordered,
+    is_select,
+    query_error,
+    statement,
+    with_dates,
+)
 from batcat_runtime.io.results import check_result_options, chunks, whole
-from batcat_runtime.io.staging import Staging, delete_keys, split_key
-from batcat_runtime.io.statement import is_ordered, is_select, statement, with_dates
+from batcat_runtime.io.staging import Staging
 from batcat_runtime.io.types import DtypeBackend
 from batcat_runtime.log import get_logger
 
@@ -32,7 +52,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-_DATA, _OWN = "data/", "query"
+_DATA = "data/"
 # Athena's words for results that Parquet or Hive cannot hold; all are said before data is read
 _NO_UNLOAD = re.compile(
     r"NOT_SUPPORTED|unsupported|not supported|DUPLICATE_COLUMN_NAME|specified more than once|"
@@ -41,6 +61,44 @@ _NO_UNLOAD = re.compile(
     re.IGNORECASE,
 )
 _LONGEST_REUSE = 10_080
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+_LINE = re.compile(r"\bline (\d+):(\d+)")
+# not "not authorized" alone: Athena says that of every column that it does not find
+_DENIED = re.compile(
+    r"access denied|not authorized to perform|insufficient .*permission", re.IGNORECASE
+)
+_FIXES = {
+    "TABLE_NOT_FOUND": "Check the name, and give `catalog` and `database`, or write "
+    "catalog.database.table.",
+    "SCHEMA_NOT_FOUND": "Check the name of the database, or give `catalog`.",
+    "CATALOG_NOT_FOUND": "Check `catalog` with `aws athena list-data-catalogs`.",
+}
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A query and how it runs.
+
+    Attributes
+    ----------
+    query : str
+        The query; the places that errors name are places in it.
+    session : object
+        Of `clients.aws_session`.
+    options : dict
+        For awswrangler's `start_query_execution`.
+    staging : Staging or None
+        What is deleted in the end, results elsewhere included; None: the result stays where it is.
+    timeout, max_bytes : float
+        How many seconds it may take, and how much it may scan, before it is stopped.
+    """
+
+    query: str
+    session: Any
+    options: dict[str, Any]
+    staging: Staging | None
+    timeout: float
+    max_bytes: float
 
 
 def read_data_from_athena(
@@ -137,118 +195,211 @@ def read_data_from_athena(
     """
     text = statement(with_dates(query, date_start, date_end, "athena"), "athena")
     check_result_options(chunksize, dtype_backend, timeout)
-    _check(reuse_minutes, max_bytes_scanned, encryption, kms_key)
-    bound, values = for_athena(text, params)
-    staging = None
-    if s3_staging_dir is not None:
-        staging = Staging(s3_staging_dir, region=region, boto3_session=boto3_session)
-    secured = {"EncryptionOption": encryption or "", "KmsKey": kms_key or ""}
-    settings = Settings(
-        athena=client("athena", boto3_session, region),
-        workgroup=workgroup,
-        catalog=catalog,
-        database=database,
-        encryption={name: value for name, value in secured.items() if value},
-        reuse_minutes=reuse_minutes,
-        max_bytes=max_bytes_scanned,
-    )
-    if timeout is not None:
-        settings = replace(settings, deadline=settings.clock() + timeout)
-    s3 = client("s3", boto3_session, region)
-    if reuse_minutes is not None or staging is None:
-        output = f"{s3_staging_dir.rstrip('/')}/" if s3_staging_dir else ""
-        tables = _kept(bound, values, replace(settings, output=output), s3)
-    else:
-        unload = unload and is_select(bound, "athena") and not is_ordered(bound, "athena")
-        tables = _staged(bound, values, settings, s3, staging, unload, chunksize is None)
-    if chunksize is not None:
-        return chunks(tables, chunksize, dtype_backend)
-    return whole(tables, dtype_backend)
-
-
-def _kept(query: str, values: list[str], settings: Settings, s3: Any) -> Iterator[pa.Table]:
-    """Give the result of a query whose result file is left where it is."""
-    execution = run_query(query, values, settings)
-    yield from result_tables(settings.athena, s3, execution)
-
-
-def _staged(
-    query: str,
-    values: list[str],
-    settings: Settings,
-    s3: Any,
-    staging: Staging,
-    unload: bool,
-    in_one: bool,
-) -> Iterator[pa.Table]:
-    """Give the result of a query by way of a prefix of its own."""
-    settings = replace(settings, output=f"{staging.uri}{_OWN}/")
-    with staging:
-        if unload and _unloaded(query, values, settings, s3, staging):
-            empty = True
-            for table in staging.tables(_DATA, whole=in_one):
-                empty = False
-                yield table
-            if not empty:
-                return
-            # without rows UNLOAD writes nothing, and so says nothing of the columns
-            query = f"SELECT * FROM (\n{query}\n) LIMIT 0"
-        execution = run_query(query, values, settings)
-        try:
-            yield from result_tables(settings.athena, s3, execution)
-        finally:
-            _delete_outside(execution, s3, staging)
-
-
-def _unloaded(query: str, values: list[str], settings: Settings, s3: Any, staging: Staging) -> bool:
-    """Run a query within UNLOAD, if that can carry its result."""
-    target = athena_literal(staging.uri + _DATA)
-    # gzip, the default, takes longer to read than snappy takes to fetch
-    wrapper = f"UNLOAD (\n{{}}\n) TO {target} WITH (format = 'PARQUET', compression = 'SNAPPY')"
-    try:
-        execution = run_query(query, values, settings, wrapper=wrapper)
-    except QueryError as error:
-        if not _NO_UNLOAD.search(error.message):
-            raise
-        get_logger().info("Athena cannot UNLOAD this result: %s", error.message.splitlines()[0])
-        return False
-    _delete_outside(execution, s3, staging)
-    return True
-
-
-def _delete_outside(execution: dict[str, Any], s3: Any, staging: Staging) -> None:
-    """Delete what Athena wrote elsewhere, because the workgroup insists on a place of its own."""
-    for uri in own_objects(execution):
-        if not uri.startswith(staging.uri):
-            bucket, key = split_key(uri)
-            try:
-                delete_keys(s3, bucket, [{"Key": key}])
-            except BatcatError as error:
-                get_logger().info("%s stays: %s", uri, error.message)
-
-
-def _check(
-    reuse_minutes: int | None,
-    max_bytes_scanned: int | None,
-    encryption: str | None,
-    kms_key: str | None,
-) -> None:
     if reuse_minutes is not None and not 0 <= reuse_minutes <= _LONGEST_REUSE:
-        raise UserError(
-            f"reuse_minutes={reuse_minutes} is out of range.",
-            fix=f"Give 0 to {_LONGEST_REUSE:,} minutes (a week).",
-        )
+        raise UserError(f"{reuse_minutes=} is out of range.", fix="Give 0 to 10,080 (a week).")
     if max_bytes_scanned is not None and not max_bytes_scanned > 0:
-        raise UserError(
-            f"max_bytes_scanned={max_bytes_scanned} lets no query run.",
-            fix="For example 10_000_000_000 for 10 GB.",
-        )
+        raise UserError(f"{max_bytes_scanned=} lets no query run.", fix="Give 10**10 for 10 GB.")
     if encryption not in (None, "SSE_S3", "SSE_KMS", "CSE_KMS"):
         raise UserError(
-            f"There is no encryption {encryption!r}.", fix="Give SSE_S3, SSE_KMS or CSE_KMS."
+            f"There is no encryption {encryption!r}.", fix="SSE_S3, SSE_KMS or CSE_KMS."
         )
     if (encryption in ("SSE_KMS", "CSE_KMS")) != bool(kms_key):
         raise UserError(
             "A kms_key goes with the encryption SSE_KMS or CSE_KMS, and only with these.",
             fix="For example encryption='SSE_KMS', kms_key='alias/athena'.",
         )
+    bound, values = for_athena(text, params)
+    staging = output = reuse = None
+    if s3_staging_dir is not None:
+        staging = Staging(s3_staging_dir, region=region, boto3_session=boto3_session)
+        output = f"{staging.uri}query/"
+    if reuse_minutes is not None:
+        staging, output = None, s3_staging_dir and f"{s3_staging_dir.rstrip('/')}/"
+        reuse = {"Enabled": True, "MaxAgeInMinutes": reuse_minutes}
+    asked = _Asked(
+        query=bound,
+        session=aws_session(boto3_session, region),
+        options={
+            "params": values,
+            # awswrangler asks for a workgroup that is named, and forgets a catalog without database
+            # (`test_a_catalog_and_a_database`)
+            "workgroup": None if workgroup == "primary" and output else workgroup,
+            "data_source": catalog,
+            "database": database or ("default" if catalog else None),
+            "s3_output": output,
+            "encryption": encryption,
+            "kms_key": kms_key,
+            "result_reuse_configuration": reuse and {"ResultReuseByAgeConfiguration": reuse},
+        },
+        staging=staging,
+        timeout=timeout or math.inf,
+        max_bytes=max_bytes_scanned or math.inf,
+    )
+    unload = unload and is_select(bound, "athena") and not is_ordered(bound, "athena")
+    tables = _tables(asked, unload, chunksize is None)
+    if chunksize is not None:
+        return chunks(tables, chunksize, dtype_backend)
+    with contextlib.closing(tables):
+        return whole(tables, dtype_backend)
+
+
+def _tables(asked: _Asked, unload: bool, in_one: bool) -> Generator[pa.Table]:
+    """Give the result of a query, and delete what it left, if it has a prefix of its own."""
+    around = ("", "")
+    with asked.staging or contextlib.nullcontext() as staging:
+        if unload and staging and _unloaded(asked, staging):
+            tables = staging.tables(_DATA, whole=in_one)
+            first = next(tables, None)
+            if first is not None:
+                yield first
+                yield from tables
+                return
+            # without rows UNLOAD writes nothing, and so says nothing of the columns
+            around = ("SELECT * FROM (\n", "\n) LIMIT 0")
+        execution = _run(asked, *around)
+        yield from result_tables(asked.session, execution, unloaded=around != ("", ""))
+
+
+def _unloaded(asked: _Asked, staging: Staging) -> bool:
+    """Run a query within UNLOAD, if that can carry its result."""
+    target = athena_literal(staging.uri + _DATA)
+    # gzip, the default, takes longer to read than snappy takes to fetch
+    after = f"\n) TO {target} WITH (format = 'PARQUET', compression = 'SNAPPY')"
+    try:
+        _run(asked, "UNLOAD (\n", after)
+    except QueryError as error:
+        if not _NO_UNLOAD.search(error.message):
+            raise
+        get_logger().info("Athena cannot UNLOAD this result: %s", error.message.splitlines()[0])
+        return False
+    return True
+
+
+def _run(asked: _Asked, before: str = "", after: str = "") -> dict[str, Any]:
+    """Run a query, with text around it on lines of its own; return Athena's ``QueryExecution``."""
+    lines = before.count("\n")
+    number = _start(before + asked.query + after, asked, lines)
+    try:
+        execution = _wait(number, asked)
+    except BaseException:  # also when the user interrupts
+        _stop(number, asked.session)
+        raise
+    _report(execution)
+    if asked.staging:  # a workgroup may insist on a place of its own
+        place = execution.get("ResultConfiguration", {}).get("OutputLocation", "")
+        manifest = execution.get("Statistics", {}).get("DataManifestLocation", "")
+        written = [place, place and f"{place}.metadata", manifest]
+        asked.staging.outside += [uri for uri in written if uri]
+    status = execution["Status"]
+    if status["State"] != "SUCCEEDED":
+        reason = str(status.get("StateChangeReason") or "no reason was given")
+        raise _failure(status["State"], reason, asked.query, lines)
+    return execution
+
+
+def _start(text: str, asked: _Asked, lines: int) -> str:
+    import awswrangler as wr
+    from botocore.exceptions import ClientError
+
+    if asked.options["s3_output"] is None:
+        _require_output(asked)
+    with translated("Athena", "athena:StartQueryExecution"):
+        try:
+            return str(
+                wr.athena.start_query_execution(
+                    text, paramstyle="qmark", boto3_session=asked.session, **asked.options
+                )
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "InvalidRequestException":
+                raise
+            reason = error.response["Error"]["Message"]
+            raise _failure("FAILED", reason, asked.query, lines) from error
+
+
+def _require_output(asked: _Asked) -> None:
+    """Refuse a workgroup without a place: awswrangler would make a bucket, of a guessable name."""
+    import awswrangler as wr
+
+    with translated("Athena", "athena:GetWorkGroup"):
+        answer = wr.athena.get_work_group(asked.options["workgroup"], boto3_session=asked.session)
+    settings = answer["WorkGroup"]["Configuration"]
+    place = settings.get("ResultConfiguration", {}).get("OutputLocation")
+    if not place and not settings.get("ManagedQueryResultsConfiguration", {}).get("Enabled"):
+        raise query_error(
+            "Athena",
+            "its workgroup has no output location.",
+            fix="Give `s3_staging_dir`, for example 's3://bucket/athena-results'.",
+        )
+
+
+def _wait(number: str, asked: _Asked) -> dict[str, Any]:
+    import awswrangler as wr
+
+    pause, deadline = _FIRST_PAUSE, time.monotonic() + asked.timeout
+    with Progress("Athena") as progress, translated("Athena", "athena:GetQueryExecution"):
+        while True:
+            execution = wr.athena.get_query_execution(number, boto3_session=asked.session)
+            state = execution["Status"]["State"]
+            if state in ("SUCCEEDED", "FAILED", "CANCELLED"):
+                return dict(execution)
+            scanned = int(execution.get("Statistics", {}).get("DataScannedInBytes", 0))
+            progress.add(note=f"{state} {human_size(scanned)} scanned" if scanned else state)
+            if time.monotonic() > deadline:
+                raise QueryTimeoutError(
+                    "Athena took longer than `timeout`; the query was stopped.",
+                    fix="Give a longer `timeout`, or read less: fewer days, fewer columns.",
+                )
+            if scanned > asked.max_bytes:
+                raise ResultTooLargeError(
+                    f"Athena scanned {human_size(scanned)}, more than `max_bytes_scanned`; the "
+                    "query was stopped.",
+                    fix="Filter on partition columns, select fewer columns, or allow more.",
+                )
+            time.sleep(pause)
+            pause = min(pause * 1.5, _LONGEST_PAUSE)
+
+
+def _stop(number: str, session: Any) -> None:
+    """Stop a query and wait for its end: what it still writes could not be cleaned up."""
+    import awswrangler as wr
+
+    ended = (wr.exceptions.QueryFailed, wr.exceptions.QueryCancelled)
+    try:
+        with translated("Athena", "athena:StopQueryExecution"), contextlib.suppress(*ended):
+            wr.athena.stop_query_execution(number, boto3_session=session)
+            wr.athena.wait_query(number, boto3_session=session)
+    except BatcatError as error:
+        get_logger().warning("The query %s may still run: %s", number, error.message)
+
+
+def _report(execution: dict[str, Any]) -> None:
+    numbers = execution.get("Statistics", {})
+    reused = numbers.get("ResultReuseInformation", {}).get("ReusedPreviousResult")
+    get_logger().info(
+        "Athena %s after %.1f s (%.1f s of it queued), %s scanned%s.",
+        str(execution["Status"]["State"]).lower(),
+        int(numbers.get("TotalExecutionTimeInMillis", 0)) / 1000,
+        int(numbers.get("QueryQueueTimeInMillis", 0)) / 1000,
+        human_size(int(numbers.get("DataScannedInBytes", 0))),
+        ", an earlier result was used again" if reused else "",
+    )
+
+
+def _failure(state: str, reason: str, query: str, lines: int) -> QueryError | AccessDeniedError:
+    """Return the error for what Athena says, whose lines count those before the query too."""
+    found = _LINE.search(reason)
+    line = column = None
+    if found and int(found[1]) > lines:
+        line, column = int(found[1]) - lines, int(found[2])
+        reason = f"{reason[: found.start()]}line {line}:{column}{reason[found.end() :]}"
+    if state == "CANCELLED":
+        return query_error("Athena", f"it was cancelled ({reason})")
+    if _DENIED.search(reason):
+        return AccessDeniedError(
+            f"Athena was denied access: {reason}",
+            fix="The role or user in use needs s3:GetObject and s3:ListBucket on the data, "
+            "s3:PutObject on the staging place, and glue:GetTable and glue:GetPartitions.",
+        )
+    fix = next((fix for word, fix in _FIXES.items() if word in reason), "")
+    return query_error("Athena", reason, query, line=line, column=column, fix=fix)

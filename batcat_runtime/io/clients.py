@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import OrderedDict
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
 MAX_ATTEMPTS = 8
 MAX_CONNECTIONS = 32
-_KEPT = 32
 
-_clients: OrderedDict[tuple[object, ...], Any] = OrderedDict()
 _lock = threading.Lock()
 
 
@@ -49,21 +47,23 @@ def client(
         Safe to share between threads.
     """
     import boto3
+
+    maker = session or boto3.DEFAULT_SESSION
+    with _lock:  # boto3 makes one client at a time; and after a fork, the parent's are not ours
+        return _kept(service, maker, region, hasty, aws_settings(), os.getpid())
+
+
+@lru_cache(maxsize=32)
+def _kept(
+    service: str, session: boto3.Session | None, region: str | None, hasty: bool, *_: object
+) -> Any:
+    import boto3
     from botocore.config import Config
 
-    # after a fork, connections of the parent are not ours to use
-    key = (service, region, session, boto3.DEFAULT_SESSION, aws_settings(), os.getpid(), hasty)
-    with _lock:
-        if key not in _clients:
-            retries = retry_settings(2 if hasty else MAX_ATTEMPTS)
-            timeouts = {"connect_timeout": 5, "read_timeout": 30} if hasty else {}
-            config = Config(retries=retries, max_pool_connections=MAX_CONNECTIONS, **timeouts)
-            maker = session or boto3.DEFAULT_SESSION or boto3.Session()
-            _clients[key] = maker.client(service, region_name=region, config=config)
-            while len(_clients) > _KEPT:
-                _clients.popitem(last=False)
-        _clients.move_to_end(key)
-        return _clients[key]
+    retries = retry_settings(2 if hasty else MAX_ATTEMPTS)
+    timeouts = {"connect_timeout": 5, "read_timeout": 30} if hasty else {}
+    config = Config(retries=retries, max_pool_connections=MAX_CONNECTIONS, **timeouts)
+    return (session or boto3.Session()).client(service, region_name=region, config=config)
 
 
 def aws_session(session: boto3.Session | None = None, region: str | None = None) -> Any:

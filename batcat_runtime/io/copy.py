@@ -1,46 +1,34 @@
 """Copying objects within S3: nothing comes through this machine.
 
-Every object is copied as it was when it was looked up: S3 is given its ETag and refuses if the
-object has changed since, so a large copy made of many requests cannot mix two versions.
+boto3's managed copy, not `wr.s3.copy_objects`: that loses the tags of objects above 8 MB
+(test_what_is_too_large_for_one_request_is_copied_in_parts). A large object is copied by many
+requests; each names the ETag of the first, so that they cannot mix two versions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from boto3.s3.transfer import TransferConfig
+from botocore.exceptions import ClientError
 
 from batcat_runtime.errors import BatcatError, NoSuchObjectError, ObjectChangedError, UserError
 from batcat_runtime.io.aws_errors import translated
-from batcat_runtime.io.places import check_bucket
+from batcat_runtime.io.clients import client
+from batcat_runtime.io.places import Place, list_keys, place_of
 
 if TYPE_CHECKING:
     import boto3
 
-# S3 copies up to this size in one request, and keeps tags and metadata by itself.
-_ONE_REQUEST = 5_000_000_000
 _AT_ONCE = 16
-_KEPT = (
-    "CacheControl",
-    "ContentDisposition",
-    "ContentEncoding",
-    "ContentLanguage",
-    "ContentType",
-    "Metadata",
+_CONFIG = TransferConfig(
+    # S3 copies up to this size in one request, and keeps tags and metadata by itself
+    multipart_threshold=5_000_000_001,
+    multipart_chunksize=512 << 20,
+    max_concurrency=4,  # there are threads for each object already
 )
-
-
-@dataclass(frozen=True)
-class _Copy:
-    source: tuple[str, str]
-    target: tuple[str, str]
-    etag: str
-    size: int
-
-    @property
-    def addresses(self) -> tuple[str, str]:
-        return _address(*self.source), _address(*self.target)
 
 
 def copy_objects(
@@ -48,9 +36,8 @@ def copy_objects(
     target: str,
     *,
     boto3_session: boto3.Session | None = None,
-    multipart_above: int = _ONE_REQUEST,
 ) -> dict[str, str]:
-    """Copy objects from one place in S3 to another, server-side.
+    """Copy objects from one place in S3 to another, server-side, with their metadata and tags.
 
     Parameters
     ----------
@@ -64,9 +51,6 @@ def copy_objects(
         The default session if left out. It needs s3:GetObject and s3:ListBucket on the source and
         s3:PutObject on the target, and for objects with tags s3:GetObjectTagging and
         s3:PutObjectTagging.
-    multipart_above : int
-        Bytes above which an object is copied in parts; S3 wants that above 5 GB. Then metadata is
-        kept, tags are not.
 
     Returns
     -------
@@ -80,7 +64,7 @@ def copy_objects(
     NoSuchObjectError
         There is no such object, or nothing below the prefix; nothing was copied.
     ObjectChangedError
-        A source object was changed after it was looked up; it was not copied.
+        A source object was changed while it was copied part by part; it was not copied.
     AccessDeniedError, CredentialsError, ConnectError, ThrottledError, ServiceError
         AWS refused. Objects that were copied before stay: the message says how many.
 
@@ -89,133 +73,100 @@ def copy_objects(
     >>> copy_objects("s3://raw/usage/", "s3://2022-rnd-battery/usage/")  # doctest: +SKIP
     {'s3://raw/usage/a.csv': 's3://2022-rnd-battery/usage/a.csv'}
     """
-    from batcat_runtime.io.clients import client
-
-    _check(source, target)
     s3 = client("s3", boto3_session)
-    copies = list(_planned(s3, source, target))
-    done: dict[str, str] = {}
+    copies: list[tuple[Place, Place]] = []
+    for goal, origin in _planned(source, target).items():
+        copies += _found(s3, origin, goal, boto3_session)
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="batcat-copy") as pool:
-        waiting = [pool.submit(_copied, s3, one, multipart_above) for one in copies]
+        running = [pool.submit(_copy, s3, origin, goal) for origin, goal in copies]
         try:
-            for one, future in zip(copies, waiting, strict=True):
+            for future in running:
                 future.result()
-                done.update([one.addresses])
-        except BatcatError as error:
+        except BaseException as error:
             pool.shutdown(wait=True, cancel_futures=True)
-            whole = sum(not future.cancelled() and future.exception() is None for future in waiting)
-            error.message += f" {whole} of {len(copies)} objects were copied."
+            if isinstance(error, BatcatError):
+                done = sum(not run.cancelled() and run.exception() is None for run in running)
+                error.message += f" {done} of {len(copies)} objects were copied."
             raise
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-    return done
+    return {origin.uri: goal.uri for origin, goal in copies}
 
 
-def _check(source: str | Sequence[str], target: str) -> None:
-    sources = [source] if isinstance(source, str) else list(source)
-    to_bucket, to_key = _parsed(target)
-    if not sources:
+def _planned(source: str | Sequence[str], target: str) -> dict[Place, Place]:
+    """Return what comes to each target from where; refuse what cannot be meant."""
+    origins: dict[Place, Place] = {}
+    place = _place(target)
+    is_folder = not place.key or place.key.endswith("/")
+    is_list = not isinstance(source, str)
+    for address in [source] if isinstance(source, str) else source:
+        origin, goal, is_prefix = _place(address), place, address.endswith("/")
+        if is_folder:
+            goal = Place(place.bucket, place.key + origin.key.rpartition("/")[2])
+        for is_wrong, message, fix in (
+            (
+                is_list if is_prefix else not origin.key,
+                f"{address!r} is no object.",
+                "To copy all that lies below, give it alone, and let it end in '/'.",
+            ),
+            (
+                is_prefix and goal.uri.startswith(origin.uri),
+                f"{target} lies within {address}, so the copy would copy itself.",
+                "Choose a target outside.",
+            ),
+            (goal == origin, f"{address} would be copied onto itself.", "Choose another target."),
+            (
+                origins.setdefault(goal, origin) != origin,
+                f"Two sources would both become {goal.uri}.",
+                "Copy them one by one, to names of your choice.",
+            ),
+            (
+                not is_folder and (is_prefix or is_list),
+                f"{target!r} is one object, but there is more than one to copy.",
+                f"Give a folder: '{target}/'.",
+            ),
+        ):
+            if is_wrong:
+                raise UserError(message, fix=fix)
+    if not origins:
         raise UserError("No source was given.", fix="Give at least one s3:// address.")
-    for one in sources:
-        bucket, key = _parsed(one)
-        if not isinstance(source, str) and key.endswith("/"):
-            raise UserError(f"{one!r} is no object.", fix="Copy a prefix on its own.")
-        if not key and not one.endswith("/"):
-            raise UserError(f"{one!r} is no object.", fix="End it with '/' to copy all it holds.")
-        if one.endswith("/") and (bucket == to_bucket) and to_key.startswith(key):
-            raise UserError(
-                f"{target} lies within {one}, so the copy would copy itself.",
-                fix="Choose a target outside.",
-            )
-    folder = target.endswith("/") or not to_key
-    if not folder and (not isinstance(source, str) or source.endswith("/")):
-        raise UserError(
-            f"{target!r} is one object, but there is more than one to copy.",
-            fix=f"Give a folder: '{target}/'.",
-        )
-    goals = [_goal(one, target) for one in sources if not one.endswith("/")]
-    for one, goal in zip(sources, goals, strict=False):
-        if goals.count(goal) > 1:
-            raise UserError(
-                f"Two sources would both become {_address(*goal)}.",
-                fix="Copy them one by one, to names of your choice.",
-            )
-        if _parsed(one) == goal:
-            raise UserError(f"{one} would be copied onto itself.", fix="Choose another target.")
+    return origins
 
 
-def _parsed(address: str) -> tuple[str, str]:
-    bucket, _, key = address.removeprefix("s3://").partition("/")
-    if not address.startswith("s3://") or not bucket:
+def _place(address: str) -> Place:
+    if not isinstance(address, str) or not address.startswith("s3://"):
         raise UserError(
             f"{address!r} is no address in S3.", fix="For example 's3://2022-rnd-battery/usage/'."
         )
-    check_bucket(bucket)
-    return bucket, key
+    return place_of(address)
 
 
-def _goal(source: str, target: str) -> tuple[str, str]:
-    bucket, key = _parsed(target)
-    if key and not key.endswith("/"):
-        return bucket, key
-    return bucket, key + source.rpartition("/")[2]
-
-
-def _planned(s3: Any, source: str | Sequence[str], target: str) -> Iterator[_Copy]:
-    if isinstance(source, str) and source.endswith("/"):
-        yield from _below(s3, source, target)
-        return
-    for one in [source] if isinstance(source, str) else source:
-        bucket, key = _parsed(one)
-        with translated(one, "s3:GetObject"):
-            head = s3.head_object(Bucket=bucket, Key=key)
-        yield _Copy((bucket, key), _goal(one, target), head["ETag"], head["ContentLength"])
-
-
-def _below(s3: Any, source: str, target: str) -> Iterator[_Copy]:
-    bucket, prefix = _parsed(source)
-    to_bucket, to_prefix = _parsed(target)
-    found = False
-    with translated(source, "s3:ListBucket"):
-        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-        for page in pages:
-            for one in page.get("Contents", []):
-                found = True
-                goal = to_bucket, to_prefix + one["Key"].removeprefix(prefix)
-                yield _Copy((bucket, one["Key"]), goal, one["ETag"], one["Size"])
+def _found(
+    s3: Any, origin: Place, goal: Place, session: boto3.Session | None
+) -> list[tuple[Place, Place]]:
+    """Return each object with its target, once it is known to be there."""
+    if origin.key and not origin.key.endswith("/"):
+        with translated(origin.uri, "s3:GetObject"):
+            s3.head_object(Bucket=origin.bucket, Key=origin.key)
+        return [(origin, goal)]
+    found = [
+        (Place(origin.bucket, key), Place(goal.bucket, goal.key + key.removeprefix(origin.key)))
+        for key in list_keys(origin.bucket, origin.key, boto3_session=session)
+    ]
     if not found:
         raise NoSuchObjectError(
-            f"Nothing lies below {source}.", fix="Check the spelling; keys are case-sensitive."
+            f"Nothing lies below {origin.uri}.",
+            fix="Check the spelling; keys are case-sensitive.",
         )
+    return found
 
 
-def _copied(s3: Any, one: _Copy, multipart_above: int) -> None:
-    from boto3.s3.transfer import TransferConfig
-    from botocore.exceptions import ClientError
-
-    source, target = one.addresses
-    settings: dict[str, Any] = {"CopySourceIfMatch": one.etag}
-    if one.size > multipart_above:  # in parts, S3 takes over neither type nor metadata
-        with translated(source, "s3:GetObject"):
-            head = s3.head_object(Bucket=one.source[0], Key=one.source[1])
-        settings |= {name: head[name] for name in _KEPT if name in head}
-    with translated(f"{source} to {target}", "s3:GetObject and s3:PutObject"):
+def _copy(s3: Any, origin: Place, goal: Place) -> None:
+    with translated(f"{origin.uri} to {goal.uri}", "s3:GetObject and s3:PutObject"):
         try:
-            s3.copy(
-                {"Bucket": one.source[0], "Key": one.source[1]},
-                *one.target,
-                ExtraArgs=settings,
-                # the plan has the threads already
-                Config=TransferConfig(multipart_threshold=multipart_above + 1, max_concurrency=4),
-            )
+            where = {"Bucket": origin.bucket, "Key": origin.key}
+            s3.copy(where, goal.bucket, goal.key, {"TaggingDirective": "COPY"}, Config=_CONFIG)
         except ClientError as error:
-            if error.response.get("Error", {}).get("Code") in ("PreconditionFailed", "412"):
+            if error.response["Error"]["Code"] in ("PreconditionFailed", "412"):
                 raise ObjectChangedError(
-                    f"{source} was changed while it was being copied.", fix="Copy it again."
+                    f"{origin.uri} was changed while it was being copied.", fix="Copy it again."
                 ) from error
             raise
-
-
-def _address(bucket: str, key: str) -> str:
-    return f"s3://{bucket}/{key}"

@@ -1,56 +1,58 @@
 """A table as CSV text, made slice by slice, so that memory stays flat however long the table is.
 
 pyarrow's writer formats the values, several slices at once. What it would print in a way that reads
-back as something else is put right before: a column of floats without a fraction keeps a ``.0``,
-instants get a ``Z``, an empty text is ``""`` where nothing is no value. A text is quoted only where
-the slice that it is in needs it.
+back as something else is put right before: floats without a fraction keep a ``.0``,
+instants get a ``Z``, a text that would read as no value is quoted. Other texts are quoted only
+where the slice that they are in needs it.
 
-How a column is printed is decided once, on all its rows, before the first slice is made.
+Not `wr.s3.to_csv`: it takes 5.9 times as long (benchmark row save-csv), and it publishes what an
+interrupt leaves (`batcat_runtime.io.upload`).
 """
 
 from __future__ import annotations
 
-import datetime as dt
+import contextlib
 import json
 import os
+import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
-from batcat_runtime.errors import DataFormatError
-from batcat_runtime.io.columns import arrow_column
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from pandas.api.types import infer_dtype
+from pyarrow import csv
 
-if TYPE_CHECKING:
-    import pandas as pd
-    import pyarrow as pa
+from batcat_runtime.io.csv_types import NULL_VALUES
+from batcat_runtime.io.parquet_write import CONVERSION_ERRORS, arrow_column, unfit_column
 
-    Rows = Callable[[int, int], pa.ChunkedArray]
-    Printer = Callable[[pa.ChunkedArray], pa.ChunkedArray]
+Columns = list[tuple[str, Any]]
+
+_LONGEST_NULL = max(map(len, NULL_VALUES))
 
 # Of text: what a slice aims at, and the rows that tell how long a row is.
 _SLICE_BYTES = 2_000_000
 _SAMPLE_ROWS = 1_000
-_CHECKED_ROWS = 65_536
-_SPECIAL = frozenset('",\r\n')
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 def csv_slices(
-    columns: list[tuple[str, Any]], rows: int, *, compression: str | None = None
-) -> Iterator[Any]:
+    columns: Columns, rows: int, *, compression: str | None = None
+) -> Generator[Any, None, None]:
     """Make the CSV of some columns, a piece at a time.
 
     Parameters
     ----------
-    columns : list of (str, pandas.Series or pandas.Index or pyarrow.ChunkedArray)
+    columns : list of (str, pandas.Series or pyarrow.ChunkedArray)
         The header and the values, all of the same length; a header may occur twice.
     rows : int
         That length.
     compression : {"gzip", "zstd"}, optional
-        Each piece becomes a member (gzip) or frame (zstd) of its own, which readers join.
+        Each piece becomes a member (gzip) or frame (zstd) of its own, which readers join; both have
+        checksums.
 
     Yields
     ------
@@ -62,26 +64,23 @@ def csv_slices(
     DataFormatError
         A column holds what CSV cannot: bytes.
     """
-    takes = [_printed(name, _taken(name, values), rows) for name, values in columns]
     header = ",".join(_quoted(name) for name, _ in columns) + "\n"
 
-    def piece(span: tuple[int, int]) -> Any:
-        text = _formatted([take(*span) for take in takes])
-        if span[0] == 0:
+    def piece(start: int, stop: int) -> Any:
+        text = _formatted(columns, start, stop)
+        if start == 0:
             text = header.encode() + text.to_pybytes()
         return _compressed(text, compression)
 
-    yield from in_order(piece, _spans(takes, rows))
-
-
-def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Work on items in threads, a few at a time, and give the results in the items' order."""
+    sample = min(rows, _SAMPLE_ROWS)
+    size = _formatted(columns, 0, sample).size
+    step = max(1, _SLICE_BYTES * sample // max(size, 1))
     workers = min(os.cpu_count() or 1, 4)
-    waiting: deque[Future[Result]] = deque()
+    waiting: deque[Future[Any]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="batcat-csv")
     try:
-        for item in items:
-            waiting.append(pool.submit(work, item))
+        for start in range(0, max(rows, 1), step):
+            waiting.append(pool.submit(piece, start, min(start + step, rows)))
             if len(waiting) > workers:
                 yield waiting.popleft().result()
         while waiting:
@@ -90,222 +89,129 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _spans(takes: list[Rows], rows: int) -> Iterator[tuple[int, int]]:
-    sample = min(rows, _SAMPLE_ROWS)
-    size = _formatted([take(0, sample) for take in takes]).size if sample else 0
-    step = max(1, _SLICE_BYTES * sample // max(size, 1)) if sample else 1
-    for start in range(0, max(rows, 1), step):
-        yield start, min(start + step, rows)
+def _quoted(name: str) -> str:
+    if name and not set(name) & set('",\r\n'):
+        return name
+    return '"' + name.replace('"', '""') + '"'
 
 
-def _formatted(columns: list[pa.ChunkedArray]) -> pa.Buffer:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    from pyarrow import csv
-
-    if len(columns) == 1 and columns[0].null_count:
+def _formatted(columns: Columns, start: int, stop: int) -> pa.Buffer:
+    values = [_printable(name, column, start, stop) for name, column in columns]
+    if len(values) == 1 and values[0].null_count:
         # a line with nothing on it would be skipped by readers
-        columns = [pc.fill_null(columns[0].cast(pa.large_string()), "")]
-    table = pa.Table.from_arrays(columns, names=[str(place) for place in range(len(columns))])
-    styles = ["none", "needed"]
+        values = [pc.fill_null(values[0].cast(pa.large_string()), "")]
+    table = pa.Table.from_arrays(values, names=[str(place) for place in range(len(values))])
     # alone on its line, a text of blanks would be skipped too
-    if len(columns) == 1 or any(_has_empty_text(column) for column in columns):
-        styles = ["needed"]
+    quotes = len(values) == 1 or any(map(_reads_as_null, values))
     # Arrow's own allocators keep what was freed, a lot for each thread; the system's gives it back
     memory = pa.system_memory_pool()
-    for style in styles:
+    for style in ["needed"] if quotes else ["none", "needed"]:
         sink = pa.BufferOutputStream(memory)
         options = csv.WriteOptions(include_header=False, quoting_style=style)
         try:
             csv.write_csv(table, sink, options, memory)
             break
-        except pa.ArrowInvalid as error:
-            if style == "needed" or "structural characters" not in str(error):
+        except pa.ArrowInvalid:  # a text needs quotes
+            if style == "needed":
                 raise
     return sink.getvalue()
 
 
-def _has_empty_text(column: pa.ChunkedArray) -> bool:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+def _reads_as_null(column: pa.ChunkedArray) -> bool:
+    if column.type != pa.large_string():
         return False
-    return bool(pc.min(pc.binary_length(column)).as_py() == 0)
+    shortest = pc.min(pc.binary_length(column)).as_py()
+    if shortest is None or shortest > _LONGEST_NULL:  # much faster told than by `is_in`
+        return False
+    return bool(pc.any(pc.is_in(column, pa.array(NULL_VALUES, column.type))).as_py())
 
 
 def _compressed(text: Any, compression: str | None) -> Any:
-    import pyarrow as pa
-
-    if compression is None:
-        return text
-    # zlib's own default; Arrow's is the slowest
-    level = 6 if compression == "gzip" else None
-    return pa.Codec(compression, compression_level=level).compress(text)
-
-
-def _quoted(name: str) -> str:
-    if name and not _SPECIAL & set(name):
-        return name
-    return '"' + name.replace('"', '""') + '"'
+    if compression == "gzip":
+        return pa.Codec("gzip", compression_level=6).compress(text)  # zlib's default; Arrow's is 9
+    if compression == "zstd":  # pyarrow's frames have no checksum
+        if sys.version_info >= (3, 14):
+            from compression import zstd
+        else:
+            from backports import zstd
+        return zstd.compress(text, options={zstd.CompressionParameter.checksum_flag: True})
+    return text
 
 
-def _taken(name: str, values: Any) -> Rows:
-    """Return how some rows of a column become Arrow's, in whatever form they are kept."""
-    import pandas as pd
-    import pyarrow as pa
-    from pandas.api.types import infer_dtype, is_object_dtype
-
-    if isinstance(values, pa.ChunkedArray):
-        return lambda start, stop: values.slice(start, stop - start)
-    dtype = values.dtype
-    known = {"string": pa.large_string(), "empty": pa.large_string(), "boolean": pa.bool_()}
-    kind = known.get(infer_dtype(values, skipna=True)) if is_object_dtype(dtype) else None
-    series = values if isinstance(values, pd.Series) else values.to_series()
-    inner = dtype.categories.dtype if isinstance(dtype, pd.CategoricalDtype) else dtype
-    as_text = (
-        (is_object_dtype(inner) and kind is None)
-        or inner.kind in "cm"
-        or isinstance(inner, (pd.PeriodDtype, pd.IntervalDtype, pd.SparseDtype))
-    )
-    if as_text:
-        return lambda start, stop: _texts(name, series.iloc[start:stop])
-
-    def rows(start: int, stop: int) -> pa.ChunkedArray:
-        try:
-            return arrow_column(series.iloc[start:stop], kind)
-        except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError) as error:
-            raise DataFormatError(
-                f"Column {name!r} cannot be written as CSV: {error}.",
-                fix="Mend its values, or change its type with `astype`.",
-            ) from error
-
-    return rows
+def _printable(name: str, values: Any, start: int, stop: int) -> pa.ChunkedArray:
+    """Return some rows of a column as what the CSV writer prints right."""
+    try:
+        name.encode()
+        if isinstance(values, pd.Series):
+            return _of_arrow(_of_pandas(values.iloc[start:stop]))
+        return _of_arrow(values.slice(start, stop - start))
+    except CONVERSION_ERRORS as error:
+        raise unfit_column(name, "CSV", error) from error
 
 
-def _printed(name: str, take: Rows, rows: int) -> Rows:
-    """Return how some rows of a column become what the CSV writer prints right."""
-    import pyarrow as pa
-
-    kind = take(0, min(rows, 1)).type
-    steps: list[Printer] = []
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-        decoded = kind
-        steps.append(lambda column: column.cast(decoded))
-    printer = _printer(name, kind, lambda: _checked(take, rows))
-    if printer is not None:
-        steps.append(printer)
-
-    def printed(start: int, stop: int) -> pa.ChunkedArray:
-        column = take(start, stop)
-        for step in steps:
-            column = step(column)
-        return column
-
-    return printed
+def _of_pandas(values: pd.Series[Any]) -> pa.ChunkedArray:
+    if values.dtype == object:
+        is_text = infer_dtype(values, skipna=True) == "string"
+        return arrow_column(values, pa.large_string()) if is_text else _texts(values)
+    with contextlib.suppress(*CONVERSION_ERRORS):  # complex numbers, sparse columns
+        column = arrow_column(values)
+        kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+        # periods, intervals, and a dictionary of nothing, which Arrow cannot decode
+        if not (isinstance(kind, pa.BaseExtensionType) or pa.types.is_null(kind)):
+            return column
+    return _texts(values)
 
 
-def _checked(take: Rows, rows: int) -> Iterator[pa.ChunkedArray]:
-    for start in range(0, rows, _CHECKED_ROWS):
-        yield take(start, min(start + _CHECKED_ROWS, rows))
-
-
-def _printer(
-    name: str, kind: pa.DataType, all_rows: Callable[[], Iterator[pa.ChunkedArray]]
-) -> Printer | None:
-    import pyarrow as pa
-
-    types = pa.types
+def _of_arrow(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    kind, types = column.type, pa.types
+    if types.is_dictionary(kind) and not types.is_nested(kind.value_type):
+        return _of_arrow(column.cast(kind.value_type))
     if types.is_floating(kind):
-        return _with_point if all(map(_is_whole, all_rows())) else None
+        return _with_point(column)
     if types.is_timestamp(kind):
-        exact = "us" if kind.unit == "ns" and all(map(_is_micro, all_rows())) else kind.unit
-        return lambda column: _instant(column, exact)
-    if types.is_string_view(kind):
-        return lambda column: column.cast(pa.large_string())
-    if types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind):
-        raise _no_bytes(name)
+        return _instant(column)
+    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
+        return column.cast(pa.large_string())
     if types.is_duration(kind):
-        return lambda column: _texts(name, column.to_pandas())
-    if types.is_nested(kind):
-        return lambda column: _texts(name, _nested(column))
-    return None
-
-
-def _is_whole(column: pa.ChunkedArray) -> bool:
-    import numpy as np
-
-    values = column.to_numpy()
-    values = values[np.isfinite(values)]
-    return bool((values == np.trunc(values)).all())
-
-
-def _is_micro(column: pa.ChunkedArray) -> bool:
-    import pyarrow as pa
-
-    values = column.cast(pa.timestamp("ns")).cast(pa.int64()).fill_null(0).to_numpy()
-    return not (values % 1_000).any()
+        return _texts(column.to_pandas())
+    if types.is_primitive(kind) or types.is_decimal(kind) or types.is_null(kind):
+        return column
+    return _texts(pd.Series(column.to_pylist(maps_as_pydicts="strict"), dtype=object))
 
 
 def _with_point(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Print 1.0 as ``1.0``: a column of which every value is printed like 1 reads as integers."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
+    """Print 1.0 as ``1.0`` where every value would be printed like 1: they read as integers."""
+    values = column.to_numpy()
+    values = values[np.isfinite(values)]
+    if (values != np.trunc(values)).any():
+        return column
     return pc.replace_substring_regex(column.cast(pa.string()), r"^(-?\d+)$", r"\1.0")
 
 
-def _instant(column: pa.ChunkedArray, unit: str) -> pa.ChunkedArray:
+def _instant(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Print an instant in UTC: Arrow's own way needs a time zone database, which images lack."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
+    naive = column.cast(pa.timestamp(column.type.unit))
+    with contextlib.suppress(pa.ArrowInvalid):  # there are nanoseconds
+        naive = naive.cast(pa.timestamp("us")) if column.type.unit == "ns" else naive
+    if column.type.tz is None:
+        return naive
+    return pc.binary_join_element_wise(naive.cast(pa.string()), "Z", "")
 
-    zone = column.type.tz
-    naive = column.cast(pa.timestamp(column.type.unit)).cast(pa.timestamp(unit))
-    return pc.binary_join_element_wise(naive.cast(pa.string()), "Z", "") if zone else naive
 
-
-def _texts(name: str, values: pd.Series[Any]) -> pa.ChunkedArray:
-    import pandas as pd
-    import pyarrow as pa
-
+def _texts(values: pd.Series[Any]) -> pa.ChunkedArray:
     objects = values.astype(object)
     texts = [
-        None if missing else _text(name, value)
+        None if missing else _text(value)
         for value, missing in zip(objects, pd.isna(objects), strict=True)
     ]
     return pa.chunked_array([pa.array(texts, pa.large_string())])
 
 
-def _nested(column: pa.ChunkedArray) -> pd.Series[Any]:
-    import pandas as pd
-
-    return pd.Series(column.to_pylist(maps_as_pydicts="strict"), dtype=object)
-
-
-def _text(name: str, value: Any) -> str:
-    import numpy as np
-
-    if isinstance(value, str):
-        return value
+def _text(value: Any) -> str:
     if isinstance(value, (bytes, bytearray)):
-        raise _no_bytes(name)
-    if isinstance(value, (bool, np.bool_)):
-        return "true" if value else "false"
-    if isinstance(value, dt.datetime):
-        return value.isoformat(sep=" ")
-    if isinstance(value, (dt.date, dt.time)):
-        return value.isoformat()
-    if isinstance(value, np.ndarray):
+        raise TypeError("it holds bytes")
+    if isinstance(value, (np.ndarray, np.bool_)):
         value = value.tolist()
-    if isinstance(value, (dict, list, tuple)):
+    if isinstance(value, (bool, dict, list, tuple)):
         return json.dumps(value, ensure_ascii=False, default=str)
     return str(value)
-
-
-def _no_bytes(name: str) -> DataFormatError:
-    return DataFormatError(
-        f"Column {name!r} holds bytes, which CSV cannot carry.",
-        fix="Save as Parquet, with a key that ends in .parquet, or encode them as text first.",
-    )

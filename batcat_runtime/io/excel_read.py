@@ -1,15 +1,22 @@
-"""Excel objects as DataFrames, by pandas and openpyxl, with the same column types as elsewhere."""
+"""Excel objects as DataFrames, with the same column types as elsewhere.
+
+openpyxl parses, and pandas is told to infer nothing: a cell has a type in Excel (a text ``007`` is
+one, and no number), so what a column becomes follows from its cells.
+
+The ranged file fetches: `wr.s3.read_excel` does not ask again when a body breaks off, and refuses
+an answer that does not say how long it is (`test_a_connection_that_breaks` and
+`test_an_answer_without_its_length` of each format).
+"""
 
 from __future__ import annotations
 
 import io
-import zipfile
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from batcat_runtime.errors import BatcatError, DataFormatError
-from batcat_runtime.io.fetch import ObjectReader, PartStream
-from batcat_runtime.io.places import Place
+from batcat_runtime.io.places import MAYBE_CSV, Place, known_kind
+from batcat_runtime.io.ranged import RangedFile
 from batcat_runtime.io.types import DtypeBackend, to_pandas
 
 if TYPE_CHECKING:
@@ -18,15 +25,14 @@ if TYPE_CHECKING:
 
 def read_excel(
     s3: Any,
-    place: Place,
-    *,
+    places: list[Place],
     sheet_name: str | int | None,
     columns: Sequence[str] | None,
     dtype: Any,
     skiprows: int,
     dtype_backend: DtypeBackend | None,
-) -> pd.DataFrame | dict[str, pd.DataFrame]:
-    """Read one sheet of an Excel object, or all; see `read_excel_from_bucket`."""
+) -> dict[Any, pd.DataFrame]:
+    """Read one sheet of Excel objects, or all, by their names; see `read_excel_from_bucket`."""
     import pandas as pd
 
     try:
@@ -36,62 +42,83 @@ def read_excel(
             "Excel files are read by openpyxl, which is not installed.",
             fix="pip install 'batcat-runtime[excel]'",
         ) from error
-    with PartStream(ObjectReader(s3, place)) as stream:
-        content = bytes(memoryview(stream.read()))
-    _check_format(content, place.uri)
+    asked = None if sheet_name is None else [sheet_name]
+    found: dict[Any, list[pd.DataFrame]] = {}
+    for place in places:
+        for name, sheet in _sheets(s3, place, asked, skiprows).items():
+            others = found.setdefault(name, [])
+            wanted = columns if columns is not None else (others or [sheet])[0].columns
+            others.append(_selected(sheet, list(wanted), place, whole=columns is None))
+    return {
+        name: _typed(pd.concat(sheets, ignore_index=True), dtype, dtype_backend)
+        for name, sheets in found.items()
+    }
+
+
+def _sheets(
+    s3: Any, place: Place, names: list[str | int] | None, skiprows: int
+) -> dict[Any, pd.DataFrame]:
+    """Return sheets by name, with cells as they are."""
+    import pandas as pd
+
+    with RangedFile(s3, place) as file:
+        content = file.read()
+    options: Any = {"sheet_name": names, "dtype": object, "skiprows": skiprows}
     try:
-        with pd.ExcelFile(io.BytesIO(content), engine="openpyxl") as book:
-            found = pd.read_excel(
-                book,
-                sheet_name=sheet_name,
-                usecols=None if columns is None else list(columns),
-                dtype=dtype,
-                skiprows=skiprows,
-            )
-    except (ValueError, KeyError, zipfile.BadZipFile, IndexError) as error:
+        sheets: dict[Any, pd.DataFrame] = pd.read_excel(
+            io.BytesIO(content), engine="openpyxl", **options
+        )
+        return sheets
+    # what is damaged makes openpyxl fail with zlib's, XML's, ZIP's or Python's own errors
+    except Exception as error:
+        said, fix = str(error), "Check `sheet_name`, or that this is the right object."
+        if not content.startswith(b"PK\x03\x04"):
+            kind, fix = known_kind(content[:64]) or MAYBE_CSV
+            said = f"it is {kind}" if content else "it is empty"
+        elif not isinstance(error, ValueError) or isinstance(error, UnicodeError):
+            said = f"it is damaged ({type(error).__name__}: {error})"
+            fix = "Save it in Excel again, and upload that."
+        raise DataFormatError(f"{place.uri} cannot be read as Excel: {said}.", fix=fix) from error
+
+
+def _selected(sheet: pd.DataFrame, wanted: list[Any], place: Place, *, whole: bool) -> pd.DataFrame:
+    """Return the columns that are wanted; all objects must have them, and no others if `whole`."""
+    missing = [name for name in wanted if name not in sheet.columns]
+    more = [name for name in sheet.columns if name not in wanted] if whole else []
+    if missing or more:
+        what = f"has no column {missing[0]!r}" if missing else f"has another column {more[0]!r}"
         raise DataFormatError(
-            f"{place.uri} cannot be read as Excel: {error}.",
-            fix="Check `sheet_name` and `columns`, or that this is the right object.",
-        ) from error
-    if isinstance(found, dict):
-        return {name: _typed(sheet, dtype, dtype_backend) for name, sheet in found.items()}
-    return _typed(found, dtype, dtype_backend)
-
-
-def _check_format(content: bytes, uri: str) -> None:
-    if content.startswith(b"PK\x03\x04"):
-        return
-    fix = "If it is CSV, read it with read_csv_from_bucket."
-    if content.startswith(b"PAR1"):
-        fix = "It is Parquet: read it with read_parquet_from_bucket."
-    elif content.startswith(b"\xd0\xcf\x11\xe0"):
-        fix = "It is of the old kind (.xls) or has a password: save it as .xlsx without one."
-    raise DataFormatError(f"{uri} cannot be read as Excel: it is no .xlsx file.", fix=fix)
+            f"{place.uri} cannot be read as Excel: it {what}.",
+            fix=f"There are {', '.join(map(repr, sheet.columns))}. Name those that are wanted, or "
+            "that several objects have, with `columns`.",
+        )
+    return sheet[wanted]
 
 
 def _typed(sheet: pd.DataFrame, dtype: Any, dtype_backend: DtypeBackend | None) -> pd.DataFrame:
     """Give columns the types of every other reader, unless `dtype` says which."""
-    import pandas as pd
-
-    columns = []
     for label, column in sheet.items():
-        told = dtype is not None and (not isinstance(dtype, Mapping) or label in dtype)
-        columns.append(column if told else _typed_column(column, dtype_backend))
-    typed = pd.concat(columns, axis=1) if columns else sheet
-    typed.columns = sheet.columns
-    return typed
+        told = dtype.get(label) if isinstance(dtype, Mapping) else dtype
+        try:
+            typed = _typed_column(column, dtype_backend) if told is None else column.astype(told)
+        except (TypeError, ValueError) as error:
+            raise DataFormatError(
+                f"Column {label!r} cannot be read as {told}: {error}.",
+                fix="Give it another `dtype`, or none: then it is what its cells are.",
+            ) from error
+        sheet[label] = typed
+    return sheet
 
 
 def _typed_column(column: pd.Series[Any], dtype_backend: DtypeBackend | None) -> pd.Series[Any]:
     import pyarrow as pa
 
-    # Excel knows floats only; pandas makes integers of whole ones, unless some are missing
-    if column.dtype == "float64" and column.notna().any() and (column.dropna() % 1 == 0).all():
-        column = column.astype("Int64")
     try:
         values = pa.array(column, from_pandas=True)
+    except OverflowError:  # beyond 64 bits: Excel's own numbers are floats, other digits are text
+        floats = column.astype("float64")
+        is_exact = (floats.dropna() == column.dropna()).all()
+        return floats if is_exact else column.map(str, na_action="ignore").astype("str")
     except (pa.ArrowInvalid, pa.ArrowTypeError):
         return column  # of several types
-    if pa.types.is_large_string(values.type):
-        values = values.cast(pa.string())
     return to_pandas(pa.table({"value": values}), dtype_backend=dtype_backend)["value"]

@@ -2,21 +2,27 @@
 
 The types of all columns are decided first, on all rows, and pandas' own notes about them go into
 the file, so that every dtype comes back as it went. Then slices of the table are converted and
-encoded one after the other.
+encoded one after the other. Every page carries a checksum, so that damage is seen.
+
+Not `wr.s3.to_parquet`: it publishes what an interrupt leaves (`batcat_runtime.io.upload`).
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import json
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import parquet
 
 from batcat_runtime.errors import DataFormatError
-from batcat_runtime.io.columns import arrow_column
-
-if TYPE_CHECKING:
-    import pandas as pd
-    import pyarrow as pa
 
 # Of Arrow memory: small enough to be held twice, large enough for engines to scan well.
 _GROUP_BYTES = 24_000_000
@@ -24,56 +30,37 @@ _MAX_GROUP_ROWS = 1_048_576
 _CHECKED_ROWS = 65_536
 _SAMPLE_ROWS = 20_000
 
+# What pandas and pyarrow raise for values that do not fit; pyarrow's own are of these, too.
+CONVERSION_ERRORS = (ValueError, TypeError, NotImplementedError, OverflowError)
 
-def write_parquet(
-    table: pd.DataFrame | pa.Table,
-    sink: Any,
-    *,
-    index: bool,
-    compression: str | None,
-    **options: Any,
-) -> None:
-    """Write a table to a file.
+
+def parquet_pieces(
+    table: pd.DataFrame | pa.Table, *, index: bool, compression: str | None
+) -> Generator[bytes, None, None]:
+    """Make a Parquet file of a table, a piece at a time.
 
     Parameters
     ----------
     table : pandas.DataFrame or pyarrow.Table
         What to write; see `parquet_schema` for what it may hold.
-    sink : file-like
-        Open for writing bytes.
     index : bool
         Whether a DataFrame's index is kept; one that only counts rows takes no room.
-    compression : {"snappy", "zstd", "gzip", "lz4"} or None
+    compression : {"snappy", "zstd", "gzip", "lz4", "brotli"} or None
         Of the pages inside the file.
-    **options
-        Further ones of `pyarrow.parquet.ParquetWriter`.
 
     Raises
     ------
     DataFormatError
-        See `parquet_schema`; nothing has been written then.
+        See `parquet_schema`.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     schema = parquet_schema(table, index=index)
-    slices = _slices(table, schema)
-    writer = pq.ParquetWriter(
-        pa.PythonFile(sink, mode="w"),
-        schema,
-        compression=compression or "none",
-        use_dictionary=_repetitive(table, schema),
-        **options,
-    )
-    try:
-        for one in slices:
-            writer.write_table(one, row_group_size=max(one.num_rows, 1))
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise DataFormatError(
-            f"The table cannot be written as Parquet: {error}.",
-            fix="Change the column's type with `astype`, or save as CSV.",
-        ) from error
-    writer.close()
+
+    def write_alone(column: pd.DataFrame | pa.Table) -> None:
+        for _ in _written(column, parquet_schema(column, index=False), compression):
+            pass
+
+    with unfit_named(table, "Parquet", write_alone):
+        yield from _written(table, schema, compression)
 
 
 def parquet_schema(table: pd.DataFrame | pa.Table, *, index: bool) -> pa.Schema:
@@ -91,153 +78,150 @@ def parquet_schema(table: pd.DataFrame | pa.Table, *, index: bool) -> pa.Schema:
     DataFormatError
         A column name occurs twice, or a column mixes types; the message names column and value.
     """
-    import pandas as pd
-    import pyarrow as pa
-
-    names = [
-        str(name)
-        for name in (table.columns if isinstance(table, pd.DataFrame) else table.column_names)
-    ]
-    twice = (
-        sorted({name for name in names if names.count(name) > 1})
-        if len(set(names)) < len(names)
-        else []
-    )
+    twice = [name for name, count in Counter(_names(table)).items() if count > 1]
     if twice:
         raise DataFormatError(
-            f"Column {twice[0]!r} occurs {names.count(twice[0])} times; Parquet needs names of "
-            "their own.",
+            f"Column {twice[0]!r} occurs more than once; Parquet needs names of their own.",
             fix="Rename one of them, for example with `df.columns = [...]`, or save as CSV.",
         )
     if isinstance(table, pa.Table):
         return table.schema
+    with unfit_named(table, "Parquet", lambda column: _frame_schema(column, index=False)):
+        return _frame_schema(table, index=index)
+
+
+def arrow_column(
+    values: pd.Series[Any] | pd.Index[Any], kind: pa.DataType | None = None
+) -> pa.ChunkedArray:
+    """Return a column's values as Arrow's, of a type; without a copy where that is possible.
+
+    What pandas takes for missing becomes null.
+    """
+    if isinstance(kind, pa.BaseExtensionType) and isinstance(values.dtype, pd.CategoricalDtype):
+        values = values.astype(values.dtype.categories.dtype)
+    found = pa.array(values, type=kind, from_pandas=True)
+    return found if isinstance(found, pa.ChunkedArray) else pa.chunked_array([found])
+
+
+@contextmanager
+def unfit_named(
+    table: pd.DataFrame | pa.Table, form: str, write_alone: Callable[[Any], object]
+) -> Iterator[None]:
+    """Name the first column that cannot be written alone either, if the table cannot be written."""
     try:
-        start = table.iloc[:0] if index else table.iloc[:0].reset_index(drop=True)
-        drawn = pa.Table.from_pandas(start).schema
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, TypeError) as error:
-        raise _unfit_frame(table, error) from error
-    fields = list(drawn)
-    for place, name in enumerate(table.columns):
-        column = table.iloc[:, place]
-        if column.dtype.kind == "O" and not isinstance(
-            column.dtype, pd.api.extensions.ExtensionDtype
-        ):
-            fields[place] = fields[place].with_type(_object_type(str(name), column))
-    for place in range(len(table.columns), len(fields)):
-        level = table.index.get_level_values(place - len(table.columns))
-        if level.dtype == "object":
-            fields[place] = fields[place].with_type(
-                _object_type(f"index {level.name}", level.to_series())
+        yield
+    except CONVERSION_ERRORS as error:
+        for place, name in enumerate(_names(table)):
+            column = (
+                table.select([place]) if isinstance(table, pa.Table) else table.iloc[:, [place]]
             )
-    kept = table.index if index else pd.RangeIndex(len(table))
-    return _with_notes(pa.schema(fields, drawn.metadata), kept)
+            try:
+                write_alone(column)
+            except CONVERSION_ERRORS as its_error:
+                raise unfit_column(name, form, _reason(column, its_error)) from error
+        raise DataFormatError(
+            f"The table cannot be written as {form}: {error}.",
+            fix="Look at its index; index=False leaves that out.",
+        ) from error
 
 
-def _with_notes(schema: pa.Schema, index: pd.Index[Any]) -> pa.Schema:
-    """Mend what pandas notes in a file: it was drawn from no rows."""
-    import pandas as pd
-    from pyarrow.pandas_compat import get_logical_type
-
-    notes = schema.pandas_metadata
-    for one in notes["index_columns"]:
-        if isinstance(one, dict) and isinstance(index, pd.RangeIndex):
-            one.update(start=index.start, stop=index.stop, step=index.step)
-    for one in notes["columns"]:
-        if one["pandas_type"] == "empty":
-            one["pandas_type"] = get_logical_type(schema.field(one["field_name"]).type)
-    return schema.with_metadata({**schema.metadata, b"pandas": json.dumps(notes).encode()})
-
-
-def _object_type(name: str, column: pd.Series[Any]) -> pa.DataType:
-    """Return the one Arrow type of a column of Python objects."""
-    import pyarrow as pa
-    from pandas.api.types import infer_dtype
-
-    known = {"string": pa.string(), "boolean": pa.bool_(), "empty": pa.null()}
-    kind = known.get(infer_dtype(column, skipna=True))
-    if kind is not None:
-        return kind
-    found = pa.null()
-    for start in range(0, len(column), _CHECKED_ROWS):
-        part = column.iloc[start : start + _CHECKED_ROWS]
-        try:
-            one = pa.array(part, from_pandas=True).type
-            if one != found:
-                fields = [pa.schema([pa.field("a", kind)]) for kind in (found, one)]
-                found = pa.unify_schemas(fields, promote_options="permissive").field(0).type
-        except (
-            pa.ArrowInvalid,
-            pa.ArrowTypeError,
-            pa.ArrowNotImplementedError,
-            OverflowError,
-        ) as error:
-            raise _unfit(name, column, error) from error
-    return found
-
-
-def _unfit(name: str, column: pd.Series[Any], error: Exception) -> DataFormatError:
-    import pandas as pd
-
-    present = column[~pd.isna(column)]
-    first = present.iloc[0]
-    others = (value for value in present if type(value) is not type(first))
-    other = next(others, None)
-    mixed = f": {first!r:.60} beside {other!r:.60}" if other is not None else f": {error}"
+def unfit_column(name: str, form: str, why: object) -> DataFormatError:
+    """Return the error that names a column."""
     return DataFormatError(
-        f"Column {name!r} holds values that do not fit one Parquet type{mixed}.",
-        fix=f"Make them alike, for example with df[{name!r}] = df[{name!r}].astype(str).",
+        f"Column {name!r} cannot be written as {form}: {why}.",
+        fix="Change its values or its type, for example to text with `astype(str)`, or choose "
+        "another format.",
     )
 
 
-def _unfit_frame(frame: pd.DataFrame, error: Exception) -> DataFormatError:
-    import pyarrow as pa
-
-    for place, name in enumerate(frame.columns):
-        try:
-            pa.Schema.from_pandas(frame.iloc[:0, [place]], preserve_index=False)
-        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, TypeError):
-            return DataFormatError(
-                f"Column {str(name)!r} is of type {frame.dtypes.iloc[place]}, which Parquet does "
-                "not have.",
-                fix="Change it with `astype`, or save as CSV.",
-            )
-    return DataFormatError(f"The table cannot be written as Parquet: {error}.")
+def _names(table: pd.DataFrame | pa.Table) -> list[str]:
+    names = table.column_names if isinstance(table, pa.Table) else table.columns
+    return [str(name) for name in names]
 
 
-def _slices(table: pd.DataFrame | pa.Table, schema: pa.Schema) -> Iterator[pa.Table]:
+def _reason(column: pd.DataFrame | pa.Table, error: Exception) -> str:
+    """Say which values are of different types, if any are; else what pandas or pyarrow says."""
+    if isinstance(column, pa.Table):
+        return str(error)
+    values = column.iloc[:, 0]
+    present = values.dropna().astype(object)
+    for other in present:
+        if type(other) is not type(present.iloc[0]):
+            return f"it holds {present.iloc[0]!r:.60} beside {other!r:.60}"
+    return f"{error} (its type is {values.dtype})"
+
+
+def _frame_schema(frame: pd.DataFrame, *, index: bool) -> pa.Schema:
+    if isinstance(frame.columns.dtype, (pd.CategoricalDtype, pd.PeriodDtype, pd.IntervalDtype)):
+        frame = frame.set_axis(_names(frame), axis=1)  # pandas cannot read its own notes of them
+    if not index:
+        frame = frame.reset_index(drop=True)
+    drawn = [
+        pa.Schema.from_pandas(frame.iloc[start : start + _CHECKED_ROWS])
+        for start in range(0, max(len(frame), 1), _CHECKED_ROWS)
+    ]
+    schema = pa.unify_schemas(drawn, promote_options="permissive")
+    for place, field in enumerate(schema):
+        if pa.types.is_dictionary(field.type) and isinstance(
+            field.type.value_type, pa.BaseExtensionType
+        ):
+            schema = schema.set(place, field.with_type(field.type.value_type))
+        column = frame.iloc[:, place] if place < frame.shape[1] else frame.index
+        if pa.types.is_date32(field.type) and column.dtype == object:
+            # instants among dates: Arrow takes them, and they would lose their time of day
+            kinds = {*map(type, column)} - {type(pd.NaT)}
+            if any(issubclass(kind, dt.datetime) for kind in kinds):
+                raise ValueError("it holds dates and times of day")
+    notes = drawn[0].pandas_metadata
+    for note in notes["index_columns"]:
+        if isinstance(note, dict):  # a range, drawn from the first rows
+            note["stop"] = note["start"] + note["step"] * len(frame)
+    return schema.with_metadata({**drawn[0].metadata, b"pandas": json.dumps(notes).encode()})
+
+
+def _written(
+    table: pd.DataFrame | pa.Table, schema: pa.Schema, compression: str | None
+) -> Iterator[bytes]:
     sample = _slice(table, 0, _SAMPLE_ROWS, schema)
     row_bytes = sample.nbytes / max(sample.num_rows, 1)
     step = min(max(int(_GROUP_BYTES / max(row_bytes, 1)), 1), _MAX_GROUP_ROWS)
+    pieces: list[bytes] = []
+    nothing = lambda: None  # noqa: E731
+    sink = SimpleNamespace(write=pieces.append, flush=nothing, close=nothing, closed=False)
+    writer = parquet.ParquetWriter(
+        pa.PythonFile(sink, mode="w"),
+        schema,
+        compression=compression or "none",
+        use_dictionary=_repetitive(sample),
+        write_page_checksum=True,
+    )
     for start in range(0, max(len(table), 1), step):
-        yield _slice(table, start, step, schema)
+        part = _slice(table, start, step, schema)
+        writer.write_table(part, row_group_size=max(part.num_rows, 1))
+        yield from pieces
+        pieces.clear()
+    writer.close()
+    yield from pieces
 
 
 def _slice(table: pd.DataFrame | pa.Table, start: int, rows: int, schema: pa.Schema) -> pa.Table:
-    import pyarrow as pa
-
     if isinstance(table, pa.Table):
         return table.slice(start, rows)
     part = table.iloc[start : start + rows]
     width = len(part.columns)
     values = [part.iloc[:, place] for place in range(width)]
     values += [part.index.get_level_values(place) for place in range(len(schema) - width)]
-    columns = [arrow_column(one, field.type) for one, field in zip(values, schema, strict=True)]
-    return pa.Table.from_arrays(columns, schema=schema)
+    return pa.Table.from_arrays(list(map(arrow_column, values, schema.types)), schema=schema)
 
 
-def _repetitive(table: pd.DataFrame | pa.Table, schema: pa.Schema) -> list[str] | bool:
+def _repetitive(sample: pa.Table) -> list[str] | bool:
     """Return the columns worth a dictionary: trying one on a column of unique values costs half."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    sample = _slice(table, 0, _SAMPLE_ROWS, schema)
-    worth = []
-    for name, column in zip(sample.column_names, sample.columns, strict=True):
-        kind = column.type
-        if pa.types.is_nested(kind) or pa.types.is_dictionary(kind):
-            return True
-        if pa.types.is_boolean(kind) or pa.types.is_null(kind):
-            continue
-        if pc.count_distinct(column).as_py() <= sample.num_rows / 2:
-            worth.append(name)
-    return worth or False
+    try:
+        return [
+            name
+            for name, column in zip(sample.column_names, sample.columns, strict=True)
+            if not pa.types.is_null(column.type)
+            and pc.count_distinct(column).as_py() <= sample.num_rows / 2
+        ] or False
+    except pa.ArrowNotImplementedError:  # nested, or an extension: pyarrow's own choice
+        return True

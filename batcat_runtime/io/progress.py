@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, a plain log line now and then elsewhere.
+"""Progress of long work: rich's bar on a terminal where it is installed, else log lines.
 
 Nothing is shown for work that ends within two seconds. `BATCAT_PROGRESS=0` turns both off.
 """
@@ -9,16 +9,16 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
-from types import TracebackType
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from batcat_runtime.log import get_logger
 
+if TYPE_CHECKING:
+    from batcat_runtime.io.places import Place
+
 QUIET_SECONDS = 2.0
-_BAR_SECONDS = 0.1
 _LINE_SECONDS = 30.0
-_WIDTH = 24
-_SIZES = ("B", "kB", "MB", "GB", "TB")
 
 
 class Progress:
@@ -30,8 +30,6 @@ class Progress:
         What is being done, such as ``Reading s3://bucket/key``.
     total : int, optional
         How many bytes there are; unknown if left out.
-    clock : callable
-        Gives seconds.
 
     Examples
     --------
@@ -39,34 +37,21 @@ class Progress:
     ...     progress.add(8_388_608)
     """
 
-    def __init__(
-        self, what: str, total: int | None = None, *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._what = what
-        self._total = total
-        self._clock = clock
+    def __init__(self, what: str, total: int | None = None) -> None:
+        self._what, self._total = what, total
         self._done = 0
-        self._started = clock()
-        self._shown_at = 0.0
-        self._bar = sys.stderr.isatty()
-        self._drawn = False
+        self._started = time.monotonic()
+        self._next = self._started + QUIET_SECONDS
         self._wanted = os.environ.get("BATCAT_PROGRESS", "1") != "0"
+        self._bar: Any = None
         self._lock = threading.Lock()
 
     def __enter__(self) -> Progress:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._drawn:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
-        elif self._shown_at and kind is None:
-            get_logger().info("%s", self._line())
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
 
     def add(self, bytes_done: int = 0, note: str = "") -> None:
         """Count bytes as done, and show it if it is time to.
@@ -78,40 +63,50 @@ class Progress:
         note : str
             What the service says of it, such as ``QUEUED``.
         """
-        if not self._wanted:
-            return
         with self._lock:
             self._done += bytes_done
-            now = self._clock()
-            pause = _BAR_SECONDS if self._bar else _LINE_SECONDS
-            if now - max(self._shown_at, self._started + QUIET_SECONDS - pause) < pause:
+            now = time.monotonic()
+            if not self._wanted or (self._bar is None and now < self._next):
                 return
-            self._shown_at = now
-            if self._bar:
-                self._drawn = True
-                sys.stderr.write(f"\r\x1b[K{self._line(note)}")
-                sys.stderr.flush()
-            else:
-                get_logger().info("%s", self._line(note))
+            self._bar = self._bar or _bar(self._what, self._total)
+            if self._bar is not None:
+                self._bar.update(self._bar.task_ids[0], completed=self._done, note=note)
+                return
+            self._next = now + _LINE_SECONDS
+            done = human_size(self._done)
+            if self._total:
+                done = f"{self._done / self._total:.0%} of {human_size(self._total)}"
+            parts = (self._what, done, f"{now - self._started:.0f} s", note)
+            get_logger().info("%s", "  ".join(filter(None, parts)))
 
-    def _line(self, note: str = "") -> str:
-        parts = [self._what]
-        if self._total:
-            share = min(self._done / self._total, 1.0)
-            if self._bar:
-                full = round(share * _WIDTH)
-                parts.append("█" * full + "░" * (_WIDTH - full))
-            parts.append(f"{share:4.0%} of {human_size(self._total)}")
-        elif self._done:
-            parts.append(human_size(self._done))
-        parts.append(f"{self._clock() - self._started:.0f} s")
-        return "  ".join([*parts, *([note] if note else [])])
+
+def reading(places: Sequence[Place]) -> Progress:
+    """Return the progress of reading objects, whose bytes together are known if each one's are."""
+    more = f" and {len(places) - 1} more" if len(places) > 1 else ""
+    total = sum(place.size or 0 for place in places) or None
+    return Progress(f"Reading {places[0].uri}{more}", total)
+
+
+def _bar(what: str, total: int | None) -> Any:
+    """Return rich's bar, begun; None where there is no terminal or no rich."""
+    if not sys.stderr.isatty():
+        return None
+    try:
+        from rich import progress as rich
+        from rich.console import Console
+    except ImportError:
+        return None
+    columns = (rich.TextColumn("{task.description}", markup=False), rich.BarColumn(24))
+    more = (rich.DownloadColumn(), rich.TimeElapsedColumn(), rich.TextColumn("{task.fields[note]}"))
+    bar = rich.Progress(*columns, *more, console=Console(stderr=True), transient=True)
+    bar.add_task(what, total=total, note="")
+    bar.start()
+    return bar
 
 
 def human_size(size: float) -> str:
     """Return a number of bytes in decimal units, such as ``346.1 MB``."""
-    for unit in _SIZES[:-1]:
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} {_SIZES[-1]}"
+    unit = 0
+    while size >= 1000 and unit < 4:
+        size, unit = size / 1000, unit + 1
+    return f"{size:.{min(unit, 1)}f} {('B', 'kB', 'MB', 'GB', 'TB')[unit]}"

@@ -5,38 +5,42 @@ A result comes in one of three ways:
 - plainly: the server sends all rows, and they become Arrow columns piece by piece;
 - in chunks: a cursor on the server is asked for some rows at a time, so memory stays flat;
 - by UNLOAD, when a role and a staging place are given: Redshift's nodes write Parquet to S3 side by
-  side, which is what makes a hundred million rows bearable. It falls back to the first way where
-  UNLOAD cannot carry the result.
+  side, which is what makes a hundred million rows bearable. Where UNLOAD cannot carry the result,
+  it comes in one of the other ways.
 
 Nothing is committed: the transaction of a reading function is rolled back.
+
+Not awswrangler: a result of `wr.redshift.read_sql_query` without rows has no types
+(test_no_rows_keep_columns_and_types), and `wr.redshift.unload` writes keys into the statement where
+there is no role, and no backslash twice (test_unload_gives_what_the_wire_gives).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+import re
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, TypeAlias
 
-from batcat_runtime.errors import QueryError, QueryTimeoutError
-from batcat_runtime.io.dates import DateLike
-from batcat_runtime.io.parameters import Params, for_wire, with_literals
-from batcat_runtime.io.redshift_login import DATABASE, PORT, USER, Login, redshift_login
-from batcat_runtime.io.redshift_unload import DATA, schema_sql, unload_sql, wants_unload
-from batcat_runtime.io.redshift_wire import columns_of, connection, execute, tables_of
+from batcat_runtime.errors import QueryError, QueryTimeoutError, UserError
+from batcat_runtime.io.parameters import Params, for_wire, redshift_literal, with_literals
+from batcat_runtime.io.query import DateLike, is_ordered, is_select, statement, with_dates
+from batcat_runtime.io.redshift_types import Result
+from batcat_runtime.io.redshift_wire import DATABASE, PORT, USER, Login, Wire, connected, log_in
 from batcat_runtime.io.results import check_result_options, chunks, whole
-from batcat_runtime.io.staging import Staging
-from batcat_runtime.io.statement import is_select, statement, with_dates
+from batcat_runtime.io.staging import Staging, split_uri
 from batcat_runtime.io.types import DtypeBackend
 from batcat_runtime.log import get_logger
 
 if TYPE_CHECKING:
-    from typing import Any
-
     import boto3
     import pandas as pd
     import pyarrow as pa
 
-_PAGE = 10_000
-_SINGLE_NODE_PAGE = 1_000
+Run: TypeAlias = Callable[..., Result]
+
+DATA = "data/"
+_ROLE = re.compile(r"arn:aws[a-z0-9-]*:iam::[0-9]{12}:role/[\w+=,.@/-]+|default", re.ASCII)
+_PAGE, _SINGLE_NODE_PAGE = 10_000, 1_000
 _CURSOR = "batcat_cursor"
 
 
@@ -132,23 +136,10 @@ def read_data_from_redshift(
     text = statement(with_dates(query, date_start, date_end, "redshift"), "redshift")
     check_result_options(chunksize, dtype_backend, timeout)
     for_wire(text, params)  # refuses what it has to before anything is connected to
-    unload = wants_unload(text, iam_role, s3_staging_dir)
-    login = redshift_login(
-        host=host,
-        password=password,
-        port=port,
-        database=database,
-        user=user,
-        secret_name=secret_name,
-        cluster_identifier=cluster_identifier,
-        workgroup_name=workgroup_name,
-        region=region,
-        boto3_session=boto3_session,
-    )
-    staging = None
-    if unload and s3_staging_dir:
-        staging = Staging(s3_staging_dir, region=region, boto3_session=boto3_session)
-    tables = _tables(login, text, params, ssl, timeout, staging, iam_role or "", chunksize)
+    unload = unload_of(text, iam_role, s3_staging_dir, region, boto3_session)
+    given = Login(host or "", int(port), database, user, password or "")
+    login = log_in(given, secret_name, cluster_identifier, workgroup_name, region, boto3_session)
+    tables = _tables(login, text, params, ssl, timeout, unload, chunksize)
     if chunksize is not None:
         return chunks(tables, chunksize, dtype_backend)
     return whole(tables, dtype_backend)
@@ -160,77 +151,138 @@ def _tables(
     params: Params | None,
     ssl: bool | None,
     timeout: float | None,
-    staging: Staging | None,
-    iam_role: str,
+    unload: Unload | None,
     chunksize: int | None,
 ) -> Iterator[pa.Table]:
-    with connection(login, ssl=ssl, timeout=timeout) as opened:
-        if staging is not None:
-            with staging:
-                if _unloaded(opened, query, params, staging, iam_role):
-                    yield from _read_back(opened, query, params, staging, chunksize is None)
-                    return
+    with connected(login, ssl=ssl, timeout=timeout) as wire:
+        if unload is not None:
+            yield from unload.tables(wire.run, query, params, whole=chunksize is None)
+            if unload.done:
+                return
         if chunksize is not None and is_select(query, "redshift"):
-            yield from _by_cursor(opened, with_literals(query, params), chunksize)
-            return
-        cursor = execute(opened, query, params)
-        yield from tables_of(cursor, columns_of(cursor))
+            yield from _by_cursor(wire, with_literals(query, params), chunksize)
+        else:
+            yield from wire.run(query, params).tables
 
 
-def _unloaded(
-    opened: Any, query: str, params: Params | None, staging: Staging, iam_role: str
-) -> bool:
-    """Try to UNLOAD; a query that is wrong itself fails again, in its own words, without it."""
-    try:
-        execute(opened, unload_sql(with_literals(query, params), staging.uri, iam_role))
-    except QueryTimeoutError:
-        raise
-    except QueryError as error:
-        opened.rollback()
-        get_logger().warning("Redshift cannot UNLOAD, so rows come one by one: %s", error.message)
-        return False
-    return True
-
-
-def _read_back(
-    opened: Any, query: str, params: Params | None, staging: Staging, in_one: bool
-) -> Iterator[pa.Table]:
-    found = False
-    for table in staging.tables(DATA, whole=in_one):
-        found = True
-        yield table
-    if not found:
-        cursor = execute(opened, schema_sql(query), params)
-        yield from tables_of(cursor, columns_of(cursor))
-
-
-def _by_cursor(opened: Any, query: str, chunksize: int) -> Iterator[pa.Table]:
+def _by_cursor(wire: Wire, query: str, chunksize: int) -> Iterator[pa.Table]:
     """Fetch from a cursor on the server, a page at a time."""
     page = min(chunksize, _PAGE)
-    _declare(opened, query)
-    try:
-        cursor = _fetch(opened, page)
-    except QueryError as error:
-        if "single node" not in error.message.lower().replace("-", " "):
-            raise
-        # Redshift caps a FETCH on a cluster of one node at a thousand rows
-        opened.rollback()
-        page = min(chunksize, _SINGLE_NODE_PAGE)
-        _declare(opened, query)
-        cursor = _fetch(opened, page)
+    while True:
+        wire.run(query, head=f"DECLARE {_CURSOR} CURSOR FOR ")
+        try:
+            result = wire.run(f"FETCH FORWARD {page} FROM {_CURSOR}")
+            break
+        except QueryError as error:
+            # Redshift caps a FETCH on a cluster of one node at a thousand rows
+            said = error.message.lower().replace("-", " ")
+            if page <= _SINGLE_NODE_PAGE or "single node" not in said:
+                raise
+            page = _SINGLE_NODE_PAGE
     while True:
         rows = 0
-        for table in tables_of(cursor, columns_of(cursor)):
+        for table in result.tables:
             rows += table.num_rows
             yield table
         if rows < page:
             return
-        cursor = _fetch(opened, page)
+        result = wire.run(f"FETCH FORWARD {page} FROM {_CURSOR}")
 
 
-def _declare(opened: Any, query: str) -> None:
-    execute(opened, query, head=f"DECLARE {_CURSOR} CURSOR FOR ")
+class Unload:
+    """UNLOAD of one query's result: Redshift writes it to S3 as Parquet, from all nodes at once.
+
+    Parameters
+    ----------
+    staging : Staging
+        Where to.
+    iam_role : str
+        By which role.
+
+    Attributes
+    ----------
+    done : bool
+        Whether `tables` gave the result; if not, Redshift could not unload it.
+    """
+
+    def __init__(self, staging: Staging, iam_role: str) -> None:
+        self._staging, self._role = staging, iam_role
+        self.done = False
+
+    def tables(
+        self, run: Run, query: str, params: Params | None, *, whole: bool
+    ) -> Iterator[pa.Table]:
+        """Unload and give what was written, or nothing where Redshift cannot unload the query.
+
+        A query that is wrong itself fails again, in its own words, when it is run without UNLOAD.
+        """
+        with self._staging as staging:
+            # an ordered result by one writer, so that the files have that order by their names
+            serial = " PARALLEL OFF" if is_ordered(query, "redshift") else ""
+            source = redshift_literal(with_literals(query, params))
+            try:
+                run(
+                    f"UNLOAD ({source}) TO {redshift_literal(staging.uri + DATA)} "
+                    f"IAM_ROLE {role_sql(self._role)} FORMAT AS PARQUET{serial}"
+                )
+            except QueryTimeoutError:
+                raise
+            except QueryError as error:
+                get_logger().warning(
+                    "Redshift cannot UNLOAD, so rows come one by one: %s", error.message
+                )
+                return
+            self.done = True
+            empty = True
+            for table in staging.tables(DATA, whole=whole):
+                empty = False
+                yield table
+            if empty:  # without rows, UNLOAD writes nothing
+                schema = f"SELECT * FROM (\n{query}\n) AS batcat LIMIT 0"
+                yield from run(schema, params).tables
 
 
-def _fetch(opened: Any, page: int) -> Any:
-    return execute(opened, f"FETCH FORWARD {page} FROM {_CURSOR}")
+def unload_of(
+    query: str,
+    iam_role: str | None,
+    s3_staging_dir: str | None,
+    region: str | None,
+    session: boto3.Session | None,
+) -> Unload | None:
+    """Return the UNLOAD for a query, if it is a SELECT and a role and a staging place are given.
+
+    Raises
+    ------
+    UserError
+        One of the two is missing or wrong.
+    """
+    if not iam_role and not s3_staging_dir:
+        return None
+    if not iam_role or not s3_staging_dir:
+        missing = "s3_staging_dir" if iam_role else "iam_role"
+        raise UserError(
+            f"UNLOAD needs iam_role and s3_staging_dir; {missing} is missing.",
+            fix=f"Give {missing} too, or neither.",
+        )
+    role_sql(iam_role)
+    split_uri(s3_staging_dir, "s3_staging_dir")
+    if not is_select(query, "redshift"):
+        return None
+    return Unload(Staging(s3_staging_dir, region=region, boto3_session=session), iam_role)
+
+
+def role_sql(iam_role: str) -> str:
+    """Return a role, or a chain of roles, as statements name it.
+
+    Raises
+    ------
+    UserError
+        It is no ARN of a role, nor ``default``.
+    """
+    if not all(_ROLE.fullmatch(role) for role in iam_role.split(",")):
+        raise UserError(
+            f"iam_role={iam_role!r} is no role.",
+            fix="Give the ARN of a role that the cluster has, for example "
+            "'arn:aws-cn:iam::123456789012:role/redshift-s3', or 'default'.",
+        )
+    return "default" if iam_role == "default" else redshift_literal(iam_role)

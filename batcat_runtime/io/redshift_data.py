@@ -3,24 +3,36 @@
 No connection to the cluster is opened, so a VPC around it is no obstacle, and no password is seen
 here: the API is given the secret's name. What the API sends as text (numerics, dates, timestamps)
 gets the type that the API says the column has.
+
+Plain boto3: `wr.data_api.redshift` gives up after 328 s, leaves the statement running when it does
+(test_a_statement_that_takes_too_long_is_cancelled), and returns dates and numerics as the texts
+that the API sends (test_every_column_has_the_type_that_redshift_declares).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+import re
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from batcat_runtime.errors import QueryError, QueryTimeoutError, UserError
+from batcat_runtime.errors import (
+    BatcatError,
+    QueryTimeoutError,
+    ResultTooLargeError,
+    UserError,
+)
+from batcat_runtime.io.aws_errors import translated
 from batcat_runtime.io.clients import client
-from batcat_runtime.io.dates import DateLike
-from batcat_runtime.io.parameters import Params, for_data_api, with_literals
-from batcat_runtime.io.redshift_data_api import DataApi
-from batcat_runtime.io.redshift_login import DATABASE
-from batcat_runtime.io.redshift_unload import DATA, schema_sql, unload_sql, wants_unload
+from batcat_runtime.io.parameters import Params, for_data_api
+from batcat_runtime.io.progress import Progress
+from batcat_runtime.io.query import DateLike, query_error, statement, with_dates
+from batcat_runtime.io.redshift import Unload, unload_of
+from batcat_runtime.io.redshift_types import Column, Result, arrow_table, data_api_column, refusal
+from batcat_runtime.io.redshift_wire import DATABASE
 from batcat_runtime.io.results import check_result_options, chunks, whole
 from batcat_runtime.io.secrets import Secret, get_secret
-from batcat_runtime.io.staging import Staging
-from batcat_runtime.io.statement import statement, with_dates
 from batcat_runtime.io.types import DtypeBackend
 from batcat_runtime.log import get_logger
 
@@ -29,8 +41,12 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-_SERVERLESS = ".redshift-serverless."
-_PROVISIONED = ".redshift."
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+_STOPPING_LOOKS, _STOPPING_PAUSE = 20, 0.2
+_ENDED = ("FINISHED", "FAILED", "ABORTED")
+_POSITION = re.compile(r"\s*Position: (\d+);?\s*")
+_TOO_LARGE = re.compile(r"result.*(too large|exceed|maximum|limit)", re.IGNORECASE | re.DOTALL)
+_HOST = re.compile(r"([^.]+)\..*\.(redshift|redshift-serverless)\.")
 
 
 def read_data_from_redshift_by_secret(
@@ -113,19 +129,11 @@ def read_data_from_redshift_by_secret(
     text = statement(with_dates(query, date_start, date_end, "redshift"), "redshift")
     check_result_options(chunksize, dtype_backend, timeout)
     for_data_api(text, params)  # refuses what it has to before anything is asked of AWS
-    staging = None
-    if wants_unload(text, iam_role, s3_staging_dir) and s3_staging_dir:
-        staging = Staging(s3_staging_dir, region=region, boto3_session=boto3_session)
+    unload = unload_of(text, iam_role, s3_staging_dir, region, boto3_session)
     api = data_api(
-        secret_name,
-        region,
-        cluster_identifier=cluster_identifier,
-        workgroup_name=workgroup_name,
-        database=database,
-        timeout=timeout,
-        boto3_session=boto3_session,
+        secret_name, region, cluster_identifier, workgroup_name, database, timeout, boto3_session
     )
-    tables = _tables(api, text, params, staging, iam_role or "", chunksize is None)
+    tables = _tables(api, text, params, unload, chunksize is None)
     if chunksize is not None:
         return chunks(tables, chunksize, dtype_backend)
     return whole(tables, dtype_backend)
@@ -134,12 +142,11 @@ def read_data_from_redshift_by_secret(
 def data_api(
     secret_name: str,
     region: str | None,
-    *,
-    cluster_identifier: str | None = None,
-    workgroup_name: str | None = None,
-    database: str | None = None,
-    timeout: float | None = None,
-    boto3_session: boto3.Session | None = None,
+    cluster: str | None,
+    workgroup: str | None,
+    database: str | None,
+    timeout: float | None,
+    session: boto3.Session | None,
 ) -> DataApi:
     """Return the Data API for the warehouse that a secret is for.
 
@@ -150,72 +157,164 @@ def data_api(
     NoSuchSecretError, AccessDeniedError, CredentialsError, ServiceError
         The secret could not be read.
     """
-    if cluster_identifier and workgroup_name:
+    if cluster and workgroup:
         raise UserError(
             "Both a cluster and a workgroup were given.",
             fix="Give cluster_identifier or workgroup_name.",
         )
-    secret = get_secret(secret_name, region, boto3_session=boto3_session)
-    if not cluster_identifier and not workgroup_name:
-        cluster_identifier, workgroup_name = _warehouse(secret)
+    secret = get_secret(secret_name, region, boto3_session=session)
+    if not cluster and not workgroup:
+        cluster, workgroup = _warehouse(secret)
     named = database or secret.get("dbname") or secret.get("database") or secret.get("db")
     target = {"SecretArn": secret.arn, "Database": str(named or DATABASE)}
-    if cluster_identifier:
-        target["ClusterIdentifier"] = cluster_identifier
+    target["StatementName"] = "batcat"
+    if workgroup:
+        target["WorkgroupName"] = workgroup
     else:
-        target["WorkgroupName"] = str(workgroup_name)
-    service = client("redshift-data", boto3_session, region)
-    return DataApi(service, target, timeout)
+        target["ClusterIdentifier"] = str(cluster)
+    return DataApi(client("redshift-data", session, region), target, timeout)
+
+
+@dataclass(frozen=True)
+class DataApi:
+    """A warehouse as the Data API reaches it.
+
+    Attributes
+    ----------
+    service : botocore client
+        Of ``redshift-data``.
+    target : dict
+        ClusterIdentifier or WorkgroupName, Database, SecretArn: as statements are sent there.
+    timeout : float or None
+        Seconds that a statement may take.
+    """
+
+    service: Any
+    target: dict[str, str]
+    timeout: float | None = None
+
+    def run(self, query: str, params: Params | None = None) -> Result:
+        """Run one statement, its parameters bound by the server, and wait until it is done.
+
+        Raises
+        ------
+        QueryError, QueryTimeoutError, ResultTooLargeError, AccessDeniedError
+            Redshift refused it, or it took longer than `timeout` and was cancelled.
+        CredentialsError, ThrottledError, ServiceError
+            AWS refused.
+        """
+        text, values = for_data_api(query, params)
+        request: dict[str, Any] = {"Sql": text, **self.target}
+        if values:
+            request["Parameters"] = values
+        description = self._ended(self._ask("ExecuteStatement", request)["Id"], text)
+        if not description.get("HasResultSet"):
+            return Result([], iter(()))
+        page = self._ask("GetStatementResult", {"Id": description["Id"]})
+        columns = [data_api_column(metadata) for metadata in page["ColumnMetadata"]]
+        return Result(columns, self._pages(description["Id"], page, columns))
+
+    def together(self, statements: Sequence[str]) -> None:
+        """Run statements in one transaction: all of them count, or none."""
+        request = {"Sqls": list(statements), **self.target}
+        self._ended(self._ask("BatchExecuteStatement", request)["Id"], "")
+
+    def _pages(
+        self, number: str, page: dict[str, Any], columns: list[Column]
+    ) -> Iterator[pa.Table]:
+        while True:
+            rows = [[_value(field) for field in record] for record in page["Records"]]
+            yield arrow_table(columns, rows)
+            if not page.get("NextToken"):
+                return
+            request = {"Id": number, "NextToken": page["NextToken"]}
+            page = self._ask("GetStatementResult", request)
+
+    def _ask(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
+        from botocore import xform_name
+
+        place = self.target.get("ClusterIdentifier") or self.target.get("WorkgroupName")
+        call = getattr(self.service, xform_name(action))
+        with translated(f"Redshift's Data API for {place!r}", f"redshift-data:{action}"):
+            return dict(call(**request))
+
+    def _ended(self, number: str, query: str) -> dict[str, Any]:
+        try:
+            description = self._wait(number)
+        except BaseException:  # also when the user interrupts
+            self._cancel(number)
+            raise
+        if description["Status"] != "FINISHED":
+            parts = [part for part in description.get("SubStatements", ()) if part.get("Error")]
+            failed = parts[0] if parts else description
+            raise _failure(description["Status"], failed, failed.get("QueryString") or query)
+        return description
+
+    def _wait(self, number: str) -> dict[str, Any]:
+        started, pause = time.monotonic(), _FIRST_PAUSE
+        with Progress("Redshift") as progress:
+            while True:
+                description = self._ask("DescribeStatement", {"Id": number})
+                if description["Status"] in _ENDED:
+                    return description
+                progress.add(note=description["Status"])
+                if self.timeout is not None and time.monotonic() - started > self.timeout:
+                    raise QueryTimeoutError(
+                        f"Redshift took longer than {self.timeout:g} s; the statement was "
+                        "cancelled.",
+                        fix="Give a longer `timeout`, or read less: fewer days, fewer columns.",
+                    )
+                time.sleep(pause)
+                pause = min(pause * 1.5, _LONGEST_PAUSE)
+
+    def _cancel(self, number: str) -> None:
+        """Cancel a statement and wait for its end: what it still writes could not be cleaned up."""
+        try:
+            self._ask("CancelStatement", {"Id": number})
+            for _ in range(_STOPPING_LOOKS):
+                if self._ask("DescribeStatement", {"Id": number})["Status"] in _ENDED:
+                    return
+                time.sleep(_STOPPING_PAUSE)
+        except BatcatError as error:
+            get_logger().warning("The statement %s may still run: %s", number, error.message)
+
+
+def _tables(
+    api: DataApi, query: str, params: Params | None, unload: Unload | None, in_one: bool
+) -> Iterator[pa.Table]:
+    if unload is not None:
+        yield from unload.tables(api.run, query, params, whole=in_one)
+    if unload is None or not unload.done:
+        yield from api.run(query, params).tables
 
 
 def _warehouse(secret: Secret) -> tuple[str | None, str | None]:
     """Return the cluster or the workgroup that a secret names, if only by its host."""
     cluster = secret.get("dbClusterIdentifier") or secret.get("clusterIdentifier")
     workgroup = secret.get("workgroupName") or secret.get("workgroup")
-    host = str(secret.get("host") or "")
-    first = host.partition(".")[0]
-    if not cluster and not workgroup and _SERVERLESS in host:
-        workgroup = first
-    elif not cluster and not workgroup and _PROVISIONED in host:
-        cluster = first
-    if workgroup:
-        return None, str(workgroup)
-    if cluster:
-        return str(cluster), None
-    raise UserError(
-        f"{secret!r} names neither a cluster nor a workgroup.",
-        fix="Give cluster_identifier or workgroup_name.",
-    )
+    host = _HOST.match(str(secret.get("host") or ""))
+    if not cluster and not workgroup and host:
+        cluster, workgroup = (host[1], None) if host[2] == "redshift" else (None, host[1])
+    if not cluster and not workgroup:
+        raise UserError(
+            f"{secret!r} names neither a cluster nor a workgroup.",
+            fix="Give cluster_identifier or workgroup_name.",
+        )
+    return (None, str(workgroup)) if workgroup else (str(cluster), None)
 
 
-def _tables(
-    api: DataApi,
-    query: str,
-    params: Params | None,
-    staging: Staging | None,
-    iam_role: str,
-    in_one: bool,
-) -> Iterator[pa.Table]:
-    if staging is not None:
-        with staging:
-            if _unloaded(api, unload_sql(with_literals(query, params), staging.uri, iam_role)):
-                empty = True
-                for table in staging.tables(DATA, whole=in_one):
-                    empty = False
-                    yield table
-                if empty:
-                    yield from api.tables(api.run(schema_sql(query), params))
-                return
-    yield from api.tables(api.run(query, params))
+def _value(field: dict[str, Any]) -> Any:
+    return None if field.get("isNull") else next(iter(field.values()), None)
 
 
-def _unloaded(api: DataApi, unload: str) -> bool:
-    """Try to UNLOAD; a query that is wrong itself fails again, in its own words, without it."""
-    try:
-        api.run(unload)
-    except QueryTimeoutError:
-        raise
-    except QueryError as error:
-        get_logger().warning("Redshift cannot UNLOAD, so rows come one by one: %s", error.message)
-        return False
-    return True
+def _failure(status: str, failed: dict[str, Any], query: str) -> BatcatError:
+    reason = str(failed.get("Error") or status)
+    if status == "ABORTED":
+        return query_error("Redshift", f"it was cancelled ({reason})")
+    if _TOO_LARGE.search(reason):
+        return ResultTooLargeError(
+            f"The result is more than Redshift's Data API carries: {reason}",
+            fix="Give iam_role and s3_staging_dir, so that it goes by UNLOAD; or read less.",
+        )
+    found = _POSITION.search(reason)
+    return refusal(_POSITION.sub(" ", reason), query, int(found[1]) if found else None)

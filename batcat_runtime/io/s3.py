@@ -1,26 +1,22 @@
 """S3: tables out of a bucket, under the tutorial's names.
 
 Each function takes one key, a list of keys, a prefix that ends in ``/``, or a pattern
-(`batcat_runtime.io.places`), gives the same column types whichever way the data came
-(`batcat_runtime.io.types`), and turns what S3 refuses into one typed error with a fix.
-
-The bytes come by boto3, so that profiles, single sign-on, endpoints, proxies and certificates are
-those of every other AWS tool, and are parsed by Arrow. awswrangler reads text by one thread into
-one buffer, and asks for each object's head first; that is where its time goes.
+(`batcat_runtime.io.places`), as bucket and key or as one ``s3://`` address. Each gives the same
+column types whichever way the data came (`batcat_runtime.io.types`), and turns what S3 refuses into
+one typed error with a fix.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 from batcat_runtime.errors import UserError
 from batcat_runtime.io.clients import client
-from batcat_runtime.io.csv_layout import CsvOptions
-from batcat_runtime.io.options import CsvReading, ParquetReading
-from batcat_runtime.io.places import common_prefix, find_places, is_one_key
-from batcat_runtime.io.types import DtypeBackend, check_backend
+from batcat_runtime.io.places import Where, find_places, partition_root
+from batcat_runtime.io.results import check_result_options
+from batcat_runtime.io.types import DtypeBackend
 
 if TYPE_CHECKING:
     import boto3
@@ -29,17 +25,40 @@ if TYPE_CHECKING:
 _FORMATS = {".parquet": "parquet", ".pq": "parquet", ".xlsx": "excel", ".xlsm": "excel"}
 
 
+class ParquetReading(TypedDict, total=False):
+    """The keyword arguments of `read_parquet_from_bucket`, for type checkers."""
+
+    columns: Sequence[str] | None
+    dtype_backend: DtypeBackend | None
+    boto3_session: boto3.Session | None
+
+
+class CsvReading(ParquetReading, total=False):
+    """Those of `read_csv_from_bucket`."""
+
+    dtype: Any
+    sep: str
+    quotechar: str | None
+    header: bool | None
+    names: Sequence[str] | None
+    skiprows: int
+    encoding: str
+    decimal: str
+    null_values: Sequence[str] | None
+    compression: str | None
+
+
 @overload
 def read_csv_from_bucket(
-    bucket: str, key: str | Sequence[str], *, chunksize: None = None, **options: Unpack[CsvReading]
+    bucket: Where, key: Where = "", *, chunksize: None = None, **options: Unpack[CsvReading]
 ) -> pd.DataFrame: ...
 @overload
 def read_csv_from_bucket(
-    bucket: str, key: str | Sequence[str], *, chunksize: int, **options: Unpack[CsvReading]
+    bucket: Where, key: Where = "", *, chunksize: int, **options: Unpack[CsvReading]
 ) -> Iterator[pd.DataFrame]: ...
 def read_csv_from_bucket(
-    bucket: str,
-    key: str | Sequence[str],
+    bucket: Where,
+    key: Where = "",
     *,
     columns: Sequence[str] | None = None,
     dtype: Any = None,
@@ -61,11 +80,12 @@ def read_csv_from_bucket(
     Parameters
     ----------
     bucket : str
-        The bucket's name, without ``s3://``.
+        The bucket's name. Or where to read from in one: ``s3://bucket/key``, or several of these.
     key : str or sequence of str
         One key, several, a prefix that ends in ``/``, or a pattern with ``*``, ``**``, ``?`` or
-        ``[ab]``. All objects must have the same columns, in any order; name the common ones with
-        `columns` if they do not. Under a prefix, names that begin with ``_`` or ``.`` are skipped.
+        ``[ab]``; left out if `bucket` says it all. All objects must have the same columns, in any
+        order; name the common ones with `columns` if they do not. Under a prefix, names that begin
+        with ``_`` or ``.`` are skipped.
     columns : sequence of str, optional
         Read these, in this order.
     dtype : dtype or mapping from column to dtype, optional
@@ -75,8 +95,8 @@ def read_csv_from_bucket(
         dates and timestamps, text.
     chunksize : int, optional
         Give an iterator of DataFrames with so many rows, in memory that does not grow with the
-        file. A column's type can only widen from chunk to chunk (integer, float, text); give
-        `dtype` for types that are the same in all.
+        file. A column has the type of the first 8 MB in all of them; give `dtype` where later
+        values do not fit it.
     dtype_backend : {"numpy_nullable", "pyarrow"}, optional
         pandas' other families of types; by default numpy's, nullable where integers or booleans
         have gaps.
@@ -110,7 +130,7 @@ def read_csv_from_bucket(
     NoSuchBucketError, NoSuchObjectError
         The bucket or key does not exist, or nothing lies under the prefix.
     DataFormatError
-        It is no CSV, or not as the arguments say: names the object, and the row.
+        It is no CSV, or not as the arguments say: names the object, and the column or row.
     ObjectChangedError
         Somebody replaced the object while it was being read.
     AccessDeniedError, CredentialsError, ThrottledError, ConnectError, ServiceError
@@ -119,13 +139,13 @@ def read_csv_from_bucket(
     Examples
     --------
     >>> read_csv_from_bucket("2022-rnd-battery", "usage")  # doctest: +SKIP
+    >>> read_csv_from_bucket("s3://2022-rnd-battery/usage")  # doctest: +SKIP
     >>> for part in read_csv_from_bucket(
     ...     "2022-rnd-battery", "raw/usage/", columns=["vin", "usage"], chunksize=100_000
     ... ):  # doctest: +SKIP
     ...     print(len(part))
     """
-    from batcat_runtime.io.chunks import csv_chunks
-    from batcat_runtime.io.csv_read import read_csv
+    from batcat_runtime.io.csv_read import CsvObjects, CsvOptions
 
     _check_common(columns, chunksize, dtype_backend)
     options = CsvOptions(
@@ -142,27 +162,23 @@ def read_csv_from_bucket(
         compression=compression,
     )
     s3 = client("s3", boto3_session)
-    places = find_places(s3, bucket, key)
+    objects = CsvObjects(s3, find_places(s3, bucket, key), options)
     if chunksize is not None:
-        return csv_chunks(s3, places, options, chunksize, dtype_backend)
-    return read_csv(s3, places, options, dtype_backend)
+        return objects.frames(chunksize, dtype_backend)
+    return objects.frame(dtype_backend)
 
 
 @overload
 def read_parquet_from_bucket(
-    bucket: str,
-    key: str | Sequence[str],
-    *,
-    chunksize: None = None,
-    **options: Unpack[ParquetReading],
+    bucket: Where, key: Where = "", *, chunksize: None = None, **options: Unpack[ParquetReading]
 ) -> pd.DataFrame: ...
 @overload
 def read_parquet_from_bucket(
-    bucket: str, key: str | Sequence[str], *, chunksize: int, **options: Unpack[ParquetReading]
+    bucket: Where, key: Where = "", *, chunksize: int, **options: Unpack[ParquetReading]
 ) -> Iterator[pd.DataFrame]: ...
 def read_parquet_from_bucket(
-    bucket: str,
-    key: str | Sequence[str],
+    bucket: Where,
+    key: Where = "",
     *,
     columns: Sequence[str] | None = None,
     chunksize: int | None = None,
@@ -207,17 +223,15 @@ CredentialsError, ThrottledError, ConnectError, ServiceError
 
     _check_common(columns, chunksize, dtype_backend)
     s3 = client("s3", boto3_session)
-    places = find_places(s3, bucket, key)
-    root = None if is_one_key(key) or not isinstance(key, str) else common_prefix(key)
-    source = Source(s3, places, root, columns)
+    source = Source(s3, find_places(s3, bucket, key), partition_root(bucket, key), columns)
     if chunksize is not None:
         return parquet_chunks(source, chunksize, dtype_backend)
     return read_parquet(source, dtype_backend)
 
 
 def read_excel_from_bucket(
-    bucket: str,
-    key: str,
+    bucket: Where,
+    key: Where = "",
     *,
     sheet_name: str | int | None = 0,
     columns: Sequence[str] | None = None,
@@ -231,13 +245,16 @@ def read_excel_from_bucket(
     Parameters
     ----------
     bucket, key, boto3_session
-        As for `read_csv_from_bucket`, but one key.
+        As for `read_csv_from_bucket`. The rows of several objects follow each other.
     sheet_name : str, int or None
         A sheet's name, or its number from 0; None for all sheets.
     columns : sequence of str, optional
-        Read these.
-    dtype, skiprows, dtype_backend
-        As for `pandas.read_excel`.
+        Read these, in this order.
+    dtype : dtype or mapping from column to dtype, optional
+        As for `pandas.read_excel`. All others are what the cells are: a text that looks like a
+        number stays text, dates are dates, and a column of several kinds keeps them as they are.
+    skiprows, dtype_backend
+        As for `read_csv_from_bucket`.
 
     Returns
     -------
@@ -249,9 +266,9 @@ def read_excel_from_bucket(
     BatcatError
         openpyxl is not installed.
     DataFormatError
-        It is no Excel file, or has no such sheet or column.
+        It is no Excel file, is damaged, has no such sheet or column, or objects do not go together.
     UserError, NoSuchBucketError, NoSuchObjectError, AccessDeniedError, CredentialsError, \
-ConnectError, ServiceError
+ThrottledError, ConnectError, ServiceError
         As for `read_csv_from_bucket`.
 
     Examples
@@ -261,23 +278,15 @@ ConnectError, ServiceError
     from batcat_runtime.io.excel_read import read_excel
 
     _check_common(columns, None, dtype_backend)
-    if not is_one_key(key):
-        raise UserError(f"{key!r} is not one key.", fix="Read Excel files one by one.")
     s3 = client("s3", boto3_session)
-    return read_excel(
-        s3,
-        find_places(s3, bucket, key)[0],
-        sheet_name=sheet_name,
-        columns=columns,
-        dtype=dtype,
-        skiprows=skiprows,
-        dtype_backend=dtype_backend,
-    )
+    places = find_places(s3, bucket, key)
+    sheets = read_excel(s3, places, sheet_name, columns, dtype, skiprows, dtype_backend)
+    return sheets if sheet_name is None else next(iter(sheets.values()))
 
 
 def read_from_bucket(
-    bucket: str,
-    key: str | Sequence[str],
+    bucket: Where,
+    key: Where = "",
     *,
     format: Literal["csv", "parquet", "excel"] | None = None,  # noqa: A002 - the term everywhere
     boto3_session: boto3.Session | None = None,
@@ -300,29 +309,23 @@ def read_from_bucket(
     --------
     >>> read_from_bucket("2022-rnd-battery", "usage.parquet")  # doctest: +SKIP
     """
-    if format not in (None, "csv", "parquet", "excel"):
-        raise UserError(f"There is no format {format!r}.", fix="Give 'csv', 'parquet' or 'excel'.")
+    readers: dict[str, Any] = {
+        "csv": read_csv_from_bucket,
+        "parquet": read_parquet_from_bucket,
+        "excel": read_excel_from_bucket,
+    }
     kind: str | None = format
     if kind is None:
         first = find_places(client("s3", boto3_session), bucket, key)[0]
         kind = _FORMATS.get(PurePosixPath(first.key).suffix.lower(), "csv")
-    reader: Any = {
-        "csv": read_csv_from_bucket,
-        "parquet": read_parquet_from_bucket,
-        "excel": read_excel_from_bucket,
-    }[kind]
-    return reader(bucket, key, boto3_session=boto3_session, **options)
+    if kind not in readers:
+        raise UserError(f"There is no format {format!r}.", fix="Give 'csv', 'parquet' or 'excel'.")
+    return readers[kind](bucket, key, boto3_session=boto3_session, **options)
 
 
 def _check_common(
     columns: Sequence[str] | None, chunksize: int | None, dtype_backend: str | None
 ) -> None:
-    check_backend(dtype_backend)
+    check_result_options(chunksize, dtype_backend, None)
     if columns is not None and (isinstance(columns, str) or not len(columns)):
         raise UserError(f"`columns` is {columns!r}.", fix="Give a list: columns=['vin'].")
-    if chunksize is not None and (
-        isinstance(chunksize, bool) or not isinstance(chunksize, int) or chunksize < 1
-    ):
-        raise UserError(
-            f"chunksize={chunksize!r} is no number of rows.", fix="For example chunksize=100_000."
-        )

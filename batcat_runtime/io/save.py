@@ -7,41 +7,42 @@ slices and streamed (`batcat_runtime.io.upload`), so memory stays flat and no re
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
+import pandas as pd
+import pyarrow as pa
+
 from batcat_runtime.errors import DataFormatError, UserError
-from batcat_runtime.io.object_settings import object_settings, owner_of
-from batcat_runtime.io.places import check_bucket
+from batcat_runtime.io.clients import client
+from batcat_runtime.io.csv_write import csv_slices
+from batcat_runtime.io.parquet_write import parquet_pieces, unfit_named
+from batcat_runtime.io.places import check_key, place_of
+from batcat_runtime.io.upload import Target, object_settings, owner_of, stream_object
 
 if TYPE_CHECKING:
     import boto3
-    import pandas as pd
-    import pyarrow as pa
-
-    from batcat_runtime.io.upload import ObjectSink
 
 Format = Literal["csv", "parquet", "excel"]
 Encryption = Literal["AES256", "aws:kms", "aws:kms:dsse"]
 
-_FORMATS = {".parquet": "parquet", ".pq": "parquet", ".xlsx": "excel"}
+_SUFFIXES = {".parquet": "parquet", ".pq": "parquet", ".xlsx": "excel"}
 _TEXT_CODECS = {".gz": "gzip", ".zst": "zstd"}
 _UNKNOWN_CODECS = (".bz2", ".xz", ".zip", ".lz4", ".br", ".7z")
-_PARQUET_CODECS = ("snappy", "zstd", "gzip", "lz4", "brotli")
-_CONTENT_TYPES = {
-    "csv": "text/csv; charset=utf-8",
-    "parquet": "application/vnd.apache.parquet",
-    "excel": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-    "gzip": "application/gzip",
-    "zstd": "application/zstd",
+# Of each format: its content type, and how it can be compressed.
+_FORMATS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "csv": ("text/csv; charset=utf-8", ("gzip", "zstd")),
+    "parquet": ("application/vnd.apache.parquet", ("snappy", "zstd", "gzip", "lz4", "brotli")),
+    "excel": ("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", ()),
 }
 _EXCEL_ROWS = 1_048_576
+_EXCEL_TEXT = 32_767
 
 
 def save_to_bucket(
     df: pd.DataFrame | pa.Table,
     bucket: str,
-    key: str,
+    key: str = "",
     *,
     format: Format | None = None,  # noqa: A002 - pandas and awswrangler call it so
     index: bool | None = None,
@@ -59,8 +60,9 @@ def save_to_bucket(
 
     An object that is there already is replaced. Readers see the old one or the new one, never a
     part, whatever happens to this process: S3 makes an upload visible at its end. Large tables are
-    made and uploaded in slices, with some 64 MB of memory beside the table itself. What a killed
-    save left unfinished at the same key is cleared away.
+    made and uploaded in slices, with some 64 MB of memory beside the table itself; an object may
+    have 84 GB. A process that is killed can leave parts that nobody sees but that are paid for: a
+    lifecycle rule of the bucket (AbortIncompleteMultipartUpload) removes them.
 
     Parameters
     ----------
@@ -68,7 +70,8 @@ def save_to_bucket(
         The table; it may have no rows. So may anything else that hands over Arrow's C stream, such
         as a polars DataFrame.
     bucket, key : str
-        Where to: the bucket's name without ``s3://``, and the object's key.
+        Where to: the bucket's name and the object's key; or, as `bucket`, the one address
+        ``s3://bucket/key``.
     format : {"csv", "parquet", "excel"}, optional
         By default what the key ends in: ``.parquet`` or ``.pq``, ``.xlsx``, and CSV for all others.
     index : bool, optional
@@ -111,18 +114,17 @@ def save_to_bucket(
     NoSuchBucketError
         The bucket does not exist.
     AccessDeniedError, CredentialsError, ConnectError, ThrottledError, ServiceError
-        AWS refused or was out of reach; nothing was changed.
-    ObjectChangedError
-        Other processes kept saving to the same key at the same time.
+        AWS refused or was out of reach; nothing was changed, unless the message says that this is
+        not known, because the answer to the last request was lost.
 
     Notes
     -----
-    CSV is UTF-8 without a byte order mark. No value is printed as nothing and an empty text as
-    ``""``; a text is quoted where that is needed. Floats are printed with all the digits that they
-    need to come back the same, timestamps as ISO 8601 (with a time zone: in UTC, with a ``Z``),
-    dates as ``2022-01-31``, booleans as ``true`` and ``false``, decimals exactly, lists and dicts
-    as JSON. CSV does not carry types: a text such as ``007`` is read as a number unless `dtype`
-    says otherwise. Parquet carries them all.
+    CSV is UTF-8 without a byte order mark. No value is printed as nothing; a text that would read
+    as no value, such as an empty one or ``NA``, is quoted, others where that is needed. Floats are
+    printed with all the digits that they need to come back the same, timestamps as ISO 8601 (with a
+    time zone: in UTC, with a ``Z``), dates as ``2022-01-31``, booleans as ``true`` and ``false``,
+    decimals exactly, lists and dicts as JSON. CSV does not carry types: a text such as ``007`` is
+    read as a number unless `dtype` says otherwise. Parquet carries them all.
 
     Examples
     --------
@@ -131,8 +133,14 @@ def save_to_bucket(
     >>> save_to_bucket(frame, "2022-rnd-battery", "usage.parquet")  # doctest: +SKIP
     's3://2022-rnd-battery/usage.parquet'
     """
-    _check_place(bucket, key)
-    chosen, codec = _format_and_codec(key, format, compression)
+    place = place_of(bucket, key)
+    check_key(place.key)
+    if place.key.endswith("/"):
+        raise UserError(
+            f"{place.key!r} is no key of an S3 object: it ends in '/'.",
+            fix="For example 'usage/2022.csv'.",
+        )
+    form, codec = _format_and_codec(place.key, format, compression)
     settings = object_settings(
         encryption=encryption,
         kms_key_id=kms_key_id,
@@ -141,77 +149,48 @@ def save_to_bucket(
         metadata=metadata,
         tags=tags,
     )
+    is_packed = form == "csv" and codec
+    settings["ContentType"] = f"application/{codec}" if is_packed else _FORMATS[form][0]
     owner = owner_of(expected_bucket_owner)
-    table = _as_table(df)
-    write = _writer(table, chosen, codec, _keeps_index(table, index))
-
-    from batcat_runtime.io.clients import client
-    from batcat_runtime.io.upload import Target, stream_object
-
-    kind = codec if chosen == "csv" and codec else chosen
-    settings["ContentType"] = _CONTENT_TYPES[kind]
-    target = Target(client("s3", boto3_session), bucket, key, owner, settings)
-    stream_object(target, write)
-    return target.uri
-
-
-def _check_place(bucket: str, key: str) -> None:
-    check_bucket(bucket)
-    if not key or len(key.encode()) > 1024 or key.endswith("/"):
-        raise UserError(
-            f"{key!r} is no key of an S3 object: it must have 1 to 1,024 bytes and not end in '/'.",
-            fix="For example 'usage/2022.csv'.",
-        )
+    pieces = _pieces(_as_table(df), form, codec, index)
+    s3 = client("s3", boto3_session)
+    stream_object(Target(s3, place.bucket, place.key, owner, settings), pieces)
+    return place.uri
 
 
 def _format_and_codec(
     key: str, wanted: str | None, compression: str | None
 ) -> tuple[str, str | None]:
     name = key.lower()
-    suffix = next((one for one in _TEXT_CODECS if name.endswith(one)), "")
+    suffix = next((end for end in (*_TEXT_CODECS, *_UNKNOWN_CODECS) if name.endswith(end)), "")
     inner = name.removesuffix(suffix)
-    chosen = wanted or next((kind for end, kind in _FORMATS.items() if inner.endswith(end)), "csv")
-    if chosen not in ("csv", "parquet", "excel"):
-        raise UserError(f"There is no format {chosen!r}.", fix="Give 'csv', 'parquet' or 'excel'.")
-    if chosen == "csv":
-        unknown = next((one for one in _UNKNOWN_CODECS if name.endswith(one)), None)
-        if unknown and compression == "infer":
+    form = wanted or next((form for end, form in _SUFFIXES.items() if inner.endswith(end)), "csv")
+    if form not in _FORMATS:
+        raise UserError(f"There is no format {form!r}.", fix="Give 'csv', 'parquet' or 'excel'.")
+    if compression == "infer":
+        if suffix and not (form == "csv" and suffix in _TEXT_CODECS):
             raise UserError(
-                f"{key!r} ends in {unknown}, a compression that BatCat does not write.",
-                fix="Let it end in .gz or .zst.",
+                f"{key!r} ends in {suffix}, a compression that BatCat does not write for {form}.",
+                fix="CSV may end in .gz or .zst. The others are compressed inside, so leave it "
+                "out; for Parquet, choose with compression='zstd'.",
             )
-        codec = _TEXT_CODECS.get(suffix) if compression == "infer" else compression
-        allowed: tuple[str, ...] = tuple(_TEXT_CODECS.values())
-    else:
-        if suffix and compression == "infer":
-            raise UserError(
-                f"{key!r}: a {chosen.capitalize()} file is compressed inside, so {suffix} would "
-                "mislead its readers.",
-                fix=f"Leave out {suffix}; for Parquet, choose with compression='zstd'.",
-            )
-        default = "snappy" if chosen == "parquet" else None
-        codec = default if compression == "infer" else compression
-        allowed = _PARQUET_CODECS if chosen == "parquet" else ()
-    if codec is not None and codec not in allowed:
-        choices = ", ".join(map(repr, allowed)) or "none"
+        return form, "snappy" if form == "parquet" else _TEXT_CODECS.get(suffix)
+    choices = _FORMATS[form][1]
+    if compression is not None and compression not in choices:
         raise UserError(
-            f"There is no compression {codec!r} for {chosen}.", fix=f"Choose from: {choices}."
+            f"There is no compression {compression!r} for {form}.",
+            fix=f"Choose from: {', '.join(map(repr, choices)) or 'none'}.",
         )
-    return chosen, codec
+    return form, compression
 
 
 def _as_table(df: Any) -> pd.DataFrame | pa.Table:
-    import pandas as pd
-    import pyarrow as pa
-
-    if isinstance(df, pd.DataFrame):
-        if df.columns.nlevels > 1:
-            raise DataFormatError(
-                f"The table has {df.columns.nlevels} levels of column names; files have one.",
-                fix="Join them: df.columns = ['_'.join(map(str, names)) for names in df.columns].",
-            )
-        return df
-    if isinstance(df, pa.Table):
+    if isinstance(df, pd.DataFrame) and df.columns.nlevels > 1:
+        raise DataFormatError(
+            f"The table has {df.columns.nlevels} levels of column names; files have one.",
+            fix="Join them: df.columns = ['_'.join(map(str, names)) for names in df.columns].",
+        )
+    if isinstance(df, (pd.DataFrame, pa.Table)):
         return df
     if not isinstance(df, pd.Series) and hasattr(df, "__arrow_c_stream__"):
         return pa.table(df)
@@ -221,92 +200,73 @@ def _as_table(df: Any) -> pd.DataFrame | pa.Table:
     )
 
 
-def _keeps_index(table: pd.DataFrame | pa.Table, wanted: bool | None) -> bool:
-    import pyarrow as pa
-    from pandas.api.types import is_integer_dtype
-
+def _pieces(
+    table: pd.DataFrame | pa.Table, form: str, codec: str | None, index: bool | None
+) -> Generator[Any, None, None]:
+    """Return the file of a table, to be made piece by piece."""
     if isinstance(table, pa.Table):
-        return False
-    if wanted is not None:
-        return wanted
-    index = table.index
-    if any(name is not None for name in index.names):
-        return True
-    nothing = len(index) == 0 and index.dtype == "object"
-    return not (nothing or is_integer_dtype(index.dtype))
-
-
-def _writer(
-    table: pd.DataFrame | pa.Table, chosen: str, codec: str | None, index: bool
-) -> Callable[[ObjectSink], None]:
-    """Return what writes the table to a sink, after checking that it can."""
-    width = table.shape[1] + index
-    if not width and (chosen != "parquet" or len(table)):
+        index = False
+    elif index is None:
+        holds_data = table.index.inferred_type not in ("integer", "empty")
+        index = holds_data or any(name is not None for name in table.index.names)
+    if not table.shape[1] + index and (form != "parquet" or len(table)):
         raise DataFormatError(
             f"The table has {len(table):,} rows and no columns; no file can say that.",
             fix="Look whether it is the right table.",
         )
-    if chosen == "parquet":
-        from batcat_runtime.io.parquet_write import write_parquet
-
-        return lambda sink: write_parquet(table, sink, index=index, compression=codec)
-    if chosen == "excel":
-        return lambda sink: _write_excel(table, sink, index)
-    columns = _columns(table, index)
-    rows = len(table)
-
-    def write(sink: ObjectSink) -> None:
-        from batcat_runtime.io.csv_write import csv_slices
-
-        for piece in csv_slices(columns, rows, compression=codec):
-            sink.write(piece)
-
-    return write
+    if form == "parquet":
+        return parquet_pieces(table, index=index, compression=codec)
+    if form == "excel":
+        return _excel(table, index)
+    return csv_slices(_columns(table, index), len(table), compression=codec)
 
 
 def _columns(table: pd.DataFrame | pa.Table, index: bool) -> list[tuple[str, Any]]:
-    import pandas as pd
-
-    if not isinstance(table, pd.DataFrame):
+    if isinstance(table, pa.Table):
         return list(zip(table.column_names, table.columns, strict=True))
-    columns: list[tuple[str, Any]] = [
-        (str(name), table.iloc[:, place]) for place, name in enumerate(table.columns)
-    ]
-    if not index:
-        return columns
-    levels = table.index.nlevels
-    names = [
-        str(name) if name is not None else "index" if levels == 1 else f"level_{place}"
-        for place, name in enumerate(table.index.names)
-    ]
-    taken = sorted(set(names) & {name for name, _ in columns})
-    if taken:
+    try:
+        frame = table.reset_index() if index else table
+    except ValueError as error:  # cannot insert v, already exists
         raise UserError(
-            f"{taken[0]!r} is the name of a column and of the index.",
+            f"The index has the name of a column: {error}.",
             fix="Rename one with `df.rename_axis(...)`, or leave the index out with index=False.",
-        )
-    values = [table.index.get_level_values(place) for place in range(levels)]
-    return [*zip(names, values, strict=True), *columns]
+        ) from error
+    return [(str(name), values) for name, values in frame.items()]
 
 
-def _write_excel(table: pd.DataFrame | pa.Table, sink: ObjectSink, index: bool) -> None:
-    import pandas as pd
-
-    frame = table if isinstance(table, pd.DataFrame) else table.to_pandas()
-    if len(frame) >= _EXCEL_ROWS:
+def _excel(table: pd.DataFrame | pa.Table, index: bool) -> Generator[memoryview, None, None]:
+    if len(table) >= _EXCEL_ROWS:
         raise DataFormatError(
-            f"The table has {len(frame):,} rows; an Excel sheet holds {_EXCEL_ROWS - 1:,}.",
+            f"The table has {len(table):,} rows; an Excel sheet holds {_EXCEL_ROWS - 1:,}.",
             fix="Save as Parquet or CSV.",
         )
-    book = io.BytesIO()
     try:
-        frame.to_excel(book, index=index, engine="openpyxl")
+        with unfit_named(table, "Excel", lambda column: _book(column, index=False)):
+            yield _book(table, index=index)
     except ModuleNotFoundError as error:
         raise UserError(
             "Writing Excel needs the package openpyxl.", fix="pip install openpyxl"
         ) from error
-    except (ValueError, TypeError) as error:
-        raise DataFormatError(
-            f"The table cannot be written as Excel: {error}.", fix="Save as CSV or Parquet."
-        ) from error
-    sink.write(book.getbuffer())
+
+
+def _book(table: pd.DataFrame | pa.Table, *, index: bool) -> memoryview:
+    from openpyxl.utils.exceptions import IllegalCharacterError
+
+    frame = table.to_pandas() if isinstance(table, pa.Table) else table
+    for _, values in frame.items():
+        for value in values:
+            if isinstance(value, bytes):
+                raise TypeError("it holds bytes")
+            if isinstance(value, str) and len(value.encode("utf-16-le")) > 2 * _EXCEL_TEXT:
+                raise ValueError(f"a cell holds {_EXCEL_TEXT:,} characters, and one has more")
+    book = io.BytesIO()
+    try:
+        with pd.ExcelWriter(book, engine="openpyxl") as writer:
+            frame.to_excel(writer, index=index)
+            for row in writer.book.active.iter_rows():
+                for cell in row:
+                    if cell.data_type in ("f", "e"):  # "=1" is a text here, not a formula
+                        cell.data_type = "s"
+    except IllegalCharacterError as error:
+        raise ValueError(f"Excel takes no control characters: {error}") from error
+    return book.getbuffer()

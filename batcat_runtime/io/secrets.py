@@ -149,11 +149,15 @@ def get_secret(
         try:
             with no_bodies_in_logs():
                 answer = service.get_secret_value(SecretId=secret_name)
-        except service.exceptions.ResourceNotFoundException as error:
-            raise _missing(secret_name, place_region, "does not exist") from error
-        except service.exceptions.InvalidRequestException as error:
-            reason = error.response["Error"].get("Message", "")
-            raise _missing(secret_name, place_region, f"cannot be read ({reason})") from error
+        except (
+            service.exceptions.ResourceNotFoundException,
+            service.exceptions.InvalidRequestException,
+        ) as error:
+            raise NoSuchSecretError(
+                f"The secret {secret_name!r} cannot be read in {place_region}: "
+                f"{error.response['Error'].get('Message', '')}",
+                fix="Check its name and its region with `aws secretsmanager list-secrets`.",
+            ) from error
         except service.exceptions.DecryptionFailure as error:
             raise AccessDeniedError(
                 f"Secrets Manager could not decrypt {place} in {place_region}.",
@@ -181,10 +185,3 @@ def no_bodies_in_logs() -> Iterator[None]:
 
 def _is_wanted(record: logging.LogRecord) -> bool:
     return not getattr(_fetching, "now", False)
-
-
-def _missing(name: str, region: str, what: str) -> NoSuchSecretError:
-    return NoSuchSecretError(
-        f"The secret {name!r} {what} in {region}.",
-        fix="Check its name and its region with `aws secretsmanager list-secrets`.",
-    )

@@ -6,27 +6,23 @@ other query can meet them, and are deleted however the reading ends: done, faile
 
 from __future__ import annotations
 
+import glob
 import uuid
 from collections.abc import Iterator
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from batcat_runtime.errors import BatcatError, UserError
+from batcat_runtime.errors import UserError
 from batcat_runtime.io.aws_errors import translated
-from batcat_runtime.io.clients import client
-from batcat_runtime.io.fetch import PART_BYTES, ObjectReader
-from batcat_runtime.io.parquet_read import Source, read_table
-from batcat_runtime.io.places import Place, check_bucket
-from batcat_runtime.io.ranges import RangeFile
-from batcat_runtime.log import get_logger
+from batcat_runtime.io.clients import aws_session
+from batcat_runtime.io.parquet_read import Source, read_table, table_pieces
+from batcat_runtime.io.places import place_of
+from batcat_runtime.io.upload import delete_objects
 
 if TYPE_CHECKING:
     import boto3
     import pyarrow as pa
 
 _PIECE_ROWS = 65_536
-_TAIL = 512 << 10  # holds the footer of all but the widest files
-_DELETED_AT_ONCE = 1000
 
 
 class Staging:
@@ -43,8 +39,11 @@ class Staging:
 
     Attributes
     ----------
+    bucket : str
     uri : str
         The prefix, with a slash at its end.
+    outside : list of str
+        Addresses of objects elsewhere that belong to it.
 
     Raises
     ------
@@ -60,20 +59,16 @@ class Staging:
         boto3_session: boto3.Session | None = None,
     ) -> None:
         self.bucket, prefix = split_uri(s3_staging_dir, "s3_staging_dir")
-        self._prefix = f"{prefix}batcat-{uuid.uuid4()}/"
-        self.uri = f"s3://{self.bucket}/{self._prefix}"
-        self._region, self._session = region, boto3_session
+        self.uri = f"s3://{self.bucket}/{prefix}batcat-{uuid.uuid4()}/"
+        self.outside: list[str] = []
+        self._session = aws_session(boto3_session, region)
 
     def __enter__(self) -> Staging:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.clear()
+    def __exit__(self, *_: object) -> None:
+        delete_objects(f"{glob.escape(self.uri)}*", self._session)
+        delete_objects(self.outside, self._session)
 
     def tables(self, folder: str, *, whole: bool) -> Iterator[pa.Table]:
         """Give the rows of the Parquet files below a folder, in the order of the files' keys.
@@ -86,52 +81,17 @@ class Staging:
             Whether all files are read side by side into one table; otherwise one after the other,
             in pieces, so that memory holds a row group and no more.
         """
-        places = [place for place in self._listed(folder) if place.size]
-        if not places:
-            return
-        if whole:
-            yield read_table(Source(self._s3(), places))
-            return
-        for place in places:
-            yield from self._pieces(place)
+        import awswrangler as wr
 
-    def clear(self) -> None:
-        """Delete everything below the prefix; what cannot be deleted is named in the log."""
-        try:
-            keys = [{"Key": place.key} for place in self._listed("")]
-            delete_keys(self._s3(), self.bucket, keys)
-        except BatcatError as error:
-            get_logger().warning("%s was not cleaned up: %s", self.uri, error.message)
-
-    def _s3(self) -> Any:
-        return client("s3", self._session, self._region)
-
-    def _listed(self, folder: str) -> list[Place]:
         with translated(self.uri, "s3:ListBucket"):
-            pages = (
-                self._s3()
-                .get_paginator("list_objects_v2")
-                .paginate(Bucket=self.bucket, Prefix=self._prefix + folder)
+            found = wr.s3.list_objects(
+                f"{glob.escape(self.uri)}{folder}*", ignore_empty=True, boto3_session=self._session
             )
-            return [
-                Place(self.bucket, one["Key"], one["Size"])
-                for page in pages
-                for one in page.get("Contents", ())
-            ]
-
-    def _pieces(self, place: Place) -> Iterator[pa.Table]:
-        import pyarrow as pa
-        from pyarrow import parquet
-
-        reader = ObjectReader(self._s3(), place, tail=place.size if _is_small(place) else _TAIL)
-        with RangeFile(reader) as ranges:
-            file = parquet.ParquetFile(pa.PythonFile(ranges, mode="r"), pre_buffer=False)
-            for batch in file.iter_batches(_PIECE_ROWS):
-                yield pa.Table.from_batches([batch])
-
-
-def _is_small(place: Place) -> bool:
-    return place.size is not None and place.size <= PART_BYTES
+        places, s3 = [place_of(uri) for uri in found], self._session.client("s3")
+        if not whole:
+            yield from table_pieces(s3, places, _PIECE_ROWS)
+        elif places:
+            yield read_table(Source(s3, places))
 
 
 def split_uri(uri: str, name: str) -> tuple[str, str]:
@@ -146,25 +106,6 @@ def split_uri(uri: str, name: str) -> tuple[str, str]:
         raise UserError(
             f"{name}={uri!r} is no place in S3.", fix="For example 's3://bucket/athena-results'."
         )
-    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
-    check_bucket(bucket)
-    prefix = prefix.strip("/")
-    return bucket, f"{prefix}/" if prefix else ""
-
-
-def split_key(uri: str) -> tuple[str, str]:
-    """Return bucket and key of one object's ``s3://`` address."""
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    return bucket, key
-
-
-def delete_keys(s3: Any, bucket: str, keys: list[dict[str, str]]) -> None:
-    """Delete objects, a thousand with each request."""
-    for start in range(0, len(keys), _DELETED_AT_ONCE):
-        batch = keys[start : start + _DELETED_AT_ONCE]
-        with translated(f"s3://{bucket}/{batch[0]['Key']}", "s3:DeleteObject"):
-            answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": batch, "Quiet": True})
-        for failed in answer.get("Errors", ())[:1]:
-            get_logger().warning(
-                "s3://%s/%s was not deleted: %s", bucket, failed["Key"], failed.get("Message")
-            )
+    place = place_of(uri)
+    prefix = place.key.strip("/")
+    return place.bucket, f"{prefix}/" if prefix else ""

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 DtypeBackend = Literal["numpy_nullable", "pyarrow"]
 
+# Among the notes of a Parquet file: the types of the columns that only its folders' names hold.
+FOLDER_TYPES = "batcat.folders"
+
 
 def to_pandas(
     table: pa.Table, *, dtype_backend: DtypeBackend | None = None, pandas_metadata: bool = False
@@ -58,34 +61,23 @@ def to_pandas(
 
     check_backend(dtype_backend)
     names = unique_names(table.column_names)
-    stored = _stored_dtypes(table.schema) if pandas_metadata else {}
-    index = _index_columns(table.schema) if pandas_metadata else set()
-    columns: list[pa.ChunkedArray] = []
-    replaced: dict[int, Any] = {}
-    fields = [field.with_name(name) for field, name in zip(table.schema, names, strict=True)]
     metadata = table.schema.metadata if pandas_metadata else None
-    rows = table.num_rows
-    sources = table.columns
+    stored, index = _noted(table.schema.pandas_metadata if pandas_metadata else None)
+    columns: list[pa.ChunkedArray] = []
+    replaced: list[Any] = []
+    rows, sources = table.num_rows, table.columns
     del table  # the columns are all that is kept, and each is given up once it is converted
-    for place in range(len(sources)):
+    column: Any = None
+    for place, name in enumerate(names):
         column, sources[place] = sources[place], None
-        kind = stored.get(names[place])
-        if not pandas_metadata:
-            column = _sql_time(column)
-        column = _plain_date(column, kind, dtype_backend)
-        if dtype_backend != "pyarrow" and names[place] not in index:
-            series = _python_values(column, kind)
-            if series is None and dtype_backend is None:
-                series = _nullable(column, kind)
-            if series is not None:
-                replaced[place - sum(name in index for name in names[:place])] = series
+        column = _in_units(column, stored.get(name), pandas_metadata, dtype_backend)
+        if name not in index:
+            replaced.append(_beside_numpy(column, stored.get(name), dtype_backend))
+            if replaced[-1] is not None:
                 column = pa.chunked_array([pa.nulls(rows, pa.bool_()).fill_null(False)])
-            elif pa.types.is_null(column.type) and kind is None and dtype_backend is None:
-                column = column.cast(pa.float64())
         columns.append(column)
-        fields[place] = fields[place].with_type(column.type)
     del column
-    arrow = pa.Table.from_arrays(columns, schema=pa.schema(fields, metadata=metadata))
+    arrow = pa.Table.from_arrays(columns, names, metadata=metadata)
     del columns, sources
     # blocks are not split: a split block may share Arrow's memory, which cannot be written to
     frame: pd.DataFrame = arrow.to_pandas(
@@ -95,8 +87,9 @@ def to_pandas(
         split_blocks=False,
     )
     del arrow  # after self_destruct nothing may touch it
-    for place, series in replaced.items():
-        frame.isetitem(place, series.set_axis(frame.index))
+    for position, series in enumerate(replaced):
+        if series is not None:
+            frame.isetitem(position, series.set_axis(frame.index))
     return frame
 
 
@@ -135,51 +128,77 @@ def check_backend(dtype_backend: str | None) -> None:
         )
 
 
-def _sql_time(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def partition_values(texts: Iterable[str | None]) -> pa.Array:
+    """Return the values that folders such as ``day=2022-01-01`` have in a column, by their texts.
+
+    They are integers or dates if every text is just how that value is written; ``007`` is not how
+    7 is written, so a column with it is text, and so is one without any value.
+
+    Parameters
+    ----------
+    texts : iterable of str or None
+        Of all objects, decoded; None where there is no value.
+
+    Examples
+    --------
+    >>> [str(partition_values(texts).type) for texts in (["7", None], ["7", "007"])]
+    ['int64', 'string']
+    """
     import pyarrow as pa
 
-    kind = column.type
-    if not pa.types.is_timestamp(kind):
-        return column
-    zone = "UTC" if kind.tz else None
-    try:
-        return column.cast(pa.timestamp("us", zone))
-    except pa.ArrowInvalid:  # finer than a microsecond: nothing is rounded
-        return column.cast(pa.timestamp(kind.unit, zone))
-
-
-def _plain_date(
-    column: pa.ChunkedArray, stored: str | None, dtype_backend: str | None
-) -> pa.ChunkedArray:
-    import pyarrow as pa
-
-    if pa.types.is_date(column.type) and stored is None and dtype_backend != "pyarrow":
-        return column.cast(pa.timestamp("us"))
+    column = pa.array(texts, pa.string())
+    for kind in (pa.int64(), pa.date32()):
+        try:
+            values = column.cast(kind)
+        except pa.ArrowInvalid:
+            continue
+        if column.null_count < len(column) and values.cast(pa.string()).equals(column):
+            return values
     return column
 
 
-def _python_values(column: pa.ChunkedArray, stored: str | None) -> pd.Series[Any] | None:
-    """Return nested values as lists and dicts, or None for a column of another kind."""
+def _in_units(
+    column: pa.ChunkedArray, stored: str | None, pandas_metadata: bool, dtype_backend: str | None
+) -> pa.ChunkedArray:
+    """Return timestamps in microseconds unless the file's units stay, and dates as midnights."""
+    import pyarrow as pa
+
+    kind = column.type
+    if pa.types.is_timestamp(kind) and not pandas_metadata:
+        zone = "UTC" if kind.tz else None
+        try:
+            return column.cast(pa.timestamp("us", zone))
+        except pa.ArrowInvalid:  # finer than a microsecond: nothing is rounded
+            return column.cast(pa.timestamp(kind.unit, zone))
+    if pa.types.is_date(kind) and stored is None and dtype_backend != "pyarrow":
+        return column.cast(pa.timestamp("us"))
+    if pa.types.is_null(kind) and stored is None and dtype_backend is None:
+        return column.cast(pa.float64())
+    return column
+
+
+def _beside_numpy(
+    column: pa.ChunkedArray, stored: str | None, dtype_backend: str | None
+) -> pd.Series[Any] | None:
+    """Return lists, dicts, and integers or booleans with gaps as they shall be, else None."""
     import numpy as np
     import pandas as pd
     import pyarrow as pa
 
-    if not pa.types.is_nested(column.type) or _is_extension(stored):
+    # pandas itself brings back these dtypes from the file's metadata
+    is_extension = stored is not None and (
+        stored.endswith("[pyarrow]") or stored[:1].isupper() or stored == "boolean"
+    )
+    if is_extension or dtype_backend == "pyarrow":
         return None
-    values = np.empty(len(column), dtype=object)
-    values[:] = column.to_pylist(maps_as_pydicts="strict")
-    return pd.Series(values, dtype=object)
-
-
-def _nullable(column: pa.ChunkedArray, stored: str | None) -> pd.Series[Any] | None:
-    """Return integers or booleans with gaps in pandas' nullable types, or None if neither."""
-    import pandas as pd
-    import pyarrow as pa
-
-    if not column.null_count or _is_extension(stored):
-        return None
+    if pa.types.is_nested(column.type):
+        values = np.empty(len(column), dtype=object)
+        values[:] = column.to_pylist(maps_as_pydicts="strict")
+        return pd.Series(values, dtype=object)
     dtype = _nullable_dtypes().get(column.type)
-    if dtype is None or (pa.types.is_boolean(column.type) and stored == "object"):
+    if dtype is None or not column.null_count or dtype_backend:
+        return None
+    if pa.types.is_boolean(column.type) and stored == "object":
         return None
     return pd.Series(dtype.__from_arrow__(column))
 
@@ -192,14 +211,13 @@ def _mapper(dtype_backend: str | None) -> Callable[[pa.DataType], Any] | None:
         return None
     if dtype_backend == "pyarrow":
         return pd.ArrowDtype
+    texts = (pa.string(), pa.large_string(), pa.string_view())
     known = {
         **_nullable_dtypes(),
         pa.float32(): pd.Float32Dtype(),
         pa.float64(): pd.Float64Dtype(),
-        pa.string(): pd.StringDtype(),
-        pa.large_string(): pd.StringDtype(),
-        pa.string_view(): pd.StringDtype(),
         pa.null(): pd.Int64Dtype(),
+        **dict.fromkeys(texts, pd.StringDtype()),
     }
     return known.get
 
@@ -208,41 +226,21 @@ def _nullable_dtypes() -> dict[pa.DataType, Any]:
     import pandas as pd
     import pyarrow as pa
 
-    return {
-        pa.int8(): pd.Int8Dtype(),
-        pa.int16(): pd.Int16Dtype(),
-        pa.int32(): pd.Int32Dtype(),
-        pa.int64(): pd.Int64Dtype(),
-        pa.uint8(): pd.UInt8Dtype(),
-        pa.uint16(): pd.UInt16Dtype(),
-        pa.uint32(): pd.UInt32Dtype(),
-        pa.uint64(): pd.UInt64Dtype(),
-        pa.bool_(): pd.BooleanDtype(),
-    }
+    widths = [f"{kind}{bits}" for kind in ("Int", "UInt") for bits in (8, 16, 32, 64)]
+    integers = {pa.type_for_alias(name.lower()): pd.api.types.pandas_dtype(name) for name in widths}
+    return {**integers, pa.bool_(): pd.BooleanDtype()}
 
 
-def _stored_dtypes(schema: pa.Schema) -> dict[str, str]:
-    """Return what pandas noted of each column when it wrote the file: its dtype by column name.
+def _noted(metadata: dict[str, Any] | None) -> tuple[dict[str, str], set[str]]:
+    """Return what pandas noted when it wrote the file: dtypes by column, and the index columns.
 
     A date counts as stored only if it was a `datetime.date`; what another writer calls a date is
-    one to compute with.
+    one to compute with. Indexes of ranges are kept as dicts, and are no columns.
     """
-    noted = (schema.pandas_metadata or {}).get("columns", [])
-    return {
-        str(one.get("field_name") or one.get("name")): str(one["numpy_type"])
-        for one in noted
-        if one.get("numpy_type")
+    metadata = metadata or {}
+    dtypes = {
+        str(column.get("field_name") or column.get("name")): str(column["numpy_type"])
+        for column in metadata.get("columns", [])
+        if column.get("numpy_type")
     }
-
-
-def _index_columns(schema: pa.Schema) -> set[str]:
-    """Return the columns that become the index; ranges, kept as dicts, are no columns."""
-    noted = (schema.pandas_metadata or {}).get("index_columns", [])
-    return {one for one in noted if isinstance(one, str)} & set(schema.names)
-
-
-def _is_extension(stored: str | None) -> bool:
-    """Whether pandas itself brings back this dtype from the file's metadata."""
-    if stored is None:
-        return False
-    return stored.endswith("[pyarrow]") or stored[:1].isupper() or stored == "boolean"
+    return dtypes, {name for name in metadata.get("index_columns", []) if isinstance(name, str)}

@@ -1,44 +1,40 @@
 """Streaming one object into S3, so that readers see the old object or the new one, never a part.
 
-`ObjectSink` is a file to write to. What stays below one part goes up as a single PutObject. What
-grows beyond goes up as a multipart upload, its parts in background threads while the caller makes
-the next ones; S3 shows nothing of it until it is completed, and a failure of any kind aborts it.
+boto3's transfer manager carries it: what stays below one part goes up as a single PutObject, what
+grows beyond as a multipart upload, of which S3 shows nothing until it is completed; a failure of
+any kind aborts it. awswrangler's own `to_csv`, `to_parquet` and `upload` complete an upload also
+when they are interrupted, and so replace the old object by a truncated one:
+tests/runtime/test_io_save_atomic.py shows it, and will tell when it is mended.
 
-A process that is killed can abort nothing. What it leaves behind is invisible but is paid for, so
-the next save to the same key clears it away. S3 tells of an unfinished upload no more than its key
-and the sizes of its parts, so BatCat's parts have a size of their own, `PART_BYTES`, that no other
-tool uses: an upload with such a part is ours, one with other parts is left alone. One without any
-part is cleared away too: there is nothing in it to lose.
-
-An upload that is cleared away may belong to a saver that is alive and saves to the same key now.
-It finds its upload gone and starts over (`stream_object`), without clearing away anything, so that
-two savers do not chase each other: both succeed, and the one that ends last has the say.
+A process that is killed can abort nothing. What it leaves behind is invisible but is paid for: a
+lifecycle rule of the bucket (AbortIncompleteMultipartUpload) removes it.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+import sys
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
-from types import TracebackType
+from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlencode
 
-from batcat_runtime.errors import ObjectChangedError
-from batcat_runtime.io.aws_errors import translated, typed
+from boto3.s3.transfer import S3TransferConfig, TransferManager
+
+from batcat_runtime.errors import BatcatError, ConnectError, UserError
+from batcat_runtime.io.aws_errors import translated
 from batcat_runtime.io.progress import Progress
 from batcat_runtime.log import get_logger
 
-# a prime close to 8 MiB, which no other tool has for its part size; S3 wants at least 5 MiB
-PART_BYTES = 8_400_997
-# parts grow by one such step for every thousand, so that 10,000 parts carry 460 GB
-_PARTS_PER_SIZE = 1_000
+# S3 takes 10,000 parts, so an object may have 84 GB
+_PART_BYTES = 8 << 20
 _IN_FLIGHT = 2
-_TRIES = 5
-_OWN_SIZES = frozenset(PART_BYTES * step for step in range(1, 11))
-_CHECKSUMS = frozenset(
-    {"ChecksumCRC32", "ChecksumCRC32C", "ChecksumCRC64NVME", "ChecksumSHA1", "ChecksumSHA256"}
+_CONFIG = S3TransferConfig(
+    multipart_threshold=_PART_BYTES,
+    multipart_chunksize=_PART_BYTES,
+    max_request_concurrency=_IN_FLIGHT,
+    max_in_memory_upload_chunks=_IN_FLIGHT,
 )
 
 
@@ -69,271 +65,144 @@ class Target:
         """The object's ``s3://`` address."""
         return f"s3://{self.bucket}/{self.key}"
 
-    @property
-    def place(self) -> dict[str, str]:
-        """The arguments that every request about this object has."""
-        return {"Bucket": self.bucket, "Key": self.key, **self.owner}
 
-
-class _Superseded(Exception):  # noqa: N818 - a turn of events, not an error
-    """Another saver cleared this upload away while it was under way."""
-
-
-def stream_object(target: Target, write: Callable[[ObjectSink], None]) -> None:
+def stream_object(target: Target, pieces: Generator[Any, None, None]) -> None:
     """Save one object, whole or not at all.
 
     Parameters
     ----------
     target : Target
         Where to. An object that is there already stays as it is until the new one is complete.
-    write : callable
-        Writes the object's bytes to the sink that it is given. It is called again, with a new sink,
-        if another saver to the same key cleared this one's upload away.
+    pieces : generator of bytes
+        What the object shall hold, made while it is sent, in another thread.
 
     Raises
     ------
-    ObjectChangedError
-        Other savers to the same key came in between again and again.
-    NoSuchBucketError, AccessDeniedError, CredentialsError, ServiceError
-        AWS refused; nothing was changed.
+    NoSuchBucketError, AccessDeniedError, CredentialsError, ConnectError, ServiceError
+        AWS refused or was out of reach. Nothing was changed, unless the message says that this is
+        not known: the answer to the last request can get lost when S3 has done it.
     """
-    for attempt in range(_TRIES):
+    with Progress(f"Saving {target.uri}") as progress, closing(pieces):
+        source = _Source(pieces, progress)
         try:
-            with ObjectSink(target, clear=attempt == 0) as sink:
-                write(sink)
-            return
-        except _Superseded:
-            get_logger().info("Another process saves %s too; starting over", target.uri)
-    raise ObjectChangedError(
-        f"Other processes kept saving {target.uri} at the same time; this save gave up.",
-        fix="Let one process save to a key, or give each a key of its own.",
-    )
-
-
-class ObjectSink:
-    """A file to write to that becomes one S3 object when its block ends without an error.
-
-    Parameters
-    ----------
-    target : Target
-        Where to.
-    clear : bool
-        Whether uploads that a killed save left behind at this key are aborted first.
-    """
-
-    closed = False  # what pyarrow asks of a file
-
-    def __init__(self, target: Target, *, clear: bool = True) -> None:
-        self._target = target
-        self._pool = ThreadPoolExecutor(_IN_FLIGHT + 1, thread_name_prefix="batcat-upload")
-        self._progress = Progress(f"Saving {target.uri}")
-        self._clearing = self._pool.submit(clear_unfinished, target) if clear else None
-        # parts are filled into a few buffers that go round: what is freed and taken again in such
-        # sizes is not given back to the system, and memory would not stay flat
-        self._buffer = bytearray()
-        self._filled = 0
-        self._free: list[bytearray] = []
-        self._written = 0
-        self._begun: Future[str] | None = None
-        self._parts: list[dict[str, Any]] = []
-        self._in_flight: deque[tuple[Future[dict[str, Any]], bytearray]] = deque()
-        self._numbered = 0
-        self._over = False
-
-    def __enter__(self) -> ObjectSink:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        try:
-            if kind is None:
-                self._finish()
-        except BaseException:
-            self._abandon()
+            with (
+                translated(target.uri, "s3:PutObject"),
+                TransferManager(target.client, _CONFIG) as manager,
+            ):
+                # boto3 forgets this one, which S3 takes
+                manager.ALLOWED_UPLOAD_ARGS = [*manager.ALLOWED_UPLOAD_ARGS, "BucketKeyEnabled"]
+                upload = manager.upload(
+                    source, target.bucket, target.key, {**target.owner, **target.settings}
+                )
+                source.is_given_up = upload.done
+                upload.result()
+        except BatcatError as error:
+            if source.is_read and _may_be_done(error):
+                error.message += (
+                    " Whether the object is the old one or the new one now is not known: look at "
+                    "it before you save again."
+                )
             raise
-        else:
-            if kind is not None:
-                self._abandon()
-        finally:
-            self._pool.shutdown(wait=True, cancel_futures=True)
-            self._progress.__exit__(kind, error, traceback)
-
-    def write(self, data: Any) -> int:
-        """Take bytes, or anything that has a buffer."""
-        view = memoryview(data).cast("B")
-        if self._over:  # pyarrow flushes its writers also while an error unwinds
-            return len(view)
-        self._written += len(view)
-        taken = 0
-        while taken < len(view):
-            # a full part goes up only now that there is more: a lone one is better off as an object
-            if self._filled == len(self._buffer):
-                self._send_part()
-            room = view[taken : taken + len(self._buffer) - self._filled]
-            self._buffer[self._filled : self._filled + len(room)] = room
-            self._filled += len(room)
-            taken += len(room)
-        return len(view)
-
-    def tell(self) -> int:
-        """Return how many bytes were written."""
-        return self._written
-
-    def flush(self) -> None:
-        """Do nothing: parts go up when they are full."""
-
-    def close(self) -> None:
-        """Do nothing: the end of the block decides whether the object comes to be."""
-
-    def _send_part(self) -> None:
-        """Send the buffer as a part, if there is anything in it, and take an empty one."""
-        if self._filled:
-            if self._begun is None:
-                self._cleared()
-                # in a thread, so that an interrupt cannot lose the id of an upload that S3 began
-                self._begun = self._pool.submit(self._begin)
-            upload_id = self._begun.result()
-            while len(self._in_flight) >= _IN_FLIGHT:
-                self._await_part()
-            self._numbered += 1
-            sent = self._pool.submit(self._upload_part, upload_id, self._numbered, self._buffer)
-            self._in_flight.append((sent, self._buffer))
-        size = PART_BYTES * (1 + self._numbered // _PARTS_PER_SIZE)
-        self._free = [one for one in self._free if len(one) == size]
-        self._buffer = self._free.pop() if self._free else bytearray(size)
-        self._filled = 0
-
-    def _await_part(self) -> None:
-        sent, buffer = self._in_flight.popleft()
-        self._parts.append(sent.result())
-        self._free.append(buffer)
-
-    def _begin(self) -> str:
-        with self._errors():
-            answer = self._target.client.create_multipart_upload(
-                **self._target.place, **self._target.settings
-            )
-        return str(answer["UploadId"])
-
-    def _upload_part(self, upload_id: str, number: int, data: bytearray) -> dict[str, Any]:
-        with self._errors():
-            answer = self._target.client.upload_part(
-                **self._target.place, UploadId=upload_id, PartNumber=number, Body=data
-            )
-        self._progress.add(len(data))
-        checksums = {name: value for name, value in answer.items() if name in _CHECKSUMS}
-        return {"PartNumber": number, "ETag": answer["ETag"], **checksums}
-
-    def _finish(self) -> None:
-        self._buffer = self._buffer[: self._filled]
-        if self._begun is None:
-            with self._errors():
-                self._target.client.put_object(
-                    **self._target.place, **self._target.settings, Body=self._buffer
-                )
-            self._cleared()
-        else:
-            # the last part has no size of its own: alone it would not show whose upload it is
-            if not self._parts:
-                self._await_part()
-            self._send_part()
-            while self._in_flight:
-                self._await_part()
-            with self._errors():
-                self._target.client.complete_multipart_upload(
-                    **self._target.place,
-                    UploadId=self._begun.result(),
-                    MultipartUpload={"Parts": self._parts},
-                )
-        self._over = True
-
-    def _abandon(self) -> None:
-        self._over = True
-        if self._begun is None:
-            return
-        try:
-            # a part that arrives after the abort would be kept
-            self._pool.shutdown(wait=True, cancel_futures=True)
-        finally:
-            if not self._begun.cancelled() and self._begun.exception() is None:
-                abort(self._target, self._begun.result())
-
-    def _cleared(self) -> None:
-        """Wait until clearing away is over, lest it takes the upload that is about to begin."""
-        if self._clearing is not None:
-            self._clearing.result()
-            self._clearing = None
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        from botocore.exceptions import ClientError
-
-        with translated(self._target.uri, "s3:PutObject"):
-            try:
-                yield
-            except ClientError as error:
-                if error.response.get("Error", {}).get("Code") == "NoSuchUpload":
-                    raise _Superseded from error
-                raise
 
 
-def clear_unfinished(target: Target) -> None:
-    """Abort the unfinished uploads that BatCat left behind at exactly this key.
+def object_settings(
+    *,
+    encryption: str | None = None,
+    kms_key_id: str | None = None,
+    bucket_key: bool | None = None,
+    storage_class: str | None = None,
+    metadata: Mapping[str, str] | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Return what PutObject needs to keep an object in a certain way; see `save_to_bucket`."""
+    if encryption not in (None, "AES256", "aws:kms", "aws:kms:dsse"):
+        raise UserError(
+            f"There is no encryption {encryption!r}.",
+            fix="Give 'AES256', 'aws:kms' or 'aws:kms:dsse', or leave it to the bucket.",
+        )
+    if kms_key_id and encryption == "AES256":
+        raise UserError(
+            "encryption='AES256' uses a key of S3's own, so kms_key_id cannot be given.",
+            fix="Give encryption='aws:kms', or leave out kms_key_id.",
+        )
+    given: dict[str, Any] = {
+        "ServerSideEncryption": encryption or ("aws:kms" if kms_key_id else None),
+        "SSEKMSKeyId": kms_key_id,
+        "BucketKeyEnabled": bucket_key,
+        "StorageClass": storage_class,
+        "Metadata": dict(metadata) if metadata else None,
+        "Tagging": urlencode(tags) if tags else None,
+    }
+    return {name: value for name, value in given.items() if value is not None}
 
-    Without the permission to list or abort them nothing happens but a line in the log.
-    """
-    from botocore.exceptions import BotoCoreError, ClientError
+
+def owner_of(account: str | None) -> dict[str, str]:
+    """Return the argument by which S3 checks whose bucket it is; nothing if no account is given."""
+    if account is None:
+        return {}
+    if not (account.isascii() and account.isdigit() and len(account) == 12):
+        raise UserError(
+            f"expected_bucket_owner {account!r} is no AWS account.",
+            fix="Give its 12 digits as text, for example '123456789012'.",
+        )
+    return {"ExpectedBucketOwner": account}
+
+
+def delete_keys(target: Target, keys: Sequence[str]) -> None:
+    """Delete objects of the target's bucket that nothing refers to any more."""
+    session = SimpleNamespace(client=lambda *_, **__: target.client)
+    delete_objects([f"s3://{target.bucket}/{key}" for key in keys], session, target.owner)
+
+
+def delete_objects(
+    what: str | list[str], session: Any, owner: dict[str, str] | None = None
+) -> None:
+    """Delete the objects of a pattern or a list; what cannot be deleted is named in the log."""
+    import awswrangler as wr
 
     try:
-        for upload_id in _unfinished(target):
-            if _is_ours(target, upload_id):
-                abort(target, upload_id)
-                get_logger().info("Cleared away an unfinished upload of %s", target.uri)
-    except (BotoCoreError, ClientError) as error:
-        code = getattr(error, "response", {}).get("Error", {}).get("Code")
-        # of a missing bucket the save itself tells; rclone has no uploads to list in these words
-        if code not in ("NoSuchBucket", "NoSuchUpload"):
-            get_logger().info(
-                "Cannot look for unfinished uploads of %s (%s); a lifecycle rule "
-                "AbortIncompleteMultipartUpload removes them as well",
-                target.uri,
-                code or error,
+        with translated(str(what), "s3:DeleteObject"):
+            wr.s3.delete_objects(
+                what, use_threads=False, s3_additional_kwargs=owner, boto3_session=session
             )
+    except (BatcatError, wr.exceptions.ServiceApiError) as error:
+        get_logger().warning("%s was not cleaned up: %s", what, error)
 
 
-def abort(target: Target, upload_id: str) -> None:
-    """Abort a multipart upload; one that is gone already is as good. A failure is only logged."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        target.client.abort_multipart_upload(**target.place, UploadId=upload_id)
-    except (BotoCoreError, ClientError) as error:
-        detail = getattr(error, "response", {}).get("Error", {})
-        if detail.get("Code") != "NoSuchUpload":
-            get_logger().warning("%s", typed(error, target.uri, "s3:AbortMultipartUpload"))
-
-
-def _unfinished(target: Target) -> Iterator[str]:
-    pages = target.client.get_paginator("list_multipart_uploads").paginate(
-        Bucket=target.bucket, Prefix=target.key, **target.owner
-    )
-    for page in pages:
-        for upload in page.get("Uploads", []):
-            if upload["Key"] == target.key:  # not another one that only begins like it
-                yield upload["UploadId"]
+def _may_be_done(error: BatcatError) -> bool:
+    """Whether S3 may have done what it was asked: an answer, or one before it, is missing."""
+    answer = getattr(error.__cause__, "response", None)
+    if answer is None:
+        return isinstance(error, ConnectError)
+    about = answer["ResponseMetadata"]
+    # a second CompleteMultipartUpload finds no upload if the first one was done
+    gone = answer["Error"].get("Code") == "NoSuchUpload"
+    return bool(gone or about["HTTPStatusCode"] >= 500 or about.get("RetryAttempts"))
 
 
-def _is_ours(target: Target, upload_id: str) -> bool:
-    from botocore.exceptions import ClientError
+class _Source:
+    """A file of pieces that are made when the transfer manager reads them, in its own thread."""
 
-    try:
-        parts = target.client.list_parts(**target.place, UploadId=upload_id).get("Parts", [])
-    except ClientError as error:
-        if error.response.get("Error", {}).get("Code") == "NoSuchUpload":
-            return False  # it has just ended
-        raise
-    return not parts or any(part["Size"] in _OWN_SIZES for part in parts)
+    def __init__(self, pieces: Iterator[Any], progress: Progress) -> None:
+        self._pieces = pieces
+        self._progress = progress
+        self._kept = memoryview(b"")
+        self.is_given_up: Callable[[], bool] = lambda: False
+        self.is_read = False
+
+    def read(self, size: int = sys.maxsize) -> bytes:
+        """Return so many bytes, fewer at the end."""
+        parts, missing = [], size
+        while missing and not self.is_read:
+            if not self._kept:
+                if self.is_given_up():
+                    raise BrokenPipeError("the upload has failed, so no more of it is made")
+                piece = next(self._pieces, None)
+                self.is_read = piece is None
+                # cast: a buffer that pyarrow has shrunk still shows its old shape
+                self._kept = memoryview(piece or b"").cast("B")
+            parts.append(self._kept[:missing])
+            self._kept = self._kept[missing:]
+            missing -= len(parts[-1])
+        self._progress.add(size - missing)
+        return b"".join(parts)

@@ -261,7 +261,7 @@ def _fields(project: Project, key: str) -> dict[str, str]:
         return _parquet_fields(project, key)
     import pyarrow as pa
 
-    from batcat_runtime.io.hive import hive_type
+    from batcat_runtime.io.catalogue import athena_type
     from batcat_runtime.io.s3 import read_csv_from_bucket
 
     bucket = project.config.result_s3_bucket
@@ -280,7 +280,7 @@ def _fields(project: Project, key: str) -> dict[str, str]:
         elif pa.types.is_uint64(kind):
             fields[name] = BIG
         else:
-            fields[name] = hive_type(name, kind)[0]
+            fields[name] = athena_type(name, kind)
         if fields[name] == "string" and frame.iloc[:, place].str.contains("\n").any():
             raise DataFormatError(
                 f"Column {name!r} of s3://{bucket}/{key} has line breaks within a cell, where "
@@ -294,14 +294,12 @@ def _fields(project: Project, key: str) -> dict[str, str]:
 def _parquet_fields(project: Project, key: str) -> dict[str, str]:
     import pyarrow as pa
 
-    from batcat_runtime.io.hive import hive_type
-    from batcat_runtime.io.parquet_read import Source, schemas
-    from batcat_runtime.io.places import find_places
+    from batcat_runtime.io.catalogue import athena_type
+    from batcat_runtime.io.parquet_read import read_schema
+    from batcat_runtime.io.places import Place
 
-    s3 = project.client("s3")
-    places = find_places(s3, project.config.result_s3_bucket, key)
-    schema = schemas(Source(s3, places))[0]
+    schema = read_schema(project.client("s3"), Place(project.config.result_s3_bucket, key))
     return {
-        one.name: "" if pa.types.is_null(one.type) else hive_type(one.name, one.type)[0]
+        one.name: "" if pa.types.is_null(one.type) else athena_type(one.name, one.type)
         for one in schema
     }

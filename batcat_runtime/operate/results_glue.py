@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from batcat_runtime.errors import AccessDeniedError, UserError
-from batcat_runtime.io.glue import GlueTable
+from batcat_runtime.io.catalogue import GlueTable
 from batcat_runtime.operate.project import Project
 from batcat_runtime.operate.results_table import OURS, PURPOSE, Shape
 

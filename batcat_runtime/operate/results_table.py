@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from batcat_runtime.errors import UserError
-from batcat_runtime.io.csv_layout import NULL_VALUES
 
 OURS = "batcat.project"
 PURPOSE = "batcat.purpose"
@@ -306,6 +305,9 @@ def _value(column: Column, form: str) -> str:
         cast = f"CAST(replace({name}, 'T', ' ') AS timestamp)"
     elif column.type != "string":
         cast = f"CAST({name} AS {trino_type(column.type)})"
+    # what our own reader takes for missing; imported here, since it brings pyarrow
+    from batcat_runtime.io.csv_types import NULL_VALUES
+
     missing = ", ".join(map(_text, NULL_VALUES))
     return f"CASE WHEN {name} NOT IN ({missing}) THEN {cast} END AS {name}"
 

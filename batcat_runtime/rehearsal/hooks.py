@@ -21,7 +21,8 @@ What is replaced, and until when:
 - the Docker run of a Lambda function, for good: there is no Docker here;
 - the targets of a rule, until moto's rules invoke Lambda functions and publish to topics;
 - an execution that begins or ends, until moto tells rules of it;
-- the parts of an upload that is no more, until moto refuses them instead of crashing.
+- the parts of an upload that is no more, until moto refuses them instead of crashing;
+- UpdateTable with a ``VersionId``, until moto compares it, as Glue does.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ import importlib.util
 import inspect
 import re
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -199,6 +201,9 @@ TARGETS: tuple[Target, ...] = (
         "S3Backend.upload_part",
         ("self", "bucket_name", "multipart_id", "part_id", "value"),
     ),
+    Target("moto.glue.responses", "GlueResponse.create_table", ("self",)),
+    Target("moto.glue.responses", "GlueResponse.update_table", ("self",)),
+    Target("moto.glue.models", "GlueBackend.get_table", ("self", "database_name", "table_name")),
     Target(
         "moto.awslambda.models",
         "LambdaBackend.get_function",
@@ -291,6 +296,7 @@ def install(clients: Clients, run_function: Callable[[Any, Any], tuple[str, bool
     hook_lambda_run(run_function)
     hook_registry_host()
     hook_upload_part()
+    hook_table_versions()
     hook_new_buckets()
     hook_whole_percentages()
 
@@ -681,6 +687,40 @@ def hook_upload_part() -> None:
 
     upload_part.original = original  # type: ignore[attr-defined]
     S3Backend.upload_part = upload_part
+
+
+def hook_table_versions() -> None:
+    """Refuse to change a table of Glue that is no longer of the version that the caller saw.
+
+    Tables are created and changed one at a time, so that of several callers one wins.
+    """
+    from moto.glue.exceptions import GlueClientError
+    from moto.glue.responses import GlueResponse
+
+    if hasattr(GlueResponse.update_table, "original"):
+        return
+    one_at_a_time = threading.Lock()
+
+    def alone(original: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        @functools.wraps(original)
+        def request(self: Any) -> Any:
+            with one_at_a_time:
+                seen = self.parameters.get("VersionId")
+                if seen is not None:
+                    name = self.parameters["TableInput"]["Name"]
+                    table = self.glue_backend.get_table(self.parameters["DatabaseName"], name)
+                    if seen != table.as_dict()["VersionId"]:
+                        raise GlueClientError(
+                            "ConcurrentModificationException",
+                            "Update table failed due to concurrent modifications.",
+                        )
+                return original(self)
+
+        request.original = original  # type: ignore[attr-defined]
+        return request
+
+    GlueResponse.create_table = alone(GlueResponse.create_table)
+    GlueResponse.update_table = alone(GlueResponse.update_table)
 
 
 def bucket_notifications(account: str, bucket: str) -> Any:

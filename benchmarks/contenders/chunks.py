@@ -19,4 +19,5 @@ def wrangler(job: Job) -> int:
     """Let awswrangler do it."""
     import awswrangler as wr
 
-    return sum(len(chunk) for chunk in wr.s3.read_csv(job.uri, chunksize=job.chunk))
+    options: dict[str, Any] = {"dtype_backend": "pyarrow", "low_memory": False}
+    return sum(len(chunk) for chunk in wr.s3.read_csv(job.uri, chunksize=job.chunk, **options))

@@ -68,11 +68,29 @@ def wrangler_download(job: Job) -> Any:
     return csv.read_csv(pa.BufferReader(sink.getbuffer())).to_pandas()
 
 
+def wrangler_parallel(job: Job) -> Any:
+    """Let awswrangler download over several connections, then parse."""
+    import awswrangler as wr
+    import pyarrow as pa
+    from pyarrow import csv
+
+    sink = io.BytesIO()
+    wr.s3.download(job.uri, sink, use_threads=True)
+    return csv.read_csv(pa.BufferReader(sink.getbuffer())).to_pandas()
+
+
 def wrangler(job: Job) -> Any:
     """Let awswrangler do it all."""
     import awswrangler as wr
 
     return wr.s3.read_csv(job.uri)
+
+
+def wrangler_tuned(job: Job) -> Any:
+    """Let awswrangler do it all, at its best: Arrow's parser, and threads for many objects."""
+    import awswrangler as wr
+
+    return wr.s3.read_csv(job.uri, engine="pyarrow", use_threads=True)
 
 
 def arrow_dataset(job: Job) -> Any:

@@ -10,12 +10,21 @@ from benchmarks.contenders.listing import keys_of
 from benchmarks.contenders.read_csv import arrow_s3
 from benchmarks.job import Job
 
+_TWO = ["pack", "resistance"]  # those that are looked at, see `benchmarks.worker`
+
 
 def batcat(job: Job) -> Any:
     """Call BatCat's own."""
     import batcat_runtime as bc
 
     return bc.read_parquet_from_bucket(job.bucket, job.key)
+
+
+def batcat_columns(job: Job) -> Any:
+    """Read two columns."""
+    import batcat_runtime as bc
+
+    return bc.read_parquet_from_bucket(job.bucket, job.key, columns=_TWO)
 
 
 def floor(job: Job) -> Any:
@@ -49,6 +58,22 @@ def wrangler(job: Job) -> Any:
     import awswrangler as wr
 
     return wr.s3.read_parquet(job.uri)
+
+
+def wrangler_tuned(job: Job) -> Any:
+    """Let it keep its clients, and spare it numpy's types: that is when it is fastest."""
+    import awswrangler as wr
+
+    from batcat_runtime.io.clients import aws_session
+
+    return wr.s3.read_parquet(job.uri, dtype_backend="pyarrow", boto3_session=aws_session())
+
+
+def wrangler_columns(job: Job) -> Any:
+    """Let awswrangler read two columns."""
+    import awswrangler as wr
+
+    return wr.s3.read_parquet(job.uri, columns=_TWO)
 
 
 def boto3_pool(job: Job) -> Any:

@@ -10,8 +10,10 @@ from benchmarks.rows import backfill, commands, flat, installed, transfer
 
 ROWS: dict[str, Callable[[Bench], Outcome]] = {
     "csv-one": transfer.csv_one,
+    "csv-one-s3": transfer.csv_one_s3,
     "csv-many": transfer.csv_many,
     "parquet-one": transfer.parquet_one,
+    "parquet-columns": transfer.parquet_columns,
     "parquet-many": transfer.parquet_many,
     "save-csv": transfer.save_csv,
     "save-parquet": transfer.save_parquet,

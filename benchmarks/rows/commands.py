@@ -161,7 +161,8 @@ def _batcat() -> list[str]:
 
 
 def _new_project(folder: Path) -> None:
-    run([*_batcat(), "new", "--no-input", "--output-dir", str(folder)], folder)
+    words = ["--no-input", "--example", "battery", "--output-dir", str(folder)]
+    run([*_batcat(), "new", *words], folder)
 
 
 def _generated(bench: Bench) -> Path:

@@ -109,7 +109,9 @@ def make_base(containers: Containers, folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return new_project({}, no_input=True, output_dir=tmp_path_factory.mktemp("project"))
+    return new_project(
+        {"example": "battery"}, no_input=True, output_dir=tmp_path_factory.mktemp("project")
+    )
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ import pytest
 from .conftest import Containers, run
 
 WINDOW = {"BATCAT_DATE_START": "2022-01-01", "BATCAT_DATE_END": "2022-01-08"}
+RUN = {"BATCAT_PURPOSE": "usage-analysis", "BATCAT_RUN_ID": "r-1", **WINDOW}  # from the workflow
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 
 
@@ -58,7 +59,7 @@ def test_the_job_runs_without_network(
     if options:
         for path in [ml, *ml.rglob("*")]:
             os.chown(path, 1234, 1234)
-    done = containers.run_job(job_image, ml, *options, BATCAT_RUN_ID="r-1", **WINDOW)
+    done = containers.run_job(job_image, ml, *options, **RUN)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (result(ml) / "usage-analysis.csv").read_bytes() == expected
     assert json.loads((result(ml) / "_manifest.json").read_text())["rows"] == 15
@@ -66,7 +67,7 @@ def test_the_job_runs_without_network(
 
 def test_a_failing_job_leaves_its_reason(containers: Containers, job_image: str, ml: Path) -> None:
     shutil.rmtree(ml / "processing" / "input")
-    done = containers.run_job(job_image, ml, BATCAT_RUN_ID="r-1", **WINDOW)
+    done = containers.run_job(job_image, ml, **RUN)
     assert done.returncode == 1
     assert "There is no input 'usage'" in (ml / "output" / "message").read_text()
     assert list((ml / "processing" / "output").iterdir()) == []
@@ -113,7 +114,7 @@ def test_what_is_pushed_is_pulled_by_digest_and_runs(
     digest = manifest_digest(registry, "battery", target.rpartition(":")[2])
     pinned = f"{registry}/battery@{digest}"
     run([*containers.command("podman"), "pull", "--quiet", "--tls-verify=false", pinned])
-    done = containers.run_job(pinned, ml, BATCAT_RUN_ID="r-1", **WINDOW)
+    done = containers.run_job(pinned, ml, **RUN)
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads((result(ml) / "_manifest.json").read_text())["rows"] == 15
 

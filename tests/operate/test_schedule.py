@@ -76,7 +76,7 @@ def test_times_are_in_the_schedules_own_zone_with_their_window(project: Deployed
     first = schedule(folder=project.folder, now=NOON)[0].next[0]
     wanted = {
         "cn-northwest-1": ("2026-10-31T02:00:00+08:00", "2026-10-24", "2026-10-31"),
-        "us-east-1": ("2026-10-31T02:00:00+00:00", "2026-10-24", "2026-10-31"),
+        "us-east-1": ("2026-10-31T02:00:00-04:00", "2026-10-24", "2026-10-31"),
     }[project.config.region]
     assert (first.time.isoformat(), first.window.start, first.window.end) == wanted
 

@@ -263,6 +263,18 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     local_down()
 
 
+def test_glue_compares_the_version_of_a_table_that_is_changed(cloud: Cloud) -> None:
+    glue = cloud.client("glue")
+    glue.create_database(DatabaseInput={"Name": "dw_bms"})
+    glue.create_table(DatabaseName="dw_bms", TableInput={"Name": "usage"})
+    place = {"DatabaseName": "dw_bms", "TableInput": {"Name": "usage", "Owner": "me"}}
+    seen = glue.get_table(DatabaseName="dw_bms", Name="usage")["Table"]["VersionId"]
+    glue.update_table(**place, VersionId=seen)
+    with pytest.raises(glue.exceptions.ConcurrentModificationException):
+        glue.update_table(**place, VersionId=seen)
+    glue.update_table(**place)
+
+
 def test_local_up_status_and_down(runtime: Path) -> None:
     assert local_status() is None
     assert local_down() is False

@@ -29,7 +29,7 @@ def bake(tmp_path: Path) -> Bake:
     """Return a function that makes a project."""
 
     def make(**answers: str) -> Path:
-        return new_project(answers, no_input=True, output_dir=tmp_path)
+        return new_project({"example": "battery", **answers}, no_input=True, output_dir=tmp_path)
 
     return make
 
@@ -301,7 +301,7 @@ def test_hostile_names_rehearse(bake: Bake, answers: dict[str, str], title: str)
         (lambda project: (project / "script" / "config.json").write_text("{"), "is no JSON"),
         (
             lambda project: [one.unlink() for one in (project / "data" / "raw").rglob("*.gz")],
-            "nothing to rehearse with",
+            "There are no data",
         ),
     ],
 )

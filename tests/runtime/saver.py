@@ -1,24 +1,24 @@
 """Saves on demand, each save in a process of its own, for the tests that kill it.
 
-For every line of standard input, ``BUCKET KEY ROWS``, a child is forked that saves that many rows;
-its process id is printed, and its exit status when it has ended. Forking leaves out the start-up of
-Python and its libraries, so that a kill falls into the save.
+For every line of standard input, ``ENDPOINT BUCKET KEY ROWS``, a child is forked that saves that
+many rows; its process id is printed, and its exit status when it has ended. Forking leaves out the
+start-up of Python, its libraries and boto3's models, so that a kill falls into the save.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from functools import cache
 
 import boto3
 import numpy as np
 import pandas as pd
-import pyarrow.compute
-import pyarrow.csv
 
 import batcat_runtime as bc
 
 
+@cache
 def big_frame(rows: int) -> pd.DataFrame:
     """Return a table of some 210 bytes of CSV a row, cheap to format."""
     text = pd.Series(["cell" * 50], dtype="str").repeat(rows).reset_index(drop=True)
@@ -27,16 +27,16 @@ def big_frame(rows: int) -> pd.DataFrame:
 
 def main() -> None:
     """Serve requests until standard input ends."""
-    frames: dict[int, pd.DataFrame] = {}
-    bc.save_to_bucket, pyarrow.csv, pyarrow.compute  # noqa: B018 - loaded before forking
-    boto3.client("s3")
+    bc.save_to_bucket  # noqa: B018 - loaded before forking
+    session = boto3.Session()
+    session.client("s3")
     for line in sys.stdin:
-        bucket, key, rows = line.split()
-        frame = frames.setdefault(int(rows), big_frame(int(rows)))
+        os.environ["AWS_ENDPOINT_URL"], bucket, key, rows = line.split()
+        frame = big_frame(int(rows))
         child = os.fork()
         if child == 0:
             try:
-                bc.save_to_bucket(frame, bucket, key)
+                bc.save_to_bucket(frame, bucket, key, boto3_session=session)
             except KeyboardInterrupt:
                 os._exit(130)
             os._exit(0)

@@ -10,12 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import batcat_runtime as bc
-from batcat_runtime.errors import ConfigError
-from batcat_runtime.jsontext import insert_member
 from batcat_runtime.project import new_project
 from tests.conftest import batcat
 
@@ -101,7 +97,6 @@ def test_any_layout_is_kept(project: Path, layout: dict[str, Any]) -> None:
         ("a" * 41, "at most 40"),
         ("json", "module json"),
         ("pandas", "module pandas"),
-        ("class", "module class"),
         ("nul", "Windows"),
         ("", "lower-case letters"),
     ],
@@ -144,36 +139,3 @@ def test_a_failure_half_way_leaves_nothing_half_made(project: Path) -> None:
     assert done.returncode == 2
     assert "was not added" in done.stderr
     assert content_of(project) == before
-
-
-# --- JSON as text ---------------------------------------------------------------------------------
-
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=8,
-)
-
-
-@given(
-    outer=st.dictionaries(st.text(), VALUES, max_size=4),
-    inner=st.dictionaries(st.text(), VALUES, max_size=4),
-    value=VALUES,
-    indent=st.sampled_from([None, 1, 2, 4, "\t"]),
-    ascii_only=st.booleans(),
-)
-def test_a_member_is_added_to_any_json(
-    outer: dict[str, Any], inner: dict[str, Any], value: Any, indent: Any, ascii_only: bool
-) -> None:
-    inner.pop("new", None)
-    content = {**outer, "purposes": inner}
-    before = json.dumps(content, indent=indent, ensure_ascii=ascii_only)
-    after = insert_member(before, "purposes", "new", value)
-    assert json.loads(after) == {**outer, "purposes": {**inner, "new": value}}
-    assert list(json.loads(after)["purposes"]) == [*inner, "new"]
-
-
-@pytest.mark.parametrize("text", ["{}", '{"purposes": []}', '{"purposes": null}'])
-def test_without_the_object_there_is_nothing_to_add_to(text: str) -> None:
-    with pytest.raises(ConfigError, match="no object 'purposes'"):
-        insert_member(text, "purposes", "new", 1)

@@ -108,7 +108,7 @@ def test_a_transfer_is_measured_on_a_real_server(tmp_path: Path) -> None:
 def test_an_unknown_row_is_refused() -> None:
     done = benchmarks("imports")
     assert done.returncode == 2
-    assert "no row is called imports; there are csv-one, csv-many" in done.stderr
+    assert "no row is called imports; there are csv-one, csv-one-s3" in done.stderr
 
 
 def test_a_run_of_some_rows_is_not_recorded() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
 import subprocess
 import sys
@@ -83,28 +82,6 @@ def test_new_makes_a_project_and_prints_its_tree(tmp_path: Path) -> None:
     assert again.returncode == 2
     assert "project_battery" in again.stderr
     assert "already exists" in again.stderr
-
-
-def test_new_asks_on_a_terminal(tmp_path: Path) -> None:
-    master, slave = pty.openpty()
-    asking = subprocess.Popen(
-        [sys.executable, "-m", "batcat_runtime", "new"],
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        cwd=tmp_path,
-    )
-    os.close(slave)
-    os.write(master, b"wind\n" + b"\n" * 7)
-    shown = b""
-    while True:
-        try:
-            shown += os.read(master, 4096)
-        except OSError:
-            break
-    assert asking.wait(timeout=60) == 0, shown.decode()
-    assert (tmp_path / "project_wind" / "script" / "config.json").is_file()
-    os.close(master)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import boto3
@@ -19,7 +18,7 @@ from batcat_runtime.errors import (
 )
 from batcat_runtime.rehearsal import EmbeddedAWS
 from tests.s3proxy import Request, error, proxy_to
-from tests.s3server import serve_s3
+from tests.s3server import S3Server
 
 RAW, RESULT = "raw-cells", "2022-rnd-battery"
 
@@ -70,9 +69,8 @@ def test_one_object_to_a_name_or_a_folder(s3: Any) -> None:
 
 def test_a_list_of_objects(s3: Any) -> None:
     put(s3, "usage/a", "other/b")
-    sources = [f"s3://{RAW}/usage/a", f"s3://{RAW}/other/b"]
-    goals = [f"s3://{RESULT}/in/a", f"s3://{RESULT}/in/b"]
-    assert bc.copy_objects(sources, f"s3://{RESULT}/in/") == dict(zip(sources, goals, strict=True))
+    done = bc.copy_objects([f"s3://{RAW}/usage/a", f"s3://{RAW}/other/b"], f"s3://{RESULT}/in/")
+    assert list(done.values()) == [f"s3://{RESULT}/in/a", f"s3://{RESULT}/in/b"]
     assert kept(s3) == {"in/a": b"usage/a", "in/b": b"other/b"}
 
 
@@ -84,15 +82,38 @@ def test_all_below_a_prefix(s3: Any) -> None:
     assert kept(s3) == {key.replace("usage", "copy", 1): key.encode() for key in keys}
 
 
-def test_metadata_comes_along_in_one_request_or_in_parts(s3: Any) -> None:
-    body = bytes(range(256)) * 4096 * 20
-    s3.put_object(Bucket=RAW, Key="big", Body=body, Metadata={"run": "7"}, ContentType="text/csv")
-    for multipart_above in (5_000_000_000, 1_000_000):
-        bc.copy_objects(f"s3://{RAW}/big", f"s3://{RESULT}/big", multipart_above=multipart_above)
-        head = s3.head_object(Bucket=RESULT, Key="big")
-        assert (head["Metadata"], head["ContentType"]) == ({"run": "7"}, "text/csv")
-        assert ("-" in head["ETag"]) == (multipart_above < len(body)), "in parts"
-        assert kept(s3) == {"big": body}
+def test_metadata_and_tags_come_along(s3: Any) -> None:
+    s3.put_object(Bucket=RAW, Key="a", Metadata={"run": "7"}, ContentType="text/csv", Tagging="t=1")
+    bc.copy_objects(f"s3://{RAW}/a", f"s3://{RESULT}/a")
+    head = s3.head_object(Bucket=RESULT, Key="a")
+    assert (head["Metadata"], head["ContentType"]) == ({"run": "7"}, "text/csv")
+    assert s3.get_object_tagging(Bucket=RESULT, Key="a")["TagSet"] == [{"Key": "t", "Value": "1"}]
+
+
+def test_what_is_too_large_for_one_request_is_copied_in_parts(
+    rclone_server: tuple[S3Server, Any], bucket: Any
+) -> None:
+    with proxy_to(rclone_server[0], six_gigabytes) as proxy:
+        bc.copy_objects(f"s3://{RAW}/big", f"s3://{RESULT}/big")
+    begun = next(sent for sent in proxy.requests if "uploads" in sent.query)
+    assert (begun.headers["x-amz-meta-run"], begun.headers["content-type"]) == ("7", "text/csv")
+    parts = [sent.headers for sent in proxy.requests if "partNumber" in sent.query]
+    assert len(parts) == 12
+    assert all(part["x-amz-copy-source-if-match"] for part in parts)
+    tagged = [(sent.method, sent.path) for sent in proxy.requests if "tagging" in sent.query]
+    assert tagged == [("GET", f"/{RAW}/big"), ("PUT", f"/{RESULT}/big")]
+
+
+def six_gigabytes(request: Request) -> Any:
+    """Say that the object is large, and that what is asked about parts of it is done."""
+    if request.method == "HEAD":
+        described = {"x-amz-meta-run": "7", "Content-Type": "text/csv", "ETag": '"e"'}
+        return 200, b"", {"Content-Length": "6000000000", **described}
+    if "uploads" in request.query:
+        return 200, b"<Result><UploadId>u</UploadId></Result>"
+    if request.method == "GET":
+        return 200, b"<Tagging><TagSet><Tag><Key>t</Key><Value>1</Value></Tag></TagSet></Tagging>"
+    return 200, b"<Result><ETag>e</ETag></Result>"
 
 
 @pytest.mark.parametrize(
@@ -141,28 +162,18 @@ def test_what_is_missing_is_named(s3: Any) -> None:
     ],
 )
 def test_a_failure_tells_how_far_it_came(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    rclone_server: tuple[S3Server, Any],
+    bucket: Any,
     answer: tuple[int, bytes],
     kind: type[Exception],
     words: str,
 ) -> None:
-    for bucket in (RAW, RESULT):
-        (tmp_path / bucket).mkdir()
     for name in ("a", "b", "c"):
-        (tmp_path / RAW / name).write_text(name)
+        bucket.put_object(Key=f"three/{name}", Body=name.encode())
 
     def rule(request: Request) -> tuple[int, bytes] | None:
         return answer if request.method == "PUT" and request.path.endswith("/b") else None
 
-    with serve_s3(tmp_path) as server, proxy_to(server, rule) as proxy:
-        for name, value in server.environment().items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
-        monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
-        with pytest.raises(kind, match=words) as caught:
-            bc.copy_objects(f"s3://{RAW}/", f"s3://{RESULT}/")
+    with proxy_to(rclone_server[0], rule), pytest.raises(kind, match=words) as caught:
+        bc.copy_objects(f"s3://{bucket.name}/three/", f"s3://{bucket.name}/failed/")
     assert "of 3 objects were copied" in str(caught.value)
-    sent = [one.headers for one in proxy.requests if "x-amz-copy-source" in one.headers]
-    assert sent
-    assert all(one["x-amz-copy-source-if-match"] for one in sent)

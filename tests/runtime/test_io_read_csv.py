@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import bz2
 import csv
 import datetime as dt
@@ -9,10 +10,8 @@ import decimal
 import gzip
 import io
 import lzma
-from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -22,65 +21,55 @@ from hypothesis import strategies as st
 
 import batcat_runtime as bc
 from batcat_runtime.errors import DataFormatError, NoSuchObjectError, UserError
-from tests.s3server import S3Server, serve_s3
 
 BUCKET = "2022-rnd-battery"
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    folder = tmp_path_factory.mktemp("s3")
-    (folder / BUCKET).mkdir()
-    with serve_s3(folder) as running:
-        yield running
+def put(bucket: Any, content: str | bytes, key: str = "table") -> None:
+    bucket.put_object(Key=key, Body=content.encode() if isinstance(content, str) else content)
 
 
-@pytest.fixture
-def s3(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Any:
-    for name, value in server.environment().items():
-        monkeypatch.setenv(name, value)
-    return boto3.client("s3")
-
-
-def read(s3: Any, content: str | bytes, key: str = "table", **options: Any) -> Any:
-    body = content.encode() if isinstance(content, str) else content
-    s3.put_object(Bucket=BUCKET, Key=key, Body=body)
+def read(bucket: Any, content: str | bytes, key: str = "table", **options: Any) -> Any:
+    put(bucket, content, key)
     return bc.read_csv_from_bucket(BUCKET, key, **options)
 
 
-def column(s3: Any, cells: str, **options: Any) -> pd.Series[Any]:
+def whole_and_chunked(bucket: Any, content: str | bytes, **options: Any) -> Any:
+    """Return what was read as a whole; chunks of the same must be the same."""
+    found = read(bucket, content, **options)
+    chunks = list(bc.read_csv_from_bucket(BUCKET, "table", chunksize=3, **options))
+    assert all(len(chunk) == 3 for chunk in chunks[:-1])
+    pd.testing.assert_frame_equal(pd.concat(chunks), found)
+    return found
+
+
+def column(bucket: Any, cells: str, **options: Any) -> pd.Series[Any]:
     rows = "".join(f"{cell},x\n" for cell in cells.split("|"))
-    found: pd.Series[Any] = read(s3, f"a,b\n{rows}", **options)["a"]
+    found: pd.Series[Any] = read(bucket, f"a,b\n{rows}", **options)["a"]
     return found
 
 
 @pytest.mark.parametrize(
     ("cells", "dtype", "values"),
     [
-        ("1|-2", "int64", [1, -2]),
-        ("007| 5|0x1F", "int64", [7, 5, 31]),
+        ("-1|18446744073709551615", "str", ["-1", "18446744073709551615"]),
+        ("1.5|18446744073709551616", "float64", [1.5, 18446744073709551616.0]),
+        ("2022-01-01|10:00", "str", ["2022-01-01", "10:00"]),
+        ("007| 5|+1", "int64", [7, 5, 1]),
         ("1||3", "Int64", [1, None, 3]),
         ("9223372036854775807|-9223372036854775808", "int64", [2**63 - 1, -(2**63)]),
         ("9223372036854775808|1", "uint64", [2**63, 1]),
         ("18446744073709551615|", "UInt64", [2**64 - 1, None]),
         ("18446744073709551616|1", "str", ["18446744073709551616", "1"]),
         ("-9223372036854775809|007", "str", ["-9223372036854775809", "007"]),
-        ("1" * 30, "str", ["1" * 30]),
-        ("1.5|1", "float64", [1.5, 1.0]),
         ("1.5|", "float64", [1.5, None]),
-        ("1e300|2", "float64", [1e300, 2.0]),
         ("1.5|111111111111111111111", "float64", [1.5, 111111111111111111111.0]),
-        ("inf|-inf|1", "float64", [np.inf, -np.inf, 1.0]),
         ("0.1|5e-324|1.7976931348623157e308", "float64", [0.1, 5e-324, 1.7976931348623157e308]),
         ("true|False|TRUE", "bool", [True, False, True]),
         ("true|", "boolean", [True, None]),
-        ("true|1", "str", ["true", "1"]),
-        ("yes|no", "str", ["yes", "no"]),
         ("a|", "str", ["a", None]),
         ("2022-01-01|1500-02-03", "datetime64[us]", ["2022-01-01", "1500-02-03"]),
-        ("2022-01-01|", "datetime64[us]", ["2022-01-01", None]),
         ("2022-01-01 10:00|2022-01-02", "datetime64[us]", ["2022-01-01 10:00", "2022-01-02"]),
-        ("2022-01-01T10:00:00.5", "datetime64[us]", ["2022-01-01 10:00:00.5"]),
         (
             "2022-01-01|9999-12-31 23:59:59.999999",
             "datetime64[us]",
@@ -99,78 +88,99 @@ def column(s3: Any, cells: str, **options: Any) -> pd.Series[Any]:
         ("12:34|12:34:56", "object", [dt.time(12, 34), dt.time(12, 34, 56)]),
         ("12:34:56|12:34:56.5", "object", [dt.time(12, 34, 56), dt.time(12, 34, 56, 500_000)]),
         ("||", "float64", [None, None, None]),
-        ('NA|null|NaN|None|""|n/a|<NA>', "float64", [None] * 7),
-        ("+5|1", "float64", [5.0, 1.0]),
+        ("NA|null|NaN|None||n/a|<NA>", "float64", [None] * 7),
+        ('1|""|', "Int64", [1, None, None]),
+        ('"1.5"|""', "float64", [1.5, None]),
+        ('x|""|', "str", ["x", "", None]),
+        ('""|', "str", ["", None]),
+        ('"NA"|NA', "str", ["NA", None]),
     ],
 )
-def test_what_a_column_becomes(s3: Any, cells: str, dtype: str, values: list[Any]) -> None:
-    found = column(s3, cells)
+def test_what_a_column_becomes(bucket: Any, cells: str, dtype: str, values: list[Any]) -> None:
+    rows = "".join(f"{cell},x\n" for cell in cells.split("|"))
+    found = whole_and_chunked(bucket, f"a,b\n{rows}")["a"]
     assert str(found.dtype) == dtype
     if dtype.startswith("datetime64"):
         values = [None if value is None else pd.Timestamp(value) for value in values]
     assert [None if pd.isna(value) else value for value in found] == values
-    # chunk by chunk it is the same, where no later value changes the type
-    chunks = list(bc.read_csv_from_bucket(BUCKET, "table", chunksize=100))
-    pd.testing.assert_series_equal(pd.concat(chunks)["a"], found)
+    # one by one in objects of their own they are the same column, also in another order
+    keys = [f"cells/{number}" for number in range(len(values))]
+    for key, cell in zip(keys, cells.split("|"), strict=True):
+        put(bucket, f"b,a\nx,{cell}\n" if key == "cells/1" else f"a,b\n{cell},x\n", key)
+    pd.testing.assert_series_equal(bc.read_csv_from_bucket(BUCKET, keys)["a"], found)
 
 
-def test_the_other_backends(s3: Any) -> None:
-    text = "i,f,s,t,n\n1,1.5,x,2022-01-01,\n,,,,\n"
-    nullable = read(s3, text, dtype_backend="numpy_nullable").dtypes.astype(str).to_dict()
-    assert nullable == {
-        **{"i": "Int64", "f": "Float64", "s": "string"},
-        **{"t": "datetime64[us]", "n": "Int64"},
-    }
-    arrow = read(s3, text, dtype_backend="pyarrow").dtypes.astype(str).to_dict()
-    assert arrow == {
-        **{"i": "int64[pyarrow]", "f": "double[pyarrow]", "s": "string[pyarrow]"},
-        **{"t": "date32[day][pyarrow]", "n": "null[pyarrow]"},
-    }
+TOKENS = """
+1 -1 +1 007 -0 00 0x1F 0X1f 0x18FF50E5 -0x1F 0xZZ 0b101 0o17 1_000 1e5 1E5 1e+5 1e e5 1d5 1f 1L 1.
+. .5 -.5 +.5 +1.5 --1 +-1 1.5 -1.5e-3 1e400 1e-400 0x1p3 0.1000000000000000000001 inf Inf INF -inf
++inf infinity -Infinity iNf NAN nAn +nan -NAN NONE Null nil T F t yes no 1b 5% $5 1-2 1/2 1:2 NaT
+- + e x 2022-1-1 2022-01 20220101 1/2/2022 12345678901234567890
+"""
 
 
-def test_names(s3: Any) -> None:
-    found = read(s3, '"电压 (V)",a,a,,"x\ny",a.1\n1,2,3,4,5,6\n')
+@pytest.mark.parametrize("beside", ["{}", "1", "2.5", "true", "x"])
+def test_a_number_is_what_pandas_takes_for_one(bucket: Any, beside: str) -> None:
+    tokens = TOKENS.split()
+    names = [f"c{number}" for number in range(len(tokens))]
+    rows = [names, tokens, [beside.format(token) for token in tokens]]
+    text = "\n".join(map(",".join, rows))
+    found = whole_and_chunked(bucket, text)
+    wanted = pd.read_csv(io.StringIO(text))
+    for name, token in zip(names, tokens, strict=True):
+        known = wanted[name]
+        if known.dtype == object:  # integers beyond 64 bits, or of several types
+            known = pd.Series([token, beside.format(token)], name=name)
+        pd.testing.assert_series_equal(found[name], known, obj=token)
+
+
+def test_names(bucket: Any) -> None:
+    found = read(bucket, '"电压 (V)",a,a,,"x\ny",a.1\n1,2,3,4,5,6\n')
     assert list(found.columns) == ["电压 (V)", "a", "a.2", "Unnamed: 3", "x\ny", "a.1"]
     assert found.iloc[0].tolist() == [1, 2, 3, 4, 5, 6]
-    found = read(s3, "1,x\n2,y\n", names=["n", "s"])
-    assert found.to_dict("list") == {"n": [1, 2], "s": ["x", "y"]}
-    found = read(s3, "a,b\n1,x\n", names=["n", "s"], header=True)
-    assert found.to_dict("list") == {"n": [1], "s": ["x"]}
-    found = read(s3, "1,x\n2,y\n", header=False, columns=[1], dtype={1: "category"})
-    assert found.to_dict("list") == {1: ["x", "y"]}
 
 
-def test_columns_in_the_order_asked_for(s3: Any) -> None:
-    found = read(s3, "a,b,c,a\n1,2,3,4\n", columns=["c", "a.1"])
-    assert found.to_dict("list") == {"c": [3], "a.1": [4]}
-    with pytest.raises(DataFormatError, match=r"s3://.*/table has no column 'd'"):
-        read(s3, "a,b\n1,2\n", columns=["a", "d"])
+def test_a_missing_column(bucket: Any) -> None:
+    with pytest.raises(
+        DataFormatError, match=r"(?s)s3://.*/table .* it lacks 'd'.*It has 'a', 'b'"
+    ):
+        read(bucket, "a,b\n1,2\n", columns=["a", "d"])
 
 
-def test_quotes_newlines_and_separators(s3: Any) -> None:
-    found = read(s3, 'a;b\r\n"x;\r\n""y""\n";1,5\r\n5" pipe;2,25\r\n', sep=";", decimal=",")
-    assert found.to_dict("list") == {"a": ['x;\r\n"y"\n', '5" pipe'], "b": [1.5, 2.25]}
-    found = read(s3, "a\tb\n'x\ty'\t\"\n", sep="\t", quotechar="'")
-    assert found.to_dict("list") == {"a": ["x\ty"], "b": ['"']}
-    found = read(s3, 'a,b\n"x,1\n', quotechar=None)
-    assert found.to_dict("list") == {"a": ['"x'], "b": [1]}
-    found = read(s3, "a,b\r1,2\r3,4\r")
-    assert found.to_dict("list") == {"a": [1, 3], "b": [2, 4]}
-
-
-def test_blank_lines_are_no_rows(s3: Any) -> None:
-    assert read(s3, "\n\na\n\n1\n\n2\n\n").to_dict("list") == {"a": [1, 2]}
-    assert read(s3, 'about\n"this, file\na,b\n1,2', skiprows=2).to_dict("list") == {
-        "a": [1],
-        "b": [2],
-    }
+@pytest.mark.parametrize(
+    ("text", "options", "found"),
+    [
+        (
+            'a;b\r\n"x;\r\n""y""\n";1,5\r\n5" pipe;2,25\r\n',
+            {"sep": ";", "decimal": ","},
+            {"a": ['x;\r\n"y"\n', '5" pipe'], "b": [1.5, 2.25]},
+        ),
+        ("a\tb\n'x\ty'\t\"\n", {"sep": "\t", "quotechar": "'"}, {"a": ["x\ty"], "b": ['"']}),
+        ('a,b\n"x,1\n', {"quotechar": None}, {"a": ['"x'], "b": [1]}),
+        ("a,b\r1,2\r3,4\r", {}, {"a": [1, 3], "b": [2, 4]}),
+        ("\n\na\n\n1\n\n2\n\n", {}, {"a": [1, 2]}),
+        ('about\n"this, file\na,b\n1,2', {"skiprows": 2}, {"a": [1], "b": [2]}),
+        ("a,b,c,a\n1,2,3,4\n", {"columns": ["c", "a.1"]}, {"c": [3], "a.1": [4]}),
+        (b"a\n\xe9\n", {"encoding": "latin-1"}, {"a": ["\u00e9"]}),
+        ("1,x\n2,y\n", {"names": ["n", "s"]}, {"n": [1, 2], "s": ["x", "y"]}),
+        ("a,b\n1,x\n", {"names": ["n", "s"], "header": True}, {"n": [1], "s": ["x"]}),
+        (
+            "1,x\n2,y\n",
+            {"header": False, "columns": [1], "dtype": {1: "category"}},
+            {1: ["x", "y"]},
+        ),
+    ],
+)
+def test_ways_to_write_it(
+    bucket: Any, text: str | bytes, options: dict[str, Any], found: dict[Any, list[Any]]
+) -> None:
+    assert read(bucket, text, **options).to_dict("list") == found
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-8", "gb18030", "utf-16", "utf-16-be"])
-def test_encodings(s3: Any, encoding: str) -> None:
+def test_encodings(bucket: Any, encoding: str) -> None:
     content = ("电压,b\n" + "测量,1\n" * 1000).encode(encoding)
     told = {} if encoding.startswith("utf-8") else {"encoding": encoding}
-    found = read(s3, content, **told)
+    found = read(bucket, content, **told)
     assert list(found.columns) == ["电压", "b"]
     assert found["电压"].unique().tolist() == ["测量"]
     assert len(found) == 1000
@@ -178,40 +188,52 @@ def test_encodings(s3: Any, encoding: str) -> None:
     assert [len(chunk) for chunk in chunks] == [300, 300, 300, 100]
 
 
-def test_latin_1_has_a_byte_for_everything(s3: Any) -> None:
-    assert read(s3, "a\né\n".encode("latin-1"), encoding="latin-1")["a"].tolist() == ["é"]
-
-
 PACKERS = {
     "gz": lambda data: gzip.compress(data[:9]) + gzip.compress(data[9:]),
     "bz2": bz2.compress,
-    "xz": lzma.compress,
+    "xz": lambda data: lzma.compress(data[:9]) + lzma.compress(data[9:]),
     "zst": lambda data: bytes(pa.compress(data, "zstd", asbytes=True)),
 }
 
 
 @pytest.mark.parametrize("kind", PACKERS)
 @pytest.mark.parametrize("suffix", [True, False])
-def test_compressed(s3: Any, kind: str, suffix: bool) -> None:
+def test_compressed(bucket: Any, kind: str, suffix: bool) -> None:
     content = b"a,b\n" + b"1,x\n" * 1_000_000
     key = f"table.csv.{kind}" if suffix else "table"
-    assert len(read(s3, PACKERS[kind](content), key)) == 1_000_000
+    assert len(read(bucket, PACKERS[kind](content), key)) == 1_000_000
     assert sum(map(len, bc.read_csv_from_bucket(BUCKET, key, chunksize=300_000))) == 1_000_000
 
 
+# by `zstd --check`: Python 3.11 has no zstd, and Arrow's frames have no checksum
+CHECKED = """
+KLUv/WQDAWUGALYTKhHApdjGNw7XziK7e6fkrAoHBiYAJAAjAGVcL8qWW0fPT8ZfZorSKSHOzQ2pqBfW1H3abWperyIC
+gEEoB4IgZtgtzJLEXGkZi5U3yauUKDKVY2VTEllUypJz9KU55lxetKwBZ9TU4+zQnelXbeZrb5lyNmEyp67GpIk4Meu1
+3bRayuadiRoMKmoIK2Z32hdxOx/xq1MsxugcatWcJD45yy/9tJCPzzMZaSeoEexQ4W4H8JUDECD4ASUe8gExMlQLVoqB
+m7Ub+GNZBdiWtrE=
+"""
+NUMBERS = "n,s\n" + "".join(f"{n},LSV{n * 7919:06}\n" for n in range(1, 41))
+
+
 @pytest.mark.parametrize("kind", PACKERS)
-def test_what_is_compressed_and_cut_off(s3: Any, kind: str) -> None:
-    rng = np.random.default_rng(0)
-    content = b"a\n" + b"\n".join(b"%d" % one for one in rng.integers(0, 10**9, 50_000))
-    packed = PACKERS[kind](content)
-    with pytest.raises(DataFormatError, match=r"s3://.*/table\."):
-        read(s3, packed[: len(packed) // 2], f"table.{kind}")
+def test_damaged_bytes_are_never_data(bucket: Any, kind: str) -> None:
+    packed = base64.b64decode(CHECKED) if kind == "zst" else PACKERS[kind](NUMBERS.encode())
+    whole = read(bucket, packed)
+    assert whole.to_csv(index=False) == NUMBERS
+    random = np.random.default_rng(1)
+    for place in random.integers(10, len(packed), 12):
+        for damaged in (packed[:place], packed[:place] + b"~" + packed[place + 1 :]):
+            try:
+                found = read(bucket, damaged, "damaged")
+            except DataFormatError:
+                continue
+            pd.testing.assert_frame_equal(found, whole)
 
 
-def test_a_suffix_that_lies(s3: Any) -> None:
-    assert read(s3, "a\n1\n", "table.csv.gz")["a"].tolist() == [1]
+def test_a_suffix_that_lies(bucket: Any) -> None:
+    assert read(bucket, "a\n1\n", "table.csv.gz")["a"].tolist() == [1]
     with pytest.raises(DataFormatError, match="is not compressed with gzip"):
-        read(s3, "a\n1\n", compression="gzip")
+        read(bucket, "a\n1\n", compression="gzip")
 
 
 @pytest.mark.parametrize(
@@ -219,24 +241,33 @@ def test_a_suffix_that_lies(s3: Any) -> None:
     [
         (b"PAR1....PAR1", "read_parquet_from_bucket"),
         (b"PK\x03\x04....", "ZIP"),
+        (
+            b"PK\x03\x04....docProps/app.xml....xl/workbook.xml",
+            "an Excel file.*read_excel_from_bucket",
+        ),
+        (b"\xd0\xcf\x11\xe0....", "old kind.*read_excel_from_bucket"),
+        (b"\n<!DOCTYPE HTML><title>Log in</title>", "HTML.*HTTPS_PROXY"),
+        (b"<html><body>a,b</body></html>", "HTML"),
+        (b"a,b\n1,2\n3,4,5\n", "Expected 2 columns, got 3: 3,4,5"),
+        (b'a,b\n1,"2\n3,4\n', "it ends within quotes"),
         (b"\xff\xfea\0,\0b\0", "encoding='utf-16'"),
         (b"", "it is empty"),
         (b"\n\r\n", "it is empty"),
-        (b"a,b\n1,2\n3\n", "row 3 cannot be read as CSV.*Expected 2 columns, got 1"),
+        (b"a,b\n1,2\n3\n", "cannot be read as CSV.*Expected 2 columns, got 1"),
         (b"a,b\n1,2\n\xff,4\n", "column 'a' is not in UTF-8"),
         ("电压,b\n1,2\n".encode("gb18030"), "Check `encoding`"),
     ],
 )
-def test_what_is_no_csv(s3: Any, content: bytes, said: str) -> None:
+def test_what_is_no_csv(bucket: Any, content: bytes, said: str) -> None:
     with pytest.raises(DataFormatError, match=rf"(?s)s3://{BUCKET}/table.*{said}"):
-        read(s3, content)
+        read(bucket, content)
     with pytest.raises(DataFormatError, match=rf"(?s)s3://{BUCKET}/table.*{said}"):
         list(bc.read_csv_from_bucket(BUCKET, "table", chunksize=10))
 
 
-def test_a_header_alone_is_a_table_without_rows(s3: Any) -> None:
+def test_a_header_alone_is_a_table_without_rows(bucket: Any) -> None:
     for text in ("a,b", "a,b\n", "a,b\r\n\r\n"):
-        found = read(s3, text, dtype={"b": "Int64"})
+        found = read(bucket, text, dtype={"b": "Int64"})
         assert found.dtypes.astype(str).to_dict() == {"a": "float64", "b": "Int64"}
         assert len(found) == 0
         (chunk,) = bc.read_csv_from_bucket(BUCKET, "table", dtype={"b": "Int64"}, chunksize=5)
@@ -257,8 +288,8 @@ def test_a_header_alone_is_a_table_without_rows(s3: Any) -> None:
         (pa.decimal128(5, 2), [decimal.Decimal("7.00"), None]),
     ],
 )
-def test_dtypes_as_in_pandas(s3: Any, dtype: Any, found: list[Any]) -> None:
-    column_found = column(s3, "007|", dtype={"a": dtype})
+def test_dtypes_as_in_pandas(bucket: Any, dtype: Any, found: list[Any]) -> None:
+    column_found = column(bucket, "007|", dtype={"a": dtype})
     if not isinstance(dtype, pa.DataType):
         assert str(column_found.dtype) == str(pd.api.types.pandas_dtype(dtype))
     assert column_found[0] == found[0]
@@ -267,23 +298,23 @@ def test_dtypes_as_in_pandas(s3: Any, dtype: Any, found: list[Any]) -> None:
     pd.testing.assert_series_equal(chunk["a"], column_found)
 
 
-def test_dtypes_of_times_and_truth(s3: Any) -> None:
+def test_dtypes_of_times_and_truth(bucket: Any) -> None:
     text = "t,z,b\n2022-01-01,2022-01-01T00:00Z,true\n"
     dtypes = {"t": "datetime64[ns]", "z": "datetime64[ms, Asia/Shanghai]", "b": "boolean"}
-    assert read(s3, text, dtype=dtypes).dtypes.astype(str).to_dict() == dtypes
+    assert read(bucket, text, dtype=dtypes).dtypes.astype(str).to_dict() == dtypes
 
 
-def test_a_dtype_that_does_not_fit(s3: Any) -> None:
-    with pytest.raises(DataFormatError, match=r"(?s)row 3.*int8.*300"):
-        column(s3, "1|300", dtype={"a": "int8"})
-    with pytest.raises(DataFormatError, match=r"(?s)'a'.*1 missing values.*'Int8'"):
-        column(s3, "1|", dtype={"a": "int8"})
+def test_a_dtype_that_does_not_fit(bucket: Any) -> None:
+    with pytest.raises(DataFormatError, match=r"(?s)'a'.*int8.*300"):
+        column(bucket, "1|300", dtype={"a": "int8"})
+    with pytest.raises(DataFormatError, match=r"(?s)'a' to int8.* NA .*'Int64'"):
+        column(bucket, "1|", dtype={"a": "int8"})
     with pytest.raises(DataFormatError, match="no column 'z'"):
-        column(s3, "1", dtype={"z": "int8"})
+        column(bucket, "1", dtype={"z": "int8"})
 
 
-def test_null_values_of_ones_own(s3: Any) -> None:
-    found = column(s3, "NA|-999|x", null_values=["-999"])
+def test_null_values_of_ones_own(bucket: Any) -> None:
+    found = column(bucket, "NA|-999|x", null_values=["-999"])
     assert found[0] == "NA"
     assert pd.isna(found[1])
 
@@ -315,12 +346,12 @@ def test_impossible_arguments_are_refused_before_any_request(options: dict[str, 
 
 
 @pytest.fixture
-def days(s3: Any) -> Any:
+def days(bucket: Any) -> Any:
     for number, text in enumerate(["a,b\n1,x\n", "b,a\ny,2.5\n", "a,b\n,z\n"]):
-        s3.put_object(Bucket=BUCKET, Key=f"days/{number}.csv", Body=text)
-    s3.put_object(Bucket=BUCKET, Key="days/_manifest.json", Body="{}")
-    s3.put_object(Bucket=BUCKET, Key="days/sub/.hidden", Body="{}")
-    return s3
+        bucket.put_object(Key=f"days/{number}.csv", Body=text)
+    bucket.put_object(Key="days/_manifest.json", Body="{}")
+    bucket.put_object(Key="days/sub/.hidden", Body="{}")
+    return bucket
 
 
 @pytest.mark.parametrize(
@@ -344,25 +375,15 @@ def test_many_objects_are_one_table(days: Any, key: Any, chunksize: int | None) 
     pd.testing.assert_frame_equal(found, wanted)
 
 
-def test_a_pattern_that_is_a_key_is_that_key(days: Any) -> None:
-    days.put_object(Bucket=BUCKET, Key="odd[0].csv", Body="a\n1\n")
-    days.put_object(Bucket=BUCKET, Key="odd0.csv", Body="a\n2\n")
-    assert bc.read_csv_from_bucket(BUCKET, "odd[0].csv")["a"].tolist() == [1]
-    days.delete_object(Bucket=BUCKET, Key="odd[0].csv")
-    assert bc.read_csv_from_bucket(BUCKET, "odd[0].csv")["a"].tolist() == [2]
-
-
 def test_nothing_there(days: Any) -> None:
     for key in ("nights/", "days/*.parquet", "days/_*/", "days/sub/"):
         with pytest.raises(NoSuchObjectError, match=r"No object (lies under|matches) s3://"):
             bc.read_csv_from_bucket(BUCKET, key)
-    with pytest.raises(UserError, match="No key was given"):
-        bc.read_csv_from_bucket(BUCKET, [])
 
 
 def test_objects_with_other_columns_are_named(days: Any) -> None:
-    days.put_object(Bucket=BUCKET, Key="mixed/0", Body="a,b\n1,2\n")
-    days.put_object(Bucket=BUCKET, Key="mixed/1", Body="a,c\n3,4\n")
+    days.put_object(Key="mixed/0", Body="a,b\n1,2\n")
+    days.put_object(Key="mixed/1", Body="a,c\n3,4\n")
     for chunksize in (None, 5):
         with pytest.raises(
             DataFormatError,
@@ -370,50 +391,6 @@ def test_objects_with_other_columns_are_named(days: Any) -> None:
         ):
             pd.concat(bc.read_csv_from_bucket(BUCKET, "mixed/", chunksize=chunksize or 1))
     assert bc.read_csv_from_bucket(BUCKET, "mixed/", columns=["a"])["a"].tolist() == [1, 3]
-
-
-@pytest.mark.parametrize(
-    ("cells", "dtype", "values"),
-    [
-        (["1", ""], "Int64", [1, None]),
-        (["1", "2.5"], "float64", [1.0, 2.5]),
-        (["007", "x"], "str", ["007", "x"]),
-        (["true", "1"], "str", ["true", "1"]),
-        (["1", "18446744073709551615"], "uint64", [1, 2**64 - 1]),
-        (["-1", "18446744073709551615"], "str", ["-1", "18446744073709551615"]),
-        (["1.5", "18446744073709551616"], "float64", [1.5, 18446744073709551616.0]),
-        (["18446744073709551615", "1.5"], "float64", [18446744073709551615.0, 1.5]),
-        (["18446744073709551616", "1"], "str", ["18446744073709551616", "1"]),
-        (["2022-01-01", "2022-01-01 10:00"], "datetime64[us]", ["2022-01-01", "2022-01-01 10:00"]),
-        (["2022-01-01", "10:00"], "str", ["2022-01-01", "10:00"]),
-        (["", "2022-01-01 00:00:00.5"], "datetime64[us]", [None, "2022-01-01 00:00:00.5"]),
-        (["", ""], "float64", [None, None]),
-        (["10:00", "10:00:00.5"], "object", [dt.time(10), dt.time(10, 0, 0, 500_000)]),
-    ],
-)
-def test_types_of_many_objects_are_those_of_one(
-    s3: Any, cells: list[str], dtype: str, values: list[Any]
-) -> None:
-    for number, cell in enumerate(cells):
-        s3.put_object(Bucket=BUCKET, Key=f"types/{number}", Body=f"a,b\n{cell},x\n")
-    found = bc.read_csv_from_bucket(BUCKET, "types/")["a"]
-    assert str(found.dtype) == dtype
-    if dtype.startswith("datetime64"):
-        values = [None if value is None else pd.Timestamp(value) for value in values]
-    assert [None if pd.isna(value) else value for value in found] == values
-    pd.testing.assert_series_equal(column(s3, "|".join(cells)), found)
-
-
-def test_a_type_widens_from_chunk_to_chunk_and_never_back(s3: Any) -> None:
-    s3.put_object(Bucket=BUCKET, Key="wider", Body="a,b\n1,x\n2,x\n2.5,x\n4,x\n5,x\nno,x\n7,x\n")
-    found = [chunk["a"] for chunk in bc.read_csv_from_bucket(BUCKET, "wider", chunksize=1)]
-    assert all(one.dtype == "str" for one in found)  # one block: its types are known at once
-    keys = [f"widening/{number}" for number in range(7)]
-    for key, cell in zip(keys, ["1", "2", "2.5", "4", "5", "no", "007"], strict=True):
-        s3.put_object(Bucket=BUCKET, Key=key, Body=f"a,b\n{cell},x\n")
-    found = [chunk["a"] for chunk in bc.read_csv_from_bucket(BUCKET, keys, chunksize=1)]
-    assert [str(one.dtype) for one in found] == [*["int64"] * 2, *["float64"] * 3, *["str"] * 2]
-    assert [one.iloc[0] for one in found] == [1, 2, 2.5, 4.0, 5.0, "no", "007"]
 
 
 CELLS = st.one_of(
@@ -430,46 +407,71 @@ CELLS = st.one_of(
 )
 @given(rows=st.lists(st.tuples(CELLS, CELLS, CELLS), max_size=12), size=st.integers(1, 5))
 def test_text_comes_back_letter_by_letter(
-    s3: Any, rows: list[tuple[str | None, ...]], size: int
+    bucket: Any, rows: list[tuple[str | None, ...]], size: int
 ) -> None:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerows([("a", "b", "c"), *rows])
-    found = read(s3, text.getvalue(), dtype="str", null_values=[""])
-    wanted = [[cell or None for cell in row] for row in rows]
-    assert [[None if pd.isna(c) else c for c in row] for row in found.to_numpy()] == wanted
+    found = read(bucket, text.getvalue(), dtype="str")
+    assert found.to_numpy().tolist() == [[cell or "" for cell in row] for row in rows]
     whole = bc.read_csv_from_bucket(BUCKET, "table")
     chunks = list(bc.read_csv_from_bucket(BUCKET, "table", chunksize=size))
     assert all(len(chunk) == size for chunk in chunks[:-1])
     pd.testing.assert_frame_equal(pd.concat(chunks), whole)
 
 
-def test_a_large_object_with_lines_within_quotes_only_at_its_end(s3: Any) -> None:
-    plain = "".join(f"{n},{n / 7:.6f},LSV{n:09}\n" for n in range(250_000))
-    odd = "".join(f'{n},0.5,"two\nlines {n}"\n' for n in range(40_000))
-    content = "n,f,s\n" + plain + odd + "18446744073709551615,0.5,x\n"
-    assert len(content) > 8 << 20
-    found = read(s3, content)
-    assert found.dtypes.astype(str).to_dict() == {"n": "uint64", "f": "float64", "s": "str"}
-    assert len(found) == 290_001
-    assert found["s"].iloc[-2] == "two\nlines 39999"
-    assert int(found["n"].iloc[:250_000].sum()) == sum(range(250_000))
+def test_a_round_trip_keeps_empty_text_and_gaps(bucket: Any) -> None:
+    frame = pd.DataFrame({"s": ["", None, "x", " "], "n": pd.array([1, None, 3, 4], "Int64")})
+    bc.save_to_bucket(frame, BUCKET, "kept")
+    pd.testing.assert_frame_equal(bc.read_csv_from_bucket(BUCKET, "kept"), frame)
+    chunks: Any = bc.read_csv_from_bucket(BUCKET, "kept", chunksize=4)
+    pd.testing.assert_frame_equal(next(chunks), frame)
+
+
+@pytest.fixture(scope="module")
+def plain() -> str:
+    """More rows than decide on the types of chunks."""
+    return "".join(f'"{n}",{n / 7:.6f},LSV{n:09}\n' for n in range(330_000))
+
+
+def test_what_shows_late_in_a_large_object(bucket: Any, plain: str) -> None:
+    assert len(plain) > 9 << 20
+    late = "".join(f'"",0.5,"two\nlines {n}"\n' for n in range(40_000))
+    content = f"n,f,s\n{plain}{late}"
+    found = read(bucket, content)
+    assert found.dtypes.astype(str).to_dict() == {"n": "Int64", "f": "float64", "s": "str"}
+    assert found["n"].sum() == sum(range(330_000))
+    assert found["s"].iloc[-1] == "two\nlines 39999"
     chunks = list(bc.read_csv_from_bucket(BUCKET, "table", chunksize=100_000))
-    assert [len(chunk) for chunk in chunks] == [100_000, 100_000, 90_001]
-    assert chunks[-1]["n"].dtype == "uint64"
-    pd.testing.assert_series_equal(pd.concat(chunks)["s"], found["s"])
+    assert [len(chunk) for chunk in chunks] == [100_000] * 3 + [70_000]
+    pd.testing.assert_frame_equal(pd.concat(chunks).astype(found.dtypes), found)
 
 
-def test_a_bad_row_has_its_number(s3: Any) -> None:
-    content = "about\na,b\n" + '1,"two\nlines"\n' * 9 + "1,2,3\n" + "1,2\n" * 9
-    for chunksize in (None, 2):
-        with pytest.raises(DataFormatError, match=r"row 12 .*Expected 2 columns, got 3: 1,2,3"):
-            list(read(s3, content, skiprows=1, chunksize=chunksize))
+@pytest.mark.parametrize(
+    ("name", "row"), [("n", "2.5,1,0x"), ("n", "0x1F,1,x"), ("n", "x,1,x"), ("f", "1,NAN,x")]
+)
+def test_chunks_keep_the_type_of_the_first(bucket: Any, plain: str, name: str, row: str) -> None:
+    value = row.split(",")[0 if name == "n" else 1]
+    assert str(read(bucket, f"n,f,s\n{plain}{row}\n")[name].iloc[-1]) == value
+    said = rf"(?s)Column '{name}' of .*{value}.*dtype=\{{'{name}': 'str'"
+    with pytest.raises(DataFormatError, match=said):
+        list(bc.read_csv_from_bucket(BUCKET, "table", chunksize=200_000))
+    chunks: Any = bc.read_csv_from_bucket(BUCKET, "table", chunksize=200_000, dtype={name: "str"})
+    assert [chunk[name].iloc[-1] for chunk in chunks][1] == value
 
 
-def test_a_cell_larger_than_a_block(s3: Any) -> None:
+def test_one_bad_object_of_many_is_named(bucket: Any) -> None:
+    for number, row in enumerate(["1,2", '3,"4', "5,6,7"]):
+        put(bucket, f"a,b\n{row}\n", f"bad/{number}")
+    for keys, said in ((["bad/0", "bad/1"], "bad/1 .* quotes"), (["bad/2", "bad/0"], "bad/2 ")):
+        for chunksize in (None, 1):
+            with pytest.raises(DataFormatError, match=said):
+                list(bc.read_csv_from_bucket(BUCKET, keys, chunksize=chunksize or 1))
+
+
+def test_a_cell_larger_than_a_block(bucket: Any) -> None:
     large = "x" * (6 << 20)
     for chunksize in (None, 1):
-        found: Any = read(s3, f'a,b\n1,{large}\n2,"{large}\n"\n', chunksize=chunksize)
+        found: Any = read(bucket, f'a,b\n1,{large}\n2,"{large}\n"\n', chunksize=chunksize)
         found = pd.concat(found) if chunksize else found
         assert found["b"].str.len().tolist() == [6 << 20, (6 << 20) + 1]

@@ -3,52 +3,50 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import boto3
+import awswrangler as wr
 import numpy as np
 import pandas as pd
 import pytest
 
 import batcat_runtime as bc
-from batcat_runtime.errors import AccessDeniedError, DataFormatError, ObjectChangedError
-from batcat_runtime.io.clients import client
-from batcat_runtime.io.upload import PART_BYTES, ObjectSink, Target, stream_object
-from batcat_runtime.rehearsal import EmbeddedAWS
-from tests.relay import Relay, relay_to
+from batcat_runtime.errors import (
+    AccessDeniedError,
+    ConnectError,
+    DataFormatError,
+    ServiceError,
+    ThrottledError,
+)
 from tests.runtime.saver import big_frame
-from tests.s3proxy import HANG_UP, Request, error, proxy_to
-from tests.s3server import S3Server, serve_s3
+from tests.s3proxy import CUT_ANSWER, HANG_UP, LOSE_ANSWER, Answer, Request, error, proxy_to
+from tests.s3server import S3Server
 
 BUCKET = "2022-rnd-battery"
 REPOSITORY = Path(__file__).resolve().parents[2]
 SMALL = pd.DataFrame({"a": [1]})
-BIG = big_frame(150_000)  # four parts
-
-
-@pytest.fixture(scope="module")
-def fast(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    folder = tmp_path_factory.mktemp("s3")
-    (folder / BUCKET).mkdir()
-    with serve_s3(folder) as server:
-        yield server
+OLD = b"a\n1\n"
+BIG_ROWS = 45_000  # two parts
+BIG = big_frame(BIG_ROWS)
+UNKNOWN = "old one or the new one now is not known"
 
 
 @pytest.fixture
-def s3(fast: S3Server, monkeypatch: pytest.MonkeyPatch) -> Any:
-    for name, value in fast.environment().items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it keeps the keys of another test
-    return boto3.client("s3")
+def server(rclone_server: tuple[S3Server, Any]) -> S3Server:
+    return rclone_server[0]
+
+
+@pytest.fixture
+def s3(bucket: Any) -> Any:
+    return bucket.meta.client
 
 
 def content(s3: Any, key: str) -> bytes:
@@ -61,137 +59,96 @@ def unfinished(s3: Any, key: str) -> list[str]:
         found = s3.list_multipart_uploads(Bucket=BUCKET, Prefix=key).get("Uploads", [])
     except s3.exceptions.NoSuchUpload:
         return []
-    return [one["UploadId"] for one in found if one["Key"] == key]
+    return [upload["UploadId"] for upload in found]
 
 
 class Saver:
     """A process that saves big tables and can be killed while it does."""
 
-    def __init__(self, environment: dict[str, str]) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.runtime.saver"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=REPOSITORY,
-            env={**os.environ, **environment},
-        )
-
     def __enter__(self) -> Saver:
+        command, pipe = [sys.executable, "-m", "tests.runtime.saver"], subprocess.PIPE
+        self._process = subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, text=True, cwd=REPOSITORY
+        )
         return self
 
     def __exit__(self, *args: object) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.wait(60)
-        self._process.stdout.close()
+        self._process.communicate(timeout=60)
 
-    def begin(self, key: str, rows: int) -> int:
+    def begin(self, endpoint: str, key: str, rows: int) -> int:
         """Start a save and return its process."""
         assert self._process.stdin is not None
-        self._process.stdin.write(f"{BUCKET} {key} {rows}\n")
+        self._process.stdin.write(f"{endpoint} {BUCKET} {key} {rows}\n")
         self._process.stdin.flush()
-        return self._number()
+        return self.end()
 
     def end(self) -> int:
         """Return the exit status of the save that began last, once it has ended."""
-        return self._number()
-
-    def _number(self) -> int:
         assert self._process.stdout is not None
         return int(self._process.stdout.readline())
 
 
-def killed_at(points: int, environment: dict[str, str], s3: Any, rows: int) -> None:
-    """Kill a save at points spread over its whole length, and look at the object after each.
-
-    The savers talk through a relay, which tells when the server is done with a dead one's last
-    request: rclone, which keeps its objects in files, empties the old one to write the new one.
-    """
-    with (
-        relay_to(environment["AWS_ENDPOINT_URL"]) as relay,
-        Saver({**environment, "http_proxy": relay.endpoint, "no_proxy": ""}) as saver,
-    ):
-        _killed_at(points, saver, relay, s3, rows)
-        assert relay.accepted > points
-
-
-def _killed_at(points: int, saver: Saver, relay: Relay, s3: Any, rows: int) -> None:
-    took = []
-    for _ in range(3):
-        began = time.monotonic()
-        saver.begin("whole", rows)
+@pytest.mark.parametrize("rows", [2_000, BIG_ROWS])
+def test_killed_at_any_moment(server: S3Server, s3: Any, rows: int) -> None:
+    with Saver() as saver:
+        took = []
+        for _ in range(3):
+            with proxy_to(server) as proxy:
+                began = time.monotonic()
+                saver.begin(proxy.endpoint, "whole", rows)
+                assert saver.end() == 0
+                took.append(time.monotonic() - began)
+        new = content(s3, "whole")
+        assert (len(new) > 8 << 20) == (rows == BIG_ROWS)
+        chance, seen = random.Random(20), set()
+        for point in range(20):
+            s3.put_object(Bucket=BUCKET, Key="usage", Body=OLD)
+            with proxy_to(server, waits=True) as proxy:
+                process = saver.begin(proxy.endpoint, "usage", rows)
+                time.sleep(min(took) * (point + chance.random()) / 20)
+                with contextlib.suppress(ProcessLookupError):  # it was faster than before
+                    os.kill(process, signal.SIGKILL)
+                killed = saver.end() == -signal.SIGKILL
+            found = content(s3, "usage")
+            assert found in ((OLD, new) if killed else (new,)), "a part of an object"
+            seen.add(found)
+        assert OLD in seen
+        saver.begin(server.endpoint, "usage", rows)
         assert saver.end() == 0
-        took.append(time.monotonic() - began)
-    new = content(s3, "whole")
-    assert len(new) > 2 * PART_BYTES
-    bc.save_to_bucket(SMALL, BUCKET, "usage")
-    old = content(s3, "usage")
-    chance = random.Random(20)
-    left, seen = 0, set()
-    for point in range(points):
-        process = saver.begin("usage", rows)
-        time.sleep(min(took) * (point + chance.random()) / points)
-        with contextlib.suppress(ProcessLookupError):  # it was faster than the ones before
-            os.kill(process, signal.SIGKILL)
-        killed = saver.end() == -signal.SIGKILL
-        relay.settle()
-        found = content(s3, "usage")
-        assert found in ((old, new) if killed else (new,)), "a part of an object"
-        seen.add(found == new)
-        left += bool(unfinished(s3, "usage"))
-        bc.save_to_bucket(SMALL, BUCKET, "usage")
-        assert unfinished(s3, "usage") == [], "the next save leaves no unfinished upload"
-        assert content(s3, "usage") == old
-    assert left, "no kill fell into an upload"
-    assert False in seen
+        assert content(s3, "usage") == new
 
 
-def test_killed_at_20_points_on_rclone(fast: S3Server, s3: Any) -> None:
-    killed_at(20, fast.environment(), s3, 90_000)
-    with Saver(fast.environment()) as saver:
-        saver.begin("usage", 90_000)
-        saver.end()
-        assert content(s3, "usage") == content(s3, "whole")
-
-
-def test_killed_at_8_points_on_the_embedded_aws(monkeypatch: pytest.MonkeyPatch) -> None:
-    with EmbeddedAWS(region="cn-northwest-1", set_environment=False) as aws:
-        for name, value in aws.environment().items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
-        s3 = boto3.client("s3")
-        place = {"LocationConstraint": "cn-northwest-1"}
-        s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration=place)
-        killed_at(8, aws.environment(), s3, 90_000)
-
-
-def test_a_big_save_clears_away_what_a_killed_one_left(fast: S3Server, s3: Any) -> None:
-    with Saver(fast.environment()) as saver:
-        process = saver.begin("cleared", 90_000)
-        while not unfinished(s3, "cleared"):
-            time.sleep(0.005)
-        os.kill(process, signal.SIGKILL)
-        assert saver.end() == -signal.SIGKILL
-    assert unfinished(s3, "cleared")
-    bc.save_to_bucket(BIG, BUCKET, "cleared2")
-    assert unfinished(s3, "cleared"), "another key, though it begins alike"
-    bc.save_to_bucket(BIG, BUCKET, "cleared")
-    assert unfinished(s3, "cleared") == []
-    assert content(s3, "cleared") == content(s3, "cleared2")
-
-
-def test_ctrl_c_leaves_nothing_behind(fast: S3Server, s3: Any) -> None:
+def test_ctrl_c_leaves_nothing_behind(server: S3Server, s3: Any) -> None:
     bc.save_to_bucket(SMALL, BUCKET, "interrupted")
-    with Saver(fast.environment()) as saver:
-        process = saver.begin("interrupted", 200_000)
+    with Saver() as saver:
+        process = saver.begin(server.endpoint, "interrupted", 150_000)
         while not unfinished(s3, "interrupted"):
             time.sleep(0.005)
         os.kill(process, signal.SIGINT)
-        assert saver.end() == 130
+        assert saver.end() == 130, "KeyboardInterrupt"
     assert unfinished(s3, "interrupted") == []
-    assert content(s3, "interrupted") == b"a\n1\n"
+    assert content(s3, "interrupted") == OLD
+
+
+class Interrupt:
+    """A value that is printed while Ctrl-C is pressed."""
+
+    def __str__(self) -> str:
+        raise KeyboardInterrupt
+
+
+def test_awswrangler_still_publishes_what_an_interrupt_leaves(s3: Any) -> None:
+    """When this fails awswrangler has mended it, and `wr.s3.to_csv` may be worth another look."""
+    frame = pd.DataFrame({"a": ["new", Interrupt()]})
+    s3.put_object(Bucket=BUCKET, Key="wrangled", Body=OLD)
+    with pytest.raises(KeyboardInterrupt):
+        wr.s3.to_csv(frame, f"s3://{BUCKET}/wrangled", index=False, chunksize=1)
+    assert content(s3, "wrangled") == b"a\nnew\n"
+
+    bc.save_to_bucket(SMALL, BUCKET, "saved")
+    with pytest.raises(KeyboardInterrupt):
+        bc.save_to_bucket(frame, BUCKET, "saved")
+    assert content(s3, "saved") == OLD
 
 
 def test_a_table_that_turns_out_bad_leaves_the_old_object(s3: Any) -> None:
@@ -199,159 +156,90 @@ def test_a_table_that_turns_out_bad_leaves_the_old_object(s3: Any) -> None:
     values = np.empty(50_000, dtype=object)
     values[:] = [{"n": number, "text": "x" * 500} for number in range(len(values))]
     values[-1] = b"bytes"
-    with pytest.raises(DataFormatError, match="Column 'v' holds bytes"):
+    with pytest.raises(DataFormatError, match=r"Column 'v' .* holds bytes"):
         bc.save_to_bucket(pd.DataFrame({"v": values}), BUCKET, "turned")
-    assert content(s3, "turned") == b"a\n1\n"
+    assert content(s3, "turned") == OLD
     assert unfinished(s3, "turned") == []
 
 
-def target(key: str) -> Target:
-    return Target(client("s3"), BUCKET, key)
-
-
-def test_a_saver_whose_upload_is_cleared_away_starts_over(s3: Any) -> None:
-    saves = []
-
-    def write(sink: ObjectSink) -> None:
-        saves.append(sink)
-        for _ in range(4):
-            sink.write(b"first" * (PART_BYTES // 5))
-        if len(saves) == 1:
-            assert unfinished(s3, "shared")
-            bc.save_to_bucket(BIG, BUCKET, "shared")
-
-    stream_object(target("shared"), write)
-    assert len(saves) == 2
-    assert content(s3, "shared") == b"first" * (PART_BYTES // 5) * 4
+def test_of_savers_to_one_key_one_wins_whole(s3: Any) -> None:
+    frames = [BIG.assign(n=number) for number in range(4)]
+    for number, frame in enumerate(frames):
+        bc.save_to_bucket(frame, BUCKET, f"alone{number}")
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda frame: bc.save_to_bucket(frame, BUCKET, "shared"), frames))
+    assert content(s3, "shared") in [content(s3, f"alone{number}") for number in range(4)]
     assert unfinished(s3, "shared") == []
 
 
-def test_a_saver_gives_up_when_others_never_let_it_end(s3: Any) -> None:
-    bc.save_to_bucket(SMALL, BUCKET, "fought")
-
-    def write(sink: ObjectSink) -> None:
-        sink.write(bytes(2 * PART_BYTES))
-        for upload_id in unfinished(s3, "fought"):
-            s3.abort_multipart_upload(Bucket=BUCKET, Key="fought", UploadId=upload_id)
-
-    with pytest.raises(ObjectChangedError, match="kept saving s3://2022-rnd-battery/fought"):
-        stream_object(target("fought"), write)
-    assert content(s3, "fought") == b"a\n1\n"
-
-
-def test_uploads_of_other_tools_are_left_alone(s3: Any) -> None:
-    theirs = s3.create_multipart_upload(Bucket=BUCKET, Key="theirs")["UploadId"]
-    part = s3.upload_part(
-        Bucket=BUCKET, Key="theirs", UploadId=theirs, PartNumber=1, Body=bytes(5 * 2**20)
-    )
-    bc.save_to_bucket(BIG, BUCKET, "theirs")
-    assert unfinished(s3, "theirs") == [theirs]
-    parts = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
-    s3.complete_multipart_upload(
-        Bucket=BUCKET, Key="theirs", UploadId=theirs, MultipartUpload=parts
-    )
-    assert content(s3, "theirs") == bytes(5 * 2**20)
-
-
-def test_parts_are_tried_again(fast: S3Server, s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    tried: dict[str, int] = {}
-
-    def fail_twice(request: Request) -> tuple[int, bytes] | None:
-        number = request.query.get("partNumber")
-        if request.method != "PUT" or number is None:
-            return None
-        tried[number] = tried.get(number, 0) + 1
-        answers = (error("SlowDown", "Please reduce your request rate.", 503), HANG_UP, None)
-        return answers[min(tried[number], 3) - 1]
-
-    with proxy_to(fast, fail_twice) as proxy, monkeypatch.context() as there:
-        there.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
-        bc.save_to_bucket(BIG, BUCKET, "flaky")
-    bc.save_to_bucket(BIG, BUCKET, "steady")
-    assert set(tried.values()) == {3}
-    assert content(s3, "flaky") == content(s3, "steady")
-
-
-@pytest.fixture
-def logged() -> Iterator[list[str]]:
-    lines: list[str] = []
-    handler = logging.Handler()
-    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
-    logger = bc.get_logger()
-    logger.addHandler(handler)
-    yield lines
-    logger.removeHandler(handler)
-
-
-def test_a_save_needs_no_permission_to_list_uploads(
-    fast: S3Server, s3: Any, monkeypatch: pytest.MonkeyPatch, logged: list[str]
+def test_110_saves_through_faults(
+    server: S3Server, s3: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    denied = error("AccessDenied", "not authorized to perform: s3:ListBucketMultipartUploads")
-    with (
-        proxy_to(
-            fast,
-            lambda request: (
-                denied if "uploads" in request.query and request.method == "GET" else None
-            ),
-        ) as proxy,
-        monkeypatch.context() as there,
-    ):
-        there.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
-        bc.save_to_bucket(BIG, BUCKET, "unlisted")
-    assert len(content(s3, "unlisted")) > 3 * PART_BYTES
-    assert len([line for line in logged if "Cannot look for unfinished uploads" in line]) == 1
+    chance = random.Random(7)
+    faults = [
+        *(HANG_UP, LOSE_ANSWER, CUT_ANSWER),
+        error("InternalError", "We encountered an internal error.", 500),
+        error("SlowDown", "Please reduce your request rate.", 503),
+    ]
+
+    def faulty(request: Request) -> Answer | None:
+        time.sleep(chance.choice([0, 0, 0, 0.2]))
+        return chance.choice(faults) if chance.random() < 0.4 else None
+
+    def outcome(number: int) -> str:
+        key, frame = f"faulty/{number}", BIG if number % 11 == 0 else pd.DataFrame({"a": [number]})
+        try:
+            bc.save_to_bucket(frame, BUCKET, key)
+        except (ConnectError, ServiceError, ThrottledError) as refusal:
+            known = UNKNOWN not in str(refusal)
+            if known:
+                assert content(s3, key) == OLD, "nothing was changed"
+            assert content(s3, key) in (OLD, expected[number])
+            return "known" if known else "unknown"
+        assert content(s3, key) == expected[number]
+        return "saved"
+
+    bc.save_to_bucket(BIG, BUCKET, "big")
+    expected = [
+        content(s3, "big") if number % 11 == 0 else f"a\n{number}\n".encode()
+        for number in range(110)
+    ]
+    for number in range(110):
+        s3.put_object(Bucket=BUCKET, Key=f"faulty/{number}", Body=OLD)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
+    with proxy_to(server, faulty), ThreadPoolExecutor(8) as pool:
+        outcomes = list(pool.map(outcome, range(110)))
+    assert {"saved", "unknown"} <= set(outcomes)
 
 
-def test_a_denied_part_says_which_permission_and_aborts(
-    fast: S3Server, s3: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("frame", [SMALL + 1, BIG], ids=["PutObject", "CompleteMultipartUpload"])
+def test_a_lost_answer_is_not_told_as_nothing_changed(
+    server: S3Server, s3: Any, monkeypatch: pytest.MonkeyPatch, frame: pd.DataFrame
 ) -> None:
+    bc.save_to_bucket(SMALL, BUCKET, "lost")
+    bc.save_to_bucket(frame, BUCKET, "found")
+
+    def lose_the_last(request: Request) -> Answer | None:
+        last = "uploadId" in request.query if request.method == "POST" else not request.query
+        return LOSE_ANSWER if last else None
+
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with proxy_to(server, lose_the_last), pytest.raises(ConnectError, match=UNKNOWN):
+        bc.save_to_bucket(frame, BUCKET, "lost")
+    assert content(s3, "lost") == content(s3, "found")
+
+
+def test_a_denied_part_says_which_permission_and_aborts(server: S3Server, s3: Any) -> None:
     bc.save_to_bucket(SMALL, BUCKET, "denied")
     words = "User: arn:aws-cn:iam::1:user/a is not authorized to perform: kms:GenerateDataKey on it"
 
-    def deny(request: Request) -> tuple[int, bytes] | None:
+    def deny(request: Request) -> Answer | None:
         return error("AccessDenied", words) if request.query.get("partNumber") == "3" else None
 
-    with proxy_to(fast, deny) as proxy, monkeypatch.context() as there:
-        there.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
-        with pytest.raises(AccessDeniedError, match="needs kms:GenerateDataKey"):
-            bc.save_to_bucket(BIG, BUCKET, "denied")
+    needs = pytest.raises(AccessDeniedError, match="needs kms:GenerateDataKey")
+    with proxy_to(server, deny) as proxy, needs as caught:
+        bc.save_to_bucket(big_frame(400_000), BUCKET, "denied")
+    assert UNKNOWN not in str(caught.value)
+    assert len([sent for sent in proxy.requests if "partNumber" in sent.query]) < 8, "gave up"
     assert unfinished(s3, "denied") == []
-    assert content(s3, "denied") == b"a\n1\n"
-
-
-def test_a_failed_abort_is_logged_and_the_failure_stays_the_first_one(
-    fast: S3Server, s3: Any, monkeypatch: pytest.MonkeyPatch, logged: list[str]
-) -> None:
-    denied = error("AccessDenied", "Access Denied")
-
-    def deny(request: Request) -> tuple[int, bytes] | None:
-        wrong = request.method == "DELETE" or request.query.get("partNumber") == "2"
-        return denied if wrong else None
-
-    with proxy_to(fast, deny) as proxy, monkeypatch.context() as there:
-        there.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
-        with pytest.raises(AccessDeniedError, match="needs s3:PutObject"):
-            bc.save_to_bucket(BIG, BUCKET, "stuck")
-    assert unfinished(s3, "stuck")
-    assert any("s3:AbortMultipartUpload" in line for line in logged)
-    bc.save_to_bucket(SMALL, BUCKET, "stuck")
-    assert unfinished(s3, "stuck") == []
-
-
-def test_every_request_names_the_owner_that_is_expected(
-    fast: S3Server, s3: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with proxy_to(fast) as proxy, monkeypatch.context() as there:
-        there.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
-        for frame in (SMALL, BIG):
-            bc.save_to_bucket(
-                frame, BUCKET, "owned", expected_bucket_owner="123456789012", bucket_key=True
-            )
-    owners = {request.headers.get("x-amz-expected-bucket-owner") for request in proxy.requests}
-    assert owners == {"123456789012"}
-    begun = [
-        request.headers.get("x-amz-server-side-encryption-bucket-key-enabled")
-        for request in proxy.requests
-        if request.query == {} or (request.method == "POST" and "uploads" in request.query)
-    ]
-    assert begun == ["true", "true"]
+    assert content(s3, "denied") == OLD

@@ -11,6 +11,7 @@ import sys
 import time
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -193,9 +194,11 @@ def test_shards_are_numbered_as_hosts_are(container: Path) -> None:
     assert found == ["_manifest-00009.json", "usage-analysis-00009.csv"]
 
 
-def test_on_a_laptop_data_raw_goes_in_and_data_result_comes_out(tmp_path: Path) -> None:
+def test_on_a_laptop_data_raw_goes_in_and_data_result_comes_out(
+    tmp_path: Path, content: dict[str, Any]
+) -> None:
     (tmp_path / "script").mkdir()
-    (tmp_path / "script" / "config.json").write_text("{}")
+    (tmp_path / "script" / "config.json").write_text(json.dumps(content))
     (tmp_path / "data" / "raw" / "usage").mkdir(parents=True)
     (tmp_path / "data" / "raw" / "usage" / "a.csv").write_text("x\n1\n")
     script = tmp_path / "script" / "usage-analysis.py"
@@ -221,6 +224,19 @@ def test_the_entry_point_runs_a_good_script(container: Path, tmp_path: Path) -> 
     assert "rows 2" in done.stdout
     assert pd.read_csv(results(container) / "usage-analysis.csv")["rows"].tolist() == [2]
     assert not (container / "output" / "message").exists()
+
+
+def test_a_container_tells_its_purpose_and_step(
+    container: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(JobError, match="BATCAT_PURPOSE is not set"), bc.processing_job():
+        pytest.fail("the block must not run")
+    monkeypatch.setenv("BATCAT_PURPOSE", "battery")
+    monkeypatch.setenv("BATCAT_STEP", "cleaning")
+    with bc.processing_job("cleaning") as job:
+        assert (job.purpose, job.step) == ("battery", "cleaning")
+        job.save(pd.DataFrame({"a": [1]}), "a.csv")
+    assert json.loads((results(container) / "_manifest.json").read_text())["purpose"] == "battery"
 
 
 def test_arguments_reach_the_script(container: Path, tmp_path: Path) -> None:

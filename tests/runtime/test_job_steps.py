@@ -18,7 +18,7 @@ from batcat_runtime.errors import JobError
 SCRIPT = """
 import sys
 import pandas as pd, batcat_runtime as bc
-with bc.processing_job("battery") as job:
+with bc.processing_job() as job:
     parts = [pd.read_csv(path) for name in {inputs} for path in job.input_files(name)]
     table = pd.concat(parts, ignore_index=True)
     table["way"] = table["way"] + "{name}" + "".join(sys.argv[1:])
@@ -62,7 +62,11 @@ def manifest_below(folder: Path) -> dict[str, Any]:
     return dict(json.loads(file.read_text()))
 
 
-def test_make_run_runs_all_steps_in_order(project: Path) -> None:
+@pytest.mark.parametrize("named", ["", '"battery"', "Path(__file__).stem"])
+def test_make_run_runs_all_steps_in_order(project: Path, named: str) -> None:
+    for script in (project / "script").glob("*.py"):
+        code = script.read_text().replace("job()", f"job({named})")
+        script.write_text(f"from pathlib import Path\n{code}")
     done = run(project, "-m", "batcat_runtime.laptop", "battery")
     assert done.returncode == 0, done.stderr
     assert [line for line in done.stdout.splitlines() if line.startswith("step ")] == [
@@ -110,6 +114,48 @@ def test_the_first_failing_script_ends_it(project: Path) -> None:
     assert done.returncode == 7
     assert "step 3" not in done.stdout
     assert not (project / "data" / "result").exists()
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("print('all is well')", "without a result"),
+        ("import batcat_runtime as bc\nwith bc.processing_job():\n    pass", "saved no file"),
+        (SCRIPT.format(name="clean", inputs=["weather"]), "no input 'weather'"),
+        (SCRIPT.format(name="clean", inputs=["left"]), "no input 'left'"),
+    ],
+)
+def test_a_laptop_refuses_what_a_rehearsal_would(project: Path, code: str, said: str) -> None:
+    (project / "data" / "raw" / "weather").mkdir()
+    (project / "data" / "raw" / "weather" / "a.csv").write_text("way\n>\n")
+    (project / "script" / "clean.py").write_text(code)
+    done = run(project, "-m", "batcat_runtime.laptop")
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "step 2" not in done.stdout
+
+
+@pytest.mark.parametrize("named", ["", "'battery'"])
+def test_a_script_that_is_no_step_has_no_job(project: Path, named: str) -> None:
+    code = f"import batcat_runtime as bc\nwith bc.processing_job({named}):\n    pass"
+    (project / "script" / "other.py").write_text(code)
+    done = run(project, "script/other.py")
+    assert done.returncode == 1
+    assert "No step in script/config.json runs other.py" in done.stderr
+
+
+def test_one_script_for_two_purposes_is_told_by_its_name_or_by_make_run(project: Path) -> None:
+    file = project / "script" / "config.json"
+    content = json.loads(file.read_text())
+    content["purposes"]["other"] = {"steps": STEPS[:1]}
+    file.write_text(json.dumps(content))
+    assert "BATCAT_PURPOSE=battery BATCAT_STEP=clean" in run(project, "script/clean.py").stderr
+    assert run(project, "-m", "batcat_runtime.laptop", "other").returncode == 0
+    assert (project / "data" / "result" / "other").is_dir()
+    script = project / "script" / "clean.py"
+    script.write_text(script.read_text().replace("job()", "job('battery')"))
+    assert run(project, "script/clean.py").returncode == 0
+    assert (project / "data" / "tmp" / "battery" / "clean").is_dir()
 
 
 def test_one_script_for_two_steps_must_be_told_which_it_is(project: Path) -> None:

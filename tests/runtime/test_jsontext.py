@@ -26,15 +26,26 @@ CONFIG = '{\r\n\t"purposes": {"a" : { "schedule":{\r\n "x": 1,\r\n "enabled" :fa
     middle=st.dictionaries(KEYS, VALUES, max_size=3),
     inner=st.dictionaries(KEYS, VALUES, max_size=3),
     indent=st.sampled_from([None, 1, 4, "\t"]),
+    ascii_only=st.booleans(),
     there=st.booleans(),
+    value=VALUES,
 )
 def test_a_value_is_set_in_any_json(
-    outer: dict[str, Any], middle: dict[str, Any], inner: dict[str, Any], indent: Any, there: bool
+    outer: dict[str, Any],
+    middle: dict[str, Any],
+    inner: dict[str, Any],
+    indent: Any,
+    ascii_only: bool,
+    there: bool,
+    value: Any,
 ) -> None:
     inner = {**inner, "enabled": {"old": [1]}} if there else inner
     content = {**outer, "p": {**middle, "schedule": inner}}
-    after = set_member(json.dumps(content, indent=indent), ["p", "schedule", "enabled"], True)
-    assert json.loads(after) == {**outer, "p": {**middle, "schedule": {**inner, "enabled": True}}}
+    before = json.dumps(content, indent=indent, ensure_ascii=ascii_only)
+    after = set_member(before, ["p", "schedule", "enabled"], value)
+    changed = {**inner, "enabled": value}
+    assert json.loads(after) == {**outer, "p": {**middle, "schedule": changed}}
+    assert list(json.loads(after)["p"]["schedule"]) == list(changed)
 
 
 def test_nothing_else_changes() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 
@@ -21,6 +23,7 @@ TUTORIAL = {
 # By design, section 3: what a project has beyond the tutorial's tree.
 FURTHER = {
     *("Makefile", "requirements.txt", "LICENSE", "data/raw/usage/", "deploy/iam/"),
+    *(".pre-commit-config.yaml", ".github/workflows/test.yml", "notebook/start.ipynb"),
     *("script/usage-analysis.py", "test/test_usage_analysis.py", "deploy/setup_docker.sh"),
     *("deploy/setup_stepfunctions.py", "deploy/setup_lambda.py", "deploy/docker/Dockerfile"),
     *("deploy/docker/requirements.txt", "deploy/lambda/lambda_function.py"),
@@ -47,6 +50,7 @@ VARIANTS: dict[str, dict[str, str]] = {
     "python": {"python_version": "3.13"},
     "mirror": {"package_index": "aliyun"},
     "licence": {"licence": "Apache-2.0"},
+    "example": {"example": "battery"},
 }
 
 
@@ -55,6 +59,12 @@ def test_default_project_has(default_project: Path, path: str) -> None:
     assert default_project.name == "project_battery"
     found = default_project / path
     assert found.is_dir() if path.endswith("/") else found.is_file()
+
+
+def test_there_are_at_most_36_files(default_project: Path) -> None:
+    policies = (".policy.json", ".trust.json")  # these become CloudFormation
+    files = [path.name for path in default_project.rglob("*") if path.is_file()]
+    assert sum(name != ".gitkeep" and not name.endswith(policies) for name in files) <= 36
 
 
 def test_the_tree_is_printed_as_in_the_tutorial(
@@ -69,7 +79,12 @@ def test_the_tree_is_printed_as_in_the_tutorial(
     for line in lines[1 : lines.index("Next:")]:
         depth = (len(line) - len(line.lstrip())) // 4
         parents[depth - 1 :] = [line.strip()]
+        path = PurePosixPath("".join(parents))
         printed.add("".join(parents))
+        # A folder with nothing but a folder in it stands on one line with that.
+        printed |= {f"{one}/" for one in path.parents if one.name}
+    policies = (".policy.json", ".trust.json")  # these become CloudFormation
+    assert sum(not line.endswith(policies) for line in shown.splitlines()) <= 60
     real = {
         path.relative_to(project).as_posix() + "/" * path.is_dir()
         for path in project.rglob("*")
@@ -102,7 +117,8 @@ def test_every_variant_is_clean(bake: Bake, variant: str) -> None:
     assert step.places == [f"s3://{config.result_s3_bucket}/raw/usage/"]
     assert (project / "script" / step.script).is_file()
     assert (project / "test" / f"test_{purpose.replace('-', '_')}.py").is_file()
-    check_python(project)
+    if variant in ("default", "purpose", "example"):  # others change no Python
+        check_python(project)
 
 
 def check_python(project: Path) -> None:
@@ -115,6 +131,12 @@ def check_python(project: Path) -> None:
         ruff = [sys.executable, "-m", "ruff", *command, "--no-cache", "."]
         done = subprocess.run(ruff, cwd=project, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_nothing_names_batteries_but_the_example_and_its_sample(bake: Bake) -> None:
+    files = text_files(bake(project_name="wind", purpose="soh"))
+    named = {path for path, text in files.items() if "batter" in text.lower()}
+    assert named <= {"script/soh.py", "test/test_soh.py"}
 
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES)
@@ -152,7 +174,7 @@ def test_the_folder_and_the_names_follow_the_project(bake: Bake) -> None:
 
 @pytest.mark.parametrize(
     ("region", "zone"),
-    [("cn-north-1", "Asia/Shanghai"), ("us-east-1", "UTC"), ("us-gov-west-1", "UTC")],
+    [("cn-north-1", "Asia/Shanghai"), ("eu-central-1", "Europe/Berlin")],
 )
 def test_schedule_starts_off_in_a_fitting_time_zone(bake: Bake, region: str, zone: str) -> None:
     schedule = get_config(bake(region=region)).purpose().schedule
@@ -191,8 +213,8 @@ def test_licence(bake: Bake, licence: str, start: str, words: str) -> None:
     assert text.startswith(start)
     assert words in text
     assert text.count("All rights reserved") == (licence == "Proprietary")
-    wanted = "All rights reserved" if licence == "Proprietary" else licence
-    assert f"\n{wanted}; see `LICENSE`." in (project / "README.md").read_text()
+    wanted = "all rights reserved" if licence == "Proprietary" else licence
+    assert f"Licence: {wanted}; see `LICENSE`." in (project / "README.md").read_text()
 
 
 def test_git_ignores_data_and_keeps_the_folders(bake: Bake) -> None:
@@ -230,11 +252,66 @@ def test_the_templates_own_files_are_not_ignored() -> None:
     assert hidden == []
 
 
+def cookiecutter(config: Path, output: Path, *words: str, **how: Any) -> str:
+    """Run the real command line; return what it printed."""
+    options = ["--config-file", str(config), "-o", str(output)]
+    done = subprocess.run(
+        [sys.executable, "-m", "cookiecutter", str(ROOT), *options, *words],
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, **how},
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout or ""
+
+
 def test_overwriting_keeps_data_of_your_own(bake: Bake, cookiecutter_config: Path) -> None:
     project = bake()
     mine = project / "data/raw/usage/mine.csv"
     mine.write_text("vin\n")
-    command = [sys.executable, "-m", "cookiecutter", str(ROOT), "--no-input", "-f"]
-    options = ["--config-file", str(cookiecutter_config), "-o", str(project.parent)]
-    subprocess.run([*command, *options], check=True, capture_output=True)
+    cookiecutter(cookiecutter_config, project.parent, "--no-input", "-f")
     assert mine.read_text() == "vin\n"
+
+
+def test_filling_up_a_project_keeps_every_file_of_your_own(
+    bake: Bake, cookiecutter_config: Path
+) -> None:
+    project = bake()
+    (project / "requirements.txt").write_text("mine\n")
+    (project / "Makefile").unlink()
+    cache = project / ".venv" / "lib" / "__pycache__"
+    cache.mkdir(parents=True)
+    shown = cookiecutter(cookiecutter_config, project.parent, "--no-input", "-f", "-s")
+    assert ".venv" not in shown
+    assert (project / "requirements.txt").read_text() == "mine\n"
+    assert (project / "Makefile").is_file()
+    assert cache.is_dir()
+
+
+def test_a_replayed_answer_may_be_changed(cookiecutter_config: Path, tmp_path: Path) -> None:
+    cookiecutter(cookiecutter_config, tmp_path / "first", "--no-input")
+    replay = json.loads(cookiecutter_config.read_text())["replay_dir"]
+    content = json.loads((Path(replay) / f"{ROOT.name}.json").read_text())
+    changed = {"region": "eu-central-1", "purpose": "soh", "project_name": "wind"}
+    content["cookiecutter"] |= {**changed, "project_slug": "wind"}
+    file = tmp_path / "replay.json"
+    file.write_text(json.dumps(content))
+    cookiecutter(cookiecutter_config, tmp_path, "--replay-file", str(file))
+    project = tmp_path / "wind"
+    config = get_config(project)
+    assert (config.project, config.region) == ("wind", "eu-central-1")
+    schedule = config.purpose("soh").schedule
+    assert schedule is not None
+    assert schedule.timezone == "Europe/Berlin"
+    assert not [path for path, text in text_files(project).items() if "arn:aws-cn:" in text]
+    assert (project / "test" / "test_soh.py").is_file()
+
+
+@pytest.mark.parametrize("closed", ["| true", ">&-"])
+def test_a_project_is_made_though_nobody_reads_about_it(
+    cookiecutter_config: Path, tmp_path: Path, closed: str
+) -> None:
+    command = shlex.join([sys.executable, "-m", "cookiecutter", str(ROOT), "--no-input"])
+    command += f" --config-file {cookiecutter_config} -o {tmp_path} {closed}"
+    shell = ["bash", "-o", "pipefail", "-c", command]
+    done = subprocess.run(shell, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "file://" in (tmp_path / "project_battery" / "requirements.txt").read_text()

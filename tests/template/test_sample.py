@@ -44,7 +44,7 @@ DEALS = {deal.record: deal for deal in make_sample.DEALS}
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    return load(TEMPLATE / "script/{{cookiecutter.purpose}}.py", "usage_analysis")
+    return load(ROOT / "templates/battery/script.py", "usage_analysis")
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,13 @@ import pytest
 
 from tests.template.baking import ROOT, snapshot
 
-PARTS = ["cookiecutter.json", "hooks", "pyproject.toml", "{{cookiecutter.project_slug}}"]
+PARTS = [
+    "cookiecutter.json",
+    "hooks",
+    "pyproject.toml",
+    "templates",
+    "{{cookiecutter.project_slug}}",
+]
 
 
 def run(folder: Path, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -94,7 +100,7 @@ def test_update_brings_the_new_and_leaves_what_is_yours(
     skeleton = template / "{{cookiecutter.project_slug}}"
     with (skeleton / "Makefile").open("a") as stream:
         stream.write("\n# new in the template\n")
-    with (skeleton / "script" / "{{cookiecutter.purpose}}.py").open("a") as stream:
+    with (template / "templates" / "small" / "script.py").open("a") as stream:
         stream.write("\n# new in the template\n")
     commit(template)
     run(project, cruft, "update", "--skip-apply-ask")

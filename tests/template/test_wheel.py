@@ -39,7 +39,7 @@ def test_the_installed_template_makes_the_same_project(installed: Path, tmp_path
             f"import sys; sys.path.insert(0, {str(place)!r}); import batcat_runtime.project as p; "
             f"assert p.__file__.startswith({str(place)!r}), p.__file__; "
             "from pathlib import Path; "
-            f"p.new_project({{}}, no_input=True, output_dir=Path({str(tmp_path / name)!r}))"
+            f"p.new_project({{'example': 'battery'}}, output_dir=Path({str(tmp_path / name)!r}))"
         )
         done = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=False

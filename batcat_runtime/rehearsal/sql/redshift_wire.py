@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from batcat_runtime.io.statement import pieces
+from batcat_runtime.io.query import pieces
 
 from .redshift_dialect import statements_of
 from .redshift_encoding import (
