@@ -33,8 +33,8 @@ def command(folder: Path | None, given: Path | None, as_json: bool) -> None:
     failed stack is rolled back, and nothing is left half-made.
     """
     from batcat_runtime.deploy.project import deploy as deploy_project
-    from batcat_runtime.operate.dropped import dropped_told
     from batcat_runtime.operate.project import open_project
+    from batcat_runtime.operate.stacks import told_of_removed
 
     place = given or folder or Path()
     # Asked to end, it ends in order, as with Ctrl-C: no container tool goes on without it.
@@ -45,7 +45,7 @@ def command(folder: Path | None, given: Path | None, as_json: bool) -> None:
         print_json(deployed)
     else:
         click.echo(deployed)
-    for line in dropped_told(open_project(place)):
+    for line in told_of_removed(open_project(place)):
         say(line)
 
 
