@@ -33,8 +33,8 @@ def command(
 
     Shows what goes and what stays, and asks for the project's name first.
     """
+    from batcat_runtime.operate.connection import open_project
     from batcat_runtime.operate.destroy import Removal
-    from batcat_runtime.operate.project import open_project
 
     with progress() as show:
         show("asking AWS what there is")

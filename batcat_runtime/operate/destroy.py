@@ -26,7 +26,7 @@ from batcat_runtime.deploy.stack import (
 from batcat_runtime.errors import StackError, UserError
 from batcat_runtime.io.aws_errors import translated
 from batcat_runtime.names import Names, slug
-from batcat_runtime.operate.project import Project, open_project
+from batcat_runtime.operate.connection import Project, open_project
 from batcat_runtime.operate.stacks import ProjectStack, project_stacks
 
 _AGAIN = "`batcat destroy` again goes on where this has ended."

@@ -40,8 +40,8 @@ from batcat_runtime.errors import (
     StackError,
 )
 from batcat_runtime.io.aws_errors import translated
-from batcat_runtime.operate.project import Project
-from batcat_runtime.operate.stacks import SOUND, ProjectStack, project_stacks, removed_purposes
+from batcat_runtime.operate.connection import STANDING, Project
+from batcat_runtime.operate.stacks import ProjectStack, project_stacks, removed_purposes
 
 Status = Literal["ok", "warning", "failed", "skipped"]
 _TOOL_SECONDS = 6
@@ -132,7 +132,7 @@ class Subject:
     @cached_property
     def project(self) -> Project:
         """The project with clients that give up soon."""
-        return Project(self.config.folder, self.config, hasty=True)
+        return Project(self.config.folder, self.config)
 
     @property
     def purposes(self) -> list[str]:
@@ -279,7 +279,7 @@ def deployed(subject: Subject) -> Iterator[Finding]:
         if stack.status in STUCK:
             command = f"{STUCK[stack.status].format(name=stack.name)} --region "
             yield failed(f"{stack.name}: {stack.status}", command + subject.config.region)
-        elif stack.status not in SOUND:
+        elif stack.status not in STANDING:
             yield failed(f"{stack.name}: {stack.status}", "batcat deploy")
     yield ok(f"{len(mine)} stacks looked at")
 

@@ -15,8 +15,8 @@ from batcat_runtime.deploy.project import deployment
 from batcat_runtime.deploy.stack import StackChange
 from batcat_runtime.deploy.trigger import silent_buckets
 from batcat_runtime.deploy.workflow import definition_diff
-from batcat_runtime.operate.project import open_project
-from batcat_runtime.operate.stacks import told_of_removed
+from batcat_runtime.operate.connection import open_project
+from batcat_runtime.operate.stacks import removed_notes
 
 
 @dataclass(frozen=True)
@@ -102,5 +102,5 @@ def plan(folder: str | Path | None = None, *, progress: Callable[[str], None] = 
             f"The bucket {bucket} would send its events to EventBridge."
             for bucket in silent_buckets(project.config)
         ),
-        removed=tuple(told_of_removed(project)),
+        removed=tuple(removed_notes(project)),
     )

@@ -20,7 +20,7 @@ from batcat_runtime.deploy.firing import parse_expression
 from batcat_runtime.deploy.stack import Stack, deploy_stack
 from batcat_runtime.errors import ConfigError, StackError, UserError, WaitInterruptedError
 from batcat_runtime.jsontext import set_member, write_whole
-from batcat_runtime.operate.project import Project, open_project
+from batcat_runtime.operate.connection import Project, open_project
 from batcat_runtime.operate.schedule_state import Deployed, ScheduleState, look, state_of, word
 
 Action = Literal["show", "on", "off"]

@@ -9,14 +9,14 @@ from typing import Any, Literal
 from batcat_runtime.config import CONFIG_PATH
 from batcat_runtime.deploy.firing import Rate, next_firings, parse_expression
 from batcat_runtime.errors import ConfigError, StackError
-from batcat_runtime.operate.deployed import (
+from batcat_runtime.operate.connection import (
     EMPTY,
     DeployedStack,
+    Project,
     find_stack,
     is_ours,
 )
-from batcat_runtime.operate.project import Project
-from batcat_runtime.operate.windows import Window
+from batcat_runtime.operate.executions import Window
 
 State = Literal["on", "off", "none"]
 _FIRINGS = 5

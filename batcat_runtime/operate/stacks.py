@@ -15,11 +15,10 @@ from batcat_runtime.deploy.stack import describe_stack
 from batcat_runtime.errors import BatcatError
 from batcat_runtime.io.aws_errors import translated
 from batcat_runtime.names import Names, slug
-from batcat_runtime.operate.project import Project
+from batcat_runtime.operate.connection import Project
 
 # In the order in which they are removed: what starts things first, what all share last.
 PARTS = ("trigger", "workflow", "roles", "builder", "project")
-SOUND = {"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE"}
 _GONE = "DELETE_COMPLETE"
 
 
@@ -90,7 +89,7 @@ def removed_purposes(project: Project, stacks: list[ProjectStack]) -> list[str]:
     return sorted({stack.purpose for stack in stacks if stack.ours} - known)
 
 
-def told_of_removed(project: Project) -> list[str]:
+def removed_notes(project: Project) -> list[str]:
     """Return a line for each purpose that the configuration has no longer: how it is removed.
 
     Where AWS does not let us look, nothing is told: it is an aside, and `batcat doctor` says why.
