@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import re
 import signal
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -13,7 +14,11 @@ from rich.markup import escape
 from rich.text import Text
 
 from batcat_runtime.commands.terminal import err, folder_option, json_option, print_json, say
+from batcat_runtime.errors import ImageError
+from batcat_runtime.log import reporting
 from batcat_runtime.text import one_line
+
+_BUILT_LINES = 15
 
 _DOING = {"CREATE": "creating", "UPDATE": "updating", "DELETE": "removing"}
 _RESOURCE_LINE = re.compile(r"([A-Z]+)_(IN_PROGRESS|COMPLETE|FAILED|SKIPPED) (AWS::\S+) (\S+)")
@@ -35,8 +40,8 @@ def command(folder: Path, as_json: bool) -> None:
 
     # Asked to end, it ends in order, as with Ctrl-C: no container tool goes on without it.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with _shown() as show:
-        deployed = deploy_project(folder, progress=show)
+    with _shown():
+        deployed = deploy_project(folder)
     if as_json:
         print_json(deployed)
     else:
@@ -46,14 +51,16 @@ def command(folder: Path, as_json: bool) -> None:
 
 
 @contextlib.contextmanager
-def _shown() -> Iterator[Callable[[str], None]]:
-    """Yield what shows a line: as it is, or on a terminal one line for each resource that is done.
+def _shown() -> Iterator[None]:
+    """Show what is reported: as it is, or on a terminal one line for each resource that is done.
 
-    There, what is under way stands beside a spinner.
+    There, what is under way stands beside a spinner. When it fails, what a builder wrote last is
+    shown too: the error does not repeat it.
     """
     if not err.is_terminal:
-        yield say
+        yield
         return
+    built: deque[str] = deque(maxlen=_BUILT_LINES)
     with err.status("deploying") as status:
 
         def show(line: str) -> None:
@@ -66,10 +73,18 @@ def _shown() -> Iterator[Callable[[str], None]]:
                 word = _DONE.get(found[1], found[1].lower()) if good else "failed"
                 style = "green" if good else "bold red"
                 err.print(Text.assemble((f"  {word:8}", style), f" {found[3]} {found[4]}"))
-            elif line.startswith(("stack ", "image ", "bucket ")):
+            elif line.startswith("  | "):
+                built.append(line)
+                status.update(escape(one_line(line, max(20, err.width - 4))))
+            else:
+                built.clear()
                 err.print(Text(one_line(line)))
                 status.update("deploying")
-            elif line.strip():
-                status.update(escape(one_line(line, max(20, err.width - 4))))
 
-        yield show
+        try:
+            with reporting(show):
+                yield
+        except ImageError:
+            for line in built:
+                err.print(Text(line))
+            raise

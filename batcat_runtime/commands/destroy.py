@@ -49,8 +49,8 @@ def command(
             click.echo("This stays:\n  " + "\n  ".join(found.kept))
         if sys.stdin.isatty():
             confirm = str(click.prompt(f"\nType the project's name ({found.project}) to remove it"))
-    with progress() as show:
-        done = removal.run(confirm, stop_running, show)
+    with progress():
+        done = removal.run(confirm, stop_running)
     if as_json:
         print_json(done)
         return

@@ -44,7 +44,7 @@ def command(folder: Path, diff: bool, detailed: bool, as_json: bool) -> None:
 
     with progress() as show:
         show("looking at what is deployed")
-        found = plan(folder, progress=show)
+        found = plan(folder)
     if as_json:
         print_json(found)
     else:

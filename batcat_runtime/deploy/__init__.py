@@ -10,7 +10,6 @@ from types import ModuleType
 
 TYPE_CHECKING = False  # see batcat_runtime/__init__.py
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from batcat_runtime.deploy.project import Deployed
@@ -27,12 +26,13 @@ class _CallableModule(ModuleType):
     """
 
     def __call__(
-        self, folder: str | Path | None = None, *, progress: Callable[[str], None] = print
+        self,
+        folder: str | Path | None = None,
     ) -> Deployed:
         """Deploy the project at or above a folder; see `batcat_runtime.deploy.project.deploy`."""
         from batcat_runtime.deploy.project import deploy
 
-        return deploy(folder, progress=progress)
+        return deploy(folder)
 
 
 sys.modules[__name__].__class__ = _CallableModule

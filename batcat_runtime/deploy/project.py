@@ -7,7 +7,7 @@ Dockerfile, the function, and ``author`` in ``deploy/setup_stepfunctions.py``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,7 +51,7 @@ class Deployed:
 
 
 def deploy(
-    folder: str | Path | None = None, *, progress: Callable[[str], None] = print
+    folder: str | Path | None = None,
 ) -> Deployed:
     """Deploy the project at or above a folder, with the credentials in use.
 
@@ -59,8 +59,6 @@ def deploy(
     ----------
     folder : path, optional
         By default the working directory.
-    progress : callable
-        Called with a line for each thing that happens.
 
     Returns
     -------
@@ -83,7 +81,7 @@ def deploy(
     config = get_config(find_project(folder))
     done: list[StackChange | Image] = []
     try:
-        for part in deployment(config, progress=progress):
+        for part in deployment(config):
             done.append(part)
     except BatcatError as error:
         changed = [
@@ -100,9 +98,7 @@ def deploy(
     )
 
 
-def deployment(
-    config: Config, *, progress: Callable[[str], None] = print, planned: bool = False
-) -> Iterator[StackChange | Image]:
+def deployment(config: Config, *, planned: bool = False) -> Iterator[StackChange | Image]:
     """Deploy a project part by part, and yield each when it is done.
 
     All that can be found wrong without AWS is looked at first, so that nothing is changed when it
@@ -112,8 +108,6 @@ def deployment(
     ----------
     config : Config
         The project.
-    progress : callable
-        Called with a line for each thing that happens.
     planned : bool
         Execute nothing: find out what would change.
     """
@@ -121,11 +115,9 @@ def deployment(
     check_bucket(config)
     author = author_of(config)
     definitions = {purpose: authored(config, purpose, author) for purpose in config.purposes}
-    yield deploy_repository(config, progress=progress, planned=planned)
-    image = build_image(config, progress=progress, planned=planned)
+    yield deploy_repository(config, planned=planned)
+    image = build_image(config, planned=planned)
     yield image
     for purpose, definition in definitions.items():
-        yield from deploy_workflow(
-            config, purpose, definition, image.uri, progress=progress, planned=planned
-        )
-        yield setup_trigger(config, purpose, progress=progress, planned=planned)
+        yield from deploy_workflow(config, purpose, definition, image.uri, planned=planned)
+        yield setup_trigger(config, purpose, planned=planned)

@@ -8,7 +8,7 @@ followed. All is looked up anew at each start, so a second run goes on where the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from batcat_runtime.deploy.stack import (
 )
 from batcat_runtime.errors import StackError, UserError
 from batcat_runtime.io.aws_errors import translated
+from batcat_runtime.log import report
 from batcat_runtime.names import Names, slug
 from batcat_runtime.operate.connection import Project, open_project
 from batcat_runtime.operate.stacks import ProjectStack, project_stacks
@@ -99,7 +100,7 @@ def destroy(
     >>> bc.destroy("battery", purpose="forecast").stacks  # doctest: +SKIP
     ('batcat-battery--forecast--trigger', 'batcat-battery--forecast--workflow', ...)
     """
-    return Removal(open_project(folder), purpose).run(confirm, stop_running, print)
+    return Removal(open_project(folder), purpose).run(confirm, stop_running)
 
 
 class Removal:
@@ -172,9 +173,7 @@ class Removal:
                 "`batcat destroy --stop-running`.",
             )
 
-    def run(
-        self, confirm: str | None, stop_running: bool, progress: Callable[[str], None]
-    ) -> Inventory:
+    def run(self, confirm: str | None, stop_running: bool) -> Inventory:
         """Remove it all, once the project's name was given; return what was removed."""
         name, purposes = self.inventory.project, {one.purpose for one in self._stacks} - {""}
         if not self._stacks and not self._tables:
@@ -195,13 +194,13 @@ class Removal:
             with goes_on_without_us(
                 f"CloudFormation goes on; {left} of the stacks were left.", _AGAIN
             ):
-                self._let_nothing_run(stack, stop_running, progress)
-                self._remove(stack, progress)
+                self._let_nothing_run(stack, stop_running)
+                self._remove(stack)
         glue = self._project.client("glue")
         for database, table in self._tables:
             with translated(f"the Glue table {database}.{table}", "glue:DeleteTable"):
                 glue.delete_table(DatabaseName=database, Name=table)
-                progress(f"table {database}.{table}: removed")
+                report(f"table {database}.{table}: removed")
                 if not glue.get_tables(DatabaseName=database)["TableList"]:
                     glue.delete_database(Name=database)
         return self.inventory
@@ -221,9 +220,7 @@ class Removal:
                     except states.exceptions.StateMachineDoesNotExist:
                         continue
 
-    def _let_nothing_run(
-        self, stack: ProjectStack, stop_running: bool, progress: Callable[[str], None]
-    ) -> None:
+    def _let_nothing_run(self, stack: ProjectStack, stop_running: bool) -> None:
         """Stop what runs before its state machine goes, which would leave the jobs alone."""
         if stack.part != "workflow":
             return
@@ -237,7 +234,7 @@ class Removal:
                         executionArn=arn, error="batcat.Destroyed", cause="The pipeline is removed."
                     )
                 stopped.add(arn)
-                progress(f"execution {arn.rpartition(':')[2]}: stopped")
+                report(f"execution {arn.rpartition(':')[2]}: stopped")
             return found
 
         found = wait_until(look, lambda there: not there or not stop_running, seconds=_STOP_SECONDS)
@@ -247,15 +244,15 @@ class Removal:
                 fix="Wait for its end, or have it stopped: `batcat destroy --stop-running`.",
             )
 
-    def _remove(self, stack: ProjectStack, progress: Callable[[str], None]) -> None:
+    def _remove(self, stack: ProjectStack) -> None:
         """Have CloudFormation remove a stack, by its id: its name may be a new one's by now."""
         since = newest_event(self._client, stack.arn)
-        progress(f"stack {stack.name}: removing it")
+        report(f"stack {stack.name}: removing it")
         with translated(f"the stack {stack.name}", "cloudformation:DeleteStack"):
             self._client.delete_stack(StackName=stack.arn)
-            status = follow(self._client, stack.arn, since, progress)
+            status = follow(self._client, stack.arn, since)
         if status != "DELETE_FAILED":
-            progress(f"stack {stack.name}: removed")
+            report(f"stack {stack.name}: removed")
             return
         failed = [
             event

@@ -6,7 +6,6 @@ What differs in a workflow is shown as a diff of its definition.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,7 +58,7 @@ class Plan:
         return f"Plan: {told}{image}. Nothing has been changed; `batcat deploy` does it."
 
 
-def plan(folder: str | Path | None = None, *, progress: Callable[[str], None] = print) -> Plan:
+def plan(folder: str | Path | None = None) -> Plan:
     """Find out what a deployment of the project at or above a folder would change.
 
     Nothing in the account is different afterwards. The credentials need what deploying needs, and
@@ -69,8 +68,6 @@ def plan(folder: str | Path | None = None, *, progress: Callable[[str], None] = 
     ----------
     folder : path, optional
         By default the working directory.
-    progress : callable
-        Called with a line for each stack.
 
     Returns
     -------
@@ -90,7 +87,7 @@ def plan(folder: str | Path | None = None, *, progress: Callable[[str], None] = 
     Plan: 9 to add, 0 to change, 0 to remove, and an image to build. ...
     """
     project = open_project(folder)
-    parts = list(deployment(project.config, progress=progress, planned=True))
+    parts = list(deployment(project.config, planned=True))
     diffs = {
         purpose: definition_diff(project.config, purpose) for purpose in project.config.purposes
     }

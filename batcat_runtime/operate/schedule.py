@@ -175,7 +175,7 @@ def _switch_stack(
         tags=deployed.stack.tags,
     )
     try:
-        change = deploy_stack(project.client("cloudformation"), stack, progress=progress)
+        change = deploy_stack(project.client("cloudformation"), stack)
     except WaitInterruptedError as error:
         raise WaitInterruptedError(
             f"{error.message} {CONFIG_PATH.as_posix()} says {action}.",

@@ -14,6 +14,7 @@ import pytest
 from batcat_runtime.config import get_config
 from batcat_runtime.deploy.image import setup_image
 from batcat_runtime.errors import ImageError, UserError
+from batcat_runtime.log import reporting
 from batcat_runtime.project import new_project
 from batcat_runtime.rehearsal import EmbeddedAWS
 from tests.rehearsal.conftest import REGION, Cloud, error_of, trust, until
@@ -38,7 +39,8 @@ def aws(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EmbeddedAWS]
 
 def test_an_image_is_built_once_and_the_context_taken_away(aws: EmbeddedAWS, project: Path) -> None:
     lines: list[str] = []
-    address = setup_image(get_config(project), progress=lines.append)
+    with reporting(lines.append):
+        address = setup_image(get_config(project))
     said = "\n".join(lines)
     assert "building with AWS CodeBuild" in said
     assert "stack batcat-battery--builder: created" in said
@@ -47,7 +49,8 @@ def test_an_image_is_built_once_and_the_context_taken_away(aws: EmbeddedAWS, pro
     bucket = get_config(project).result_s3_bucket
     assert boto3.client("s3").list_objects_v2(Bucket=bucket)["KeyCount"] == 0
     again: list[str] = []
-    assert setup_image(get_config(project), progress=again.append) == address
+    with reporting(again.append):
+        assert setup_image(get_config(project)) == address
     assert any("already in ECR" in line for line in again)
     assert len(boto3.client("codebuild").list_builds()["ids"]) == 1
 
@@ -56,8 +59,9 @@ def test_a_failed_build_says_why_and_leaves_nothing(aws: EmbeddedAWS, project: P
     dockerfile = project / "deploy" / "docker" / "Dockerfile"
     dockerfile.write_text(dockerfile.read_text().replace("COPY wheels/", "COPY nowhere/"))
     lines: list[str] = []
-    with pytest.raises(ImageError, match=r"FAILED: BUILD: Error while executing .*docker build"):
-        setup_image(get_config(project), progress=lines.append)
+    words = r"FAILED: BUILD: Error while executing .*docker build"
+    with reporting(lines.append), pytest.raises(ImageError, match=words):
+        setup_image(get_config(project))
     assert any("nowhere" in line for line in lines)
     bucket = get_config(project).result_s3_bucket
     assert boto3.client("s3").list_objects_v2(Bucket=bucket)["KeyCount"] == 0
@@ -69,7 +73,7 @@ def test_without_a_role_for_codebuild_nothing_is_made(aws: EmbeddedAWS, project:
     content["workflow_execution_role"] = f"arn:aws-cn:iam::{aws.account_id}:role/given"
     path.write_text(json.dumps(content))
     with pytest.raises(UserError, match="build_role"):
-        setup_image(get_config(project), progress=lambda line: None)
+        setup_image(get_config(project))
     assert boto3.client("codebuild").list_projects()["projects"] == []
 
 
@@ -78,7 +82,7 @@ def test_an_unknown_builder_is_refused(
 ) -> None:
     monkeypatch.setenv("BATCAT_IMAGE_BUILDER", "kaniko")
     with pytest.raises(UserError, match="docker, podman, buildah, codebuild"):
-        setup_image(get_config(project), progress=lambda line: None)
+        setup_image(get_config(project))
 
 
 class Builds:
