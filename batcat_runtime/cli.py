@@ -146,7 +146,7 @@ def image(folder: Path, context: Path | None) -> None:
 @app.command()
 @_folder_argument
 def roles(folder: Path) -> None:
-    """Print how an administrator makes the roles, for who may not make roles.
+    """Print how an administrator makes the roles.
 
     Writes the parameters of deploy/roles.yaml to deploy/build/; no AWS account is asked.
     """
