@@ -14,9 +14,9 @@ from botocore.stub import Stubber
 
 from batcat_runtime.deploy import parameters
 from batcat_runtime.errors import StackError, WaitInterruptedError
+from batcat_runtime.operate.connection import Project
 from batcat_runtime.operate.destroy import _check_stacks, destroy
 from batcat_runtime.operate.inventory import Inventory, ListedStack
-from batcat_runtime.operate.project import Project
 from batcat_runtime.rehearsal.faults import Fault, set_faults
 from tests.operate.world import PURPOSE, REGIONS, DeployedProject, World
 

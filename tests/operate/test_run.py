@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 import batcat_runtime as bc
+from batcat_runtime.commands.terminal import params_of
 from batcat_runtime.errors import UserError, WaitInterruptedError
 from batcat_runtime.operate.executions import list_executions
-from batcat_runtime.operate.parameters import params_of
 from batcat_runtime.rehearsal.faults import faults
 from tests.operate.world import PURPOSE, DeployedProject, World
 

@@ -19,7 +19,7 @@ import boto3
 
 from batcat_runtime.config import Config, get_config
 from batcat_runtime.names import Names
-from batcat_runtime.operate.project import Project
+from batcat_runtime.operate.connection import Project
 from batcat_runtime.project import new_project
 from batcat_runtime.rehearsal import EmbeddedAWS, container_tool
 
