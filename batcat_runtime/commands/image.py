@@ -47,7 +47,7 @@ def command(folder: Path, context: Path | None) -> None:
 @click.command()
 @folder_option
 def roles(folder: Path) -> None:
-    """Print how an administrator makes the roles, for who may not make roles.
+    """Print how an administrator makes the roles.
 
     Writes the parameters of deploy/roles.yaml to deploy/build/; no AWS account is asked.
     """

@@ -13,7 +13,7 @@ import pytest
 
 import batcat_runtime as bc
 from batcat_runtime.deploy import parameters
-from batcat_runtime.rehearsal.faults import Fault, set_faults
+from tests.faultproxy import Fault
 from tests.operate.world import PURPOSE, REGIONS, DeployedProject, World
 
 DENIED = "User: arn:aws-cn:sts::1:assumed-role/analyst/me is not authorized to perform: "
@@ -27,7 +27,7 @@ def bare(chinese: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[DeployedPr
     for name, value in chinese.aws.environment().items():
         monkeypatch.setenv(name, value)
     yield project
-    set_faults(chinese.aws.home)
+    chinese.wire.set()
 
 
 def group(project: DeployedProject, name: str) -> dict[str, Any]:
@@ -228,11 +228,11 @@ def test_missing_rights_are_told_and_a_second_run_goes_on(bare: DeployedProject)
         put(bare, name)
     words = f"{DENIED}logs:DeleteLogGroup on resource: arn:aws-cn:logs:::log-group:x"
     denied = Fault("logs", "DeleteLogGroup", "AccessDeniedException", words, after=1, times=0)
-    set_faults(bare.world.aws.home, denied)
+    bare.world.wire.set(denied)
     stopped = bare.batcat("destroy", "--confirm", bare.config.project, code=1)
     assert "The role analyst may not logs:DeleteLogGroup" in stopped.stderr
     assert stacks(bare) == {bare.names.workflow_stack: "DELETE_FAILED"}
-    set_faults(bare.world.aws.home)
+    bare.world.wire.set()
     done = bare.json("destroy", "--confirm", bare.config.project)
     assert done["stacks"] == [bare.names.workflow_stack]
     assert stacks(bare) == {}
@@ -256,6 +256,6 @@ def test_ctrl_c_says_what_goes_on_and_a_second_run_finishes(bare: DeployedProjec
 def test_credentials_that_expire_say_what_goes_on(bare: DeployedProject) -> None:
     put(bare, bare.names.trigger_stack)
     expired = Fault("cloudformation", "DescribeStackEvents", "ExpiredToken", "too old", after=1)
-    set_faults(bare.world.aws.home, expired)
+    bare.world.wire.set(expired)
     stopped = bare.batcat("destroy", "--confirm", bare.config.project, code=130)
     assert "The credentials in use have expired. CloudFormation goes on" in stopped.stderr

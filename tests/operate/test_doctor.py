@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,11 @@ import pytest
 import batcat_runtime as bc
 from batcat_runtime.operate.doctor import CHECKS, Finding
 from batcat_runtime.rehearsal import principals
+from tests.faultproxy import Fault
 from tests.operate.buckets import bucket_elsewhere, configure, elsewhere, foreign_bucket
-from tests.operate.fakests import CALLER, ERROR, sts
 from tests.operate.world import PURPOSE, DeployedProject, World
 
 NO_KEYS = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_SESSION_TOKEN": ""}
-SUBSCRIPTION = (
-    "<ListSubscriptionsByTopicResponse><ListSubscriptionsByTopicResult><Subscriptions><member>"
-    "<SubscriptionArn>{arn}</SubscriptionArn><Endpoint>nights@example.com</Endpoint></member>"
-    "</Subscriptions></ListSubscriptionsByTopicResult></ListSubscriptionsByTopicResponse>"
-)
 
 
 @pytest.fixture
@@ -131,16 +127,40 @@ def test_what_it_advises_breaks_no_rehearsal(patient: DeployedProject) -> None:
 # ---- credentials, region, network
 
 
-def test_expired_credentials_say_how_to_renew_them(
-    one_project: DeployedProject, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    refused = ERROR.format(code="ExpiredToken", message="The security token is expired")
-    with sts(403, refused) as url:
-        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", url)
-        found = the(one_project, "credentials")
+def of_credentials(project: DeployedProject, code: str, words: str = "said the wire") -> Finding:
+    """Return what is told when AWS refuses the credentials like this."""
+    refused = Fault("sts", "GetCallerIdentity", code, words, status=403, times=0)
+    with project.world.wire.having(refused):
+        return the(project, "credentials")
+
+
+def test_expired_credentials_say_how_to_renew_them(one_project: DeployedProject) -> None:
+    found = of_credentials(one_project, "ExpiredToken")
     assert found.status == "failed"
     assert "ExpiredToken" in found.found
     assert "`aws sso login`" in found.fix
+
+
+def test_credentials_of_another_partition_are_told_apart(project: DeployedProject) -> None:
+    found = of_credentials(project, "InvalidClientTokenId")
+    assert f"{project.config.partition} has accounts of its own: see AWS_PROFILE" in found.fix
+
+
+def test_a_wrong_clock_is_told(one_project: DeployedProject) -> None:
+    words = "Signature expired: 20220107T180000Z is now earlier than 20220107T180400Z"
+    found = of_credentials(one_project, "SignatureDoesNotMatch", words)
+    assert "its clock is wrong" in found.found
+    assert "set-ntp" in found.fix
+
+
+def test_the_root_user_is_warned(project: DeployedProject) -> None:
+    def as_root(body: bytes) -> bytes:
+        return re.sub(rb"(:iam|:sts)::(\d+):[^<]+", rb":iam::\2:root", body)
+
+    with project.world.wire.having(Fault("sts", "GetCallerIdentity", times=0, edit=as_root)):
+        found = the(project, "credentials")
+    assert found.status == "warning"
+    assert "is the root user" in found.found
 
 
 def test_a_profile_that_does_not_exist_is_named(
@@ -150,38 +170,6 @@ def test_a_profile_that_does_not_exist_is_named(
     found = the(one_project, "credentials")
     assert "The config profile (ada) could not be found" in found.found
     assert "aws configure list-profiles" in found.fix
-
-
-def test_the_root_user_is_warned(project: DeployedProject, monkeypatch: pytest.MonkeyPatch) -> None:
-    account, partition = project.world.aws.account_id, project.world.aws.partition
-    root = CALLER.format(arn=f"arn:{partition}:iam::{account}:root", account=account)
-    with sts(200, root) as url:
-        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", url)
-        found = the(project, "credentials")
-    assert found.status == "warning"
-    assert "is the root user" in found.found
-
-
-def test_credentials_of_another_partition_are_told_apart(
-    project: DeployedProject, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    refused = ERROR.format(code="InvalidClientTokenId", message="The token is invalid")
-    with sts(403, refused) as url:
-        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", url)
-        found = the(project, "credentials")
-    assert f"{project.config.partition} has accounts of its own: see AWS_PROFILE" in found.fix
-
-
-def test_a_wrong_clock_is_told(
-    one_project: DeployedProject, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    text = "Signature expired: 20220107T180000Z is now earlier than 20220107T180400Z"
-    refused = ERROR.format(code="SignatureDoesNotMatch", message=text)
-    with sts(403, refused, late=timedelta(minutes=9)) as url:
-        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", url)
-        found = the(one_project, "credentials")
-    assert "its clock is wrong" in found.found
-    assert "set-ntp" in found.fix
 
 
 def test_without_a_network_what_is_here_is_looked_at(
@@ -344,8 +332,8 @@ def test_an_alert_that_nobody_has_confirmed(
     assert the(project, "alert").fix == "batcat deploy"
     project.deploy()
     assert examined(project, "alert") == []
-    with sts(200, SUBSCRIPTION.format(arn="PendingConfirmation")) as url:
-        monkeypatch.setenv("AWS_ENDPOINT_URL_SNS", url)
+    pending = partial(re.sub, rb"(<SubscriptionArn>)[^<]*", rb"\1PendingConfirmation")
+    with chinese.wire.having(Fault("sns", "ListSubscriptionsByTopic", edit=pending)):
         found = the(project, "alert")
     assert found.status == "warning"
     assert "nights@example.com has not confirmed the alerts" in found.found
