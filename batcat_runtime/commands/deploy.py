@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import signal
+import sys
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from batcat_runtime.commands.terminal import err, folder_option, json_option, print_json, say
-from batcat_runtime.errors import ImageError
+from batcat_runtime.errors import ImageError, NoSuchBucketError
 from batcat_runtime.log import reporting
 from batcat_runtime.text import one_line
 
@@ -27,8 +28,9 @@ _DONE = {"CREATE": "created", "UPDATE": "updated", "DELETE": "removed"}
 
 @click.command("deploy")
 @folder_option
+@click.option("--yes", "-y", is_flag=True, help="Make the bucket if there is none; ask nothing.")
 @json_option
-def command(folder: Path, as_json: bool) -> None:
+def command(folder: Path, yes: bool, as_json: bool) -> None:
     """Deploy a project to AWS, with the credentials in use.
 
     Image, roles, workflow, trigger. Safe to run again: what has not changed stays as it is, a
@@ -40,14 +42,30 @@ def command(folder: Path, as_json: bool) -> None:
 
     # Asked to end, it ends in order, as with Ctrl-C: no container tool goes on without it.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    create_bucket = _bucket_is_to_be_made(folder, yes)
     with _shown():
-        deployed = deploy_project(folder)
+        deployed = deploy_project(folder, create_bucket=create_bucket)
     if as_json:
         print_json(deployed)
     else:
         click.echo(deployed)
     for line in removed_notes(open_project(folder)):
         say(line)
+
+
+def _bucket_is_to_be_made(folder: Path, yes: bool) -> bool:
+    """Tell whether the result bucket is missing, and may be made; refuse when it may not."""
+    from batcat_runtime.config import find_project, get_config
+    from batcat_runtime.deploy.bucket import check_bucket
+
+    try:
+        check_bucket(get_config(find_project(folder)))
+    except NoSuchBucketError as error:
+        question = f"{error.message} Make it?"
+        if yes or (sys.stdin.isatty() and click.confirm(question, err=True, default=True)):
+            return True
+        raise
+    return False
 
 
 @contextlib.contextmanager

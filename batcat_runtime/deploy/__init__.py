@@ -26,13 +26,12 @@ class _CallableModule(ModuleType):
     """
 
     def __call__(
-        self,
-        folder: str | Path | None = None,
+        self, folder: str | Path | None = None, *, create_bucket: bool = False
     ) -> Deployed:
         """Deploy the project at or above a folder; see `batcat_runtime.deploy.project.deploy`."""
         from batcat_runtime.deploy.project import deploy
 
-        return deploy(folder)
+        return deploy(folder, create_bucket=create_bucket)
 
 
 sys.modules[__name__].__class__ = _CallableModule

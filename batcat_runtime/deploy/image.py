@@ -74,9 +74,13 @@ def setup_image(config: Config | None = None) -> str:
     return build_image(config).uri
 
 
-def deploy_repository(config: Config, *, planned: bool = False) -> StackChange:
-    """Deploy the stack that all purposes share."""
+def deploy_repository(
+    config: Config, *, planned: bool = False, create_bucket: bool = False
+) -> StackChange:
+    """Deploy the stack that all purposes share; a bucket that it made once stays in it."""
     parameters = parameters_of(config, next(iter(config.purposes)))
+    if create_bucket:
+        parameters["CreateBucket"] = "yes"
     return deploy_part(config, "project", parameters, planned=planned)
 
 

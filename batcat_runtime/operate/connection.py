@@ -28,8 +28,6 @@ STANDING = frozenset(
         "IMPORT_ROLLBACK_COMPLETE",
     }
 )
-# States in which it holds nothing: it was never executed, or its creation was undone.
-EMPTY = frozenset({"REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE"})
 
 
 @dataclass(frozen=True)
@@ -92,78 +90,3 @@ def open_project(folder: str | Path | None = None) -> Project:
     """
     found = find_project(folder)
     return Project(found, get_config(found))
-
-
-@dataclass(frozen=True)
-class DeployedStack:
-    """A stack that exists.
-
-    Attributes
-    ----------
-    name, arn : str
-        The ARN stays valid after the stack was deleted.
-    status, reason : str
-        Such as ``UPDATE_COMPLETE``; the reason is often empty.
-    description : str
-        Its template's.
-    tags : dict of str to str
-        The stack's.
-    parameters : dict of str to str
-        What its template was given.
-    protected : bool
-        Whether termination protection is on.
-    """
-
-    name: str
-    arn: str
-    status: str
-    reason: str
-    description: str
-    tags: dict[str, str]
-    parameters: dict[str, str]
-    protected: bool
-
-    @property
-    def busy(self) -> bool:
-        """Whether an operation is under way."""
-        return self.status.endswith("_IN_PROGRESS") and self.status not in EMPTY
-
-
-def find_stack(project: Project, name: str) -> DeployedStack | None:
-    """Return a stack by name or ARN, or None when there is none.
-
-    Of a deleted stack, only the ARN finds it: its status is ``DELETE_COMPLETE`` then.
-    """
-    from botocore.exceptions import ClientError
-
-    with project.asked(f"the stack {name}", "cloudformation:DescribeStacks"):
-        try:
-            found = project.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
-        except ClientError as error:
-            if "does not exist" in error.response["Error"].get("Message", ""):
-                return None
-            raise
-    given = found.get("Parameters", [])
-    return DeployedStack(
-        name=found["StackName"],
-        arn=found["StackId"],
-        status=found["StackStatus"],
-        reason=found.get("StackStatusReason") or "",
-        description=found.get("Description") or "",
-        tags={tag["Key"]: tag["Value"] for tag in found.get("Tags", [])},
-        parameters={each["ParameterKey"]: each.get("ParameterValue", "") for each in given},
-        protected=bool(found.get("EnableTerminationProtection")),
-    )
-
-
-def is_ours(project: Project, stack: DeployedStack) -> bool:
-    """Tell whether a stack of one of the project's names was made for this project.
-
-    Its tags say so. A stack that was never executed may have none.
-    """
-    from batcat_runtime.deploy.parameters import tags_of
-
-    ours = tags_of(project.config)
-    if all(stack.tags.get(key) == ours[key] for key in ("batcat:project", "batcat:bucket")):
-        return True
-    return stack.status == "REVIEW_IN_PROGRESS" and not stack.description and not stack.tags
