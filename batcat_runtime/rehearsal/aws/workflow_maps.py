@@ -10,6 +10,7 @@ or more has failed than is tolerated.
 
 from __future__ import annotations
 
+import copy
 import json
 import threading
 import time
@@ -17,27 +18,23 @@ import uuid
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Final
 
-from . import hooks
-from .access.evaluation import Need
-from .access.gate import Access
-from .operations import Operation, without_nones
-from .wire import Call, ServiceError
+from botocore.exceptions import ClientError
+from moto.stepfunctions.parser.asl.utils.json_path import NoSuchJsonPathError
+
+from ..access.evaluation import Need
+from ..access.gate import Access
+from ..operations import Operation, without_nones
+from ..wire import Call, ServiceError
+from .moto.interpreter import failure
+from .moto.patching import wraps
 
 _POLL_SECONDS: Final = 0.05
 _STOP_SECONDS: Final = 10.0
 _MOST_CHILDREN: Final = 10_000
 _COUNTS = {"SUCCEEDED": "succeeded", "FAILED": "failed", "TIMED_OUT": "timed_out"}
-
-
-class MapRunFailedError(Exception):
-    """A Map Run failed: the error's name in the Amazon States Language, and its cause."""
-
-    def __init__(self, error: str, cause: str) -> None:
-        super().__init__(cause)
-        self.error = error
-        self.cause = cause
 
 
 @dataclass
@@ -72,6 +69,16 @@ class MapRuns:
         self._access = access
         self._runs: dict[str, MapRun] = {}
         self._lock = threading.Lock()
+
+    def install(self) -> None:
+        """Let moto's interpreter run its Distributed Maps here."""
+        from moto.stepfunctions.parser.asl.component.state.exec.state_map.iteration import (
+            distributed_iteration_component as module,
+        )
+
+        @wraps(module.DistributedIterationComponent, "_eval_body")
+        def _eval_body(_: Any, __: Any, env: Any) -> None:
+            self.perform(env, env.stack.pop())
 
     def operations(self) -> dict[tuple[str, str], Operation]:
         """Return the operations that this room performs."""
@@ -138,56 +145,65 @@ class MapRuns:
         """Return the child executions of the Map Run that a call names."""
         return list(self._run(call).children.values())
 
-    def perform(
-        self,
-        env: Any,
-        record: Any,
-        state: str,
-        read: Callable[[], list[Any]],
-        select: Callable[..., Any],
-    ) -> list[Any] | None:
-        """Run a child for each item; return their outputs, or None when the parent was stopped.
+    def perform(self, env: Any, given: Any) -> None:
+        """Run a child for each item, and put their outputs on the interpreter's stack.
+
+        As in moto's own, the history tells that the Map Run started and how it ended.
 
         Parameters
         ----------
         env : moto's Environment
             The parent's.
-        record : moto's MapRunRecord
-            What is counted in.
-        state : str
-            The name of the Map state.
-        read : callable
-            Reads the items.
-        select : callable
-            From an item's index and the item to the input of its child.
-
-        Raises
-        ------
-        MapRunFailedError
-            More failed than is tolerated, or the role may not start the children.
+        given : moto's DistributedIterationComponentEvalInput
+            The items or where they are read, their selector, the limits and the counters.
         """
+        from moto.stepfunctions.parser.api import MapRunStatus
+        from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import (
+            FailureEventException,
+        )
+
+        record = given.map_run_record
+        started = {"mapRunStartedEventDetails": {"mapRunArn": record.map_run_arn}}
+        _note(env, "MapRunStarted", started)
+        try:
+            outputs = self._outputs(env, given, record)
+        except FailureEventException as error:
+            name, cause = error.extract_error_cause_pair() or ("", "")
+            failed = {"mapRunFailedEventDetails": {"error": name, "cause": cause}}
+            _note(env, "MapRunFailed", failed)
+            record.set_stop(status=MapRunStatus.FAILED)
+            raise
+        ended = MapRunStatus.ABORTED if outputs is None else MapRunStatus.SUCCEEDED
+        _note(env, "MapRunAborted" if outputs is None else "MapRunSucceeded")
+        record.set_stop(status=ended)
+        env.stack.append(outputs or [])
+
+    def _outputs(self, env: Any, given: Any, record: Any) -> list[Any] | None:
+        """Return what the children gave; None when the parent was stopped."""
         region, parent = record.execution_arn.split(":")[3], self._execution(record.execution_arn)
         definition = json.loads(parent.state_machine.definition)
-        described = _state_of(definition, state)
-        if described is None:  # cannot be: it is being executed
-            raise MapRunFailedError("States.Runtime", f"There is no state {state}.")
-        machine = hooks.child_machine(
-            parent.state_machine, record.map_state_machine_arn, _program(described, definition)
-        )
+        described = _state_of(definition, given.state_name) or {}
+        machine = copy.copy(parent.state_machine)
+        machine.arn, machine.executions = record.map_state_machine_arn, []
+        machine.name = machine.arn.rpartition(":")[2]
+        machine.definition = _program(described, definition)
         run = MapRun(record)
         with self._lock:
             self._runs[record.map_run_arn] = run
-        self._require(parent, region)
-        return _Loop(self._backend(region), env, run, machine, described, select).go(read())
+        self._require(env, parent, region)
+        loop = _Loop(self._backend(region), env, run, machine, described, given)
+        return loop.go(_items(env, given))
 
-    def _require(self, parent: Any, region: str) -> None:
+    def _require(self, env: Any, parent: Any, region: str) -> None:
         need = Need("states:StartExecution", parent.state_machine.arn.partition("/")[0])
         what = "start a child of the Distributed Map"
         if self._access.require(parent.role_arn, region, "states", [need], what=what):
-            raise MapRunFailedError(
+            raise failure(
+                env,
                 "States.Permissions",
                 f"The role {parent.role_arn} is not authorized to perform: {need.action} on "
                 f"resource: {need.resource}",
+                "MapRunFailed",
             )
 
     def _execution(self, arn: str) -> Any:
@@ -216,43 +232,61 @@ class _Loop:
         run: MapRun,
         machine: Any,
         state: dict[str, Any],
-        select: Callable[..., Any],
+        given: Any,
     ) -> None:
         self._backend = backend
         self._env = env
         self._run = run
         self._machine = machine
         self._state = state
-        self._select = select
+        self._given = given
         self._outputs: dict[int, Any] = {}
         self._running: dict[int, Any] = {}
         self._failed = 0
 
     def go(self, items: list[Any]) -> list[Any] | None:
-        """Start, count and stop children until nothing is left to do."""
+        """Start, count and stop children until nothing is left to do; None: the parent stopped."""
         waiting = deque(enumerate(items))
         self._count("total", len(items))
         self._count("pending", len(items))
-        while waiting or self._running:
-            if not self._env.is_running():
-                self._stop()
-                return None
-            limit = self._run.record.max_concurrency or _MOST_CHILDREN
-            while waiting and len(self._running) < limit:
-                self._start(*waiting.popleft())
-            self._look()
-            if self._too_many(len(items)):
-                self._stop()
-                raise MapRunFailedError(
-                    "States.ExceedToleratedFailureThreshold",
-                    "The specified tolerated failure threshold was exceeded",
-                )
-            time.sleep(_POLL_SECONDS)
+        try:
+            while waiting or self._running:
+                if not self._env.is_running():
+                    self._stop()
+                    return None
+                limit = self._run.record.max_concurrency or _MOST_CHILDREN
+                while waiting and len(self._running) < limit:
+                    self._start(*waiting.popleft())
+                self._look()
+                if self._too_many(len(items)):
+                    text = "The specified tolerated failure threshold was exceeded"
+                    error = "States.ExceedToleratedFailureThreshold"
+                    raise failure(self._env, error, text, "MapRunFailed")
+                time.sleep(_POLL_SECONDS)
+        except Exception:
+            self._stop()  # whatever it was, no child outlives its Map Run
+            raise
         return [self._outputs[index] for index in sorted(self._outputs)]
 
     def _start(self, index: int, item: Any) -> None:
-        given = json.dumps(self._select(index, item), separators=(",", ":"), ensure_ascii=False)
-        child = hooks.start_child(self._backend, self._machine, str(uuid.uuid4()), given)
+        from moto.stepfunctions.parser.backend.execution import Execution
+
+        selected = _selected(self._env, self._given, index, item)
+        name, machine = str(uuid.uuid4()), self._machine
+        child = Execution(
+            name=name,
+            sm_type=machine.sm_type,
+            role_arn=machine.roleArn,
+            exec_arn=f"{machine.arn.replace(':stateMachine:', ':execution:')}:{name}",
+            account_id=self._backend.account_id,
+            region_name=self._backend.region_name,
+            state_machine=machine,
+            start_date=datetime.now(UTC),
+            cloud_watch_logging_session=None,
+            activity_store={},
+            input_data=json.dumps(selected, separators=(",", ":"), ensure_ascii=False),
+        )
+        child.start()
         self._run.children[child.execution_arn] = child
         self._running[index] = child
         self._count("pending", -1)
@@ -284,7 +318,7 @@ class _Loop:
     def _stop(self) -> None:
         """Stop what runs, and wait until it has noticed; what has not begun never will."""
         for child in self._running.values():
-            hooks.stop_execution(child)
+            stop_execution(child)
         deadline = time.monotonic() + _STOP_SECONDS
         while self._running and time.monotonic() < deadline:
             self._look()
@@ -293,6 +327,60 @@ class _Loop:
     def _count(self, what: str, number: int) -> None:
         for counter in (self._run.record.item_counter, self._run.record.execution_counter):
             getattr(counter, what).offset(number)
+
+
+def stop_execution(
+    execution: Any, error: str | None = None, cause: str | None = None, seconds: float = 5.0
+) -> None:
+    """Stop an execution; its tasks notice a little later."""
+    deadline = time.monotonic() + seconds
+    # The interpreter makes its environment in a thread of its own; it may not be there yet, or may
+    # not have begun.
+    while time.monotonic() < deadline and execution.status == "RUNNING":
+        env = execution.exec_worker.env
+        if env is not None and env.is_running():
+            break
+        time.sleep(0.02)
+    execution.stop(stop_date=datetime.now(UTC), error=error, cause=cause)
+
+
+def _note(env: Any, event: str, details: Any = None) -> None:
+    from moto.stepfunctions.parser.api import HistoryEventType
+
+    env.event_manager.add_event(
+        context=env.event_history_context,
+        event_type=HistoryEventType(event),
+        event_details=details,
+    )
+
+
+def _items(env: Any, given: Any) -> list[Any]:
+    if not given.item_reader:
+        return list(given.input_items)
+    try:
+        given.item_reader.eval(env=env)
+    except ClientError as error:
+        raise failure(env, "States.ItemReaderFailed", str(error), "MapRunFailed") from error
+    return list(env.stack.pop())
+
+
+def _selected(env: Any, given: Any, index: int, item: Any) -> Any:
+    """Return the input of the child for an item."""
+    chosen = given.item_selector or given.parameters
+    if not chosen:
+        return item
+    frame = env.open_inner_frame()
+    try:
+        context = frame.states.context_object.context_object_data
+        context["Map"] = {"Item": {"Index": index, "Value": item}}
+        frame.states.reset(input_value=env.states.get_input())
+        frame.stack.append(frame.states.get_input())
+        chosen.eval(frame)
+        return frame.stack[-1]
+    except NoSuchJsonPathError as error:
+        raise failure(env, "States.Runtime", str(error), "MapRunFailed") from error
+    finally:
+        env.delete_frame(frame)
 
 
 def _either(name: str) -> tuple[str, str]:

@@ -2,8 +2,9 @@
 
 moto's interpreter finds a missing state or an unknown parameter when the execution gets there, or
 never. AWS refuses the definition. `definition_errors` walks the definition once, as data, and
-reports what AWS would: missing targets, unreachable states, fields that a state type does not have,
-malformed paths, catchers and retriers, and the parameters of the SageMaker integration.
+reports what AWS would: missing targets, unreachable states, fields that a state of its type and
+query language does not have, malformed paths, catchers and retriers, and the parameters of the
+service integrations that we have.
 """
 
 from __future__ import annotations
@@ -14,64 +15,85 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-_COMMON = {"Type", "Comment", "InputPath", "OutputPath", "QueryLanguage", "Assign", "Output"}
+_COMMON = {"Type", "Comment", "QueryLanguage", "Assign"}
+_JSONPATH = {"InputPath", "OutputPath"}
+_PARAMETERS = {"Parameters", "ResultPath"}
+_RESULT = {"ResultSelector"}
 _FLOW = {"Next", "End"}
-_PARAMETERS = {"Parameters", "Arguments", "ResultSelector", "ResultPath"}
 _ERRORS = {"Retry", "Catch"}
-_FIELDS = {
-    "Task": _COMMON
-    | _FLOW
-    | _PARAMETERS
-    | _ERRORS
-    | {"Resource", "TimeoutSeconds", "TimeoutSecondsPath", "HeartbeatSeconds"}
-    | {"HeartbeatSecondsPath", "Credentials"},
-    "Pass": _COMMON | _FLOW | {"Result", "ResultPath", "Parameters"},
-    "Wait": _COMMON | _FLOW | {"Seconds", "Timestamp", "SecondsPath", "TimestampPath"},
-    "Choice": _COMMON | {"Choices", "Default"},
-    "Succeed": _COMMON,
-    "Fail": {"Type", "Comment", "QueryLanguage", "Error", "Cause", "ErrorPath", "CausePath"},
-    "Parallel": _COMMON | _FLOW | _PARAMETERS | _ERRORS | {"Branches"},
-    "Map": _COMMON
-    | _FLOW
-    | _PARAMETERS
-    | _ERRORS
-    | {"ItemProcessor", "Iterator", "ItemsPath", "Items", "ItemSelector", "ItemReader"}
-    | {"ItemBatcher", "ResultWriter", "MaxConcurrency", "MaxConcurrencyPath", "Label"}
-    | {"ToleratedFailurePercentage", "ToleratedFailurePercentagePath"}
-    | {"ToleratedFailureCount", "ToleratedFailureCountPath"},
+_TIMES = {"TimeoutSeconds", "HeartbeatSeconds"}
+_LIMITS = ("MaxConcurrency", "ToleratedFailurePercentage", "ToleratedFailureCount")
+_MAP = {"ItemProcessor", "Iterator", "ItemSelector", "ItemReader", "ItemBatcher", "ResultWriter"}
+
+
+def _paths(names: Any) -> set[str]:
+    return {f"{name}Path" for name in names}
+
+
+# By type of state: the fields of both query languages, of JSONPath only, and of JSONata only.
+_FIELDS: dict[str, tuple[set[str], set[str], set[str]]] = {
+    "Task": (
+        _FLOW | _ERRORS | _TIMES | {"Resource", "Credentials"},
+        _JSONPATH | _PARAMETERS | _RESULT | _paths(_TIMES),
+        {"Arguments", "Output"},
+    ),
+    "Pass": (_FLOW, _JSONPATH | _PARAMETERS | {"Result"}, {"Output"}),
+    "Wait": (
+        _FLOW | {"Seconds", "Timestamp"},
+        _JSONPATH | {"SecondsPath", "TimestampPath"},
+        {"Output"},
+    ),
+    "Choice": ({"Choices", "Default"}, _JSONPATH, {"Output"}),
+    "Succeed": (set(), _JSONPATH, {"Output"}),
+    "Fail": ({"Error", "Cause"}, {"ErrorPath", "CausePath"}, set()),
+    "Parallel": (
+        _FLOW | _ERRORS | {"Branches"},
+        _JSONPATH | _PARAMETERS | _RESULT,
+        {"Arguments", "Output"},
+    ),
+    "Map": (
+        _FLOW | _ERRORS | _MAP | set(_LIMITS) | {"Label"},
+        _JSONPATH | _PARAMETERS | _RESULT | _paths(_LIMITS) | {"ItemsPath"},
+        {"Items", "Output"},
+    ),
 }
 _TOP = {"Comment", "StartAt", "States", "Version", "TimeoutSeconds", "QueryLanguage"}
 _PROCESSOR = {"ProcessorConfig"}
 # What only a Map state in DISTRIBUTED mode has.
 _DISTRIBUTED = (
     *("ItemReader", "ItemBatcher", "ResultWriter", "Label"),
-    *("ToleratedFailurePercentage", "ToleratedFailurePercentagePath"),
-    *("ToleratedFailureCount", "ToleratedFailureCountPath"),
+    *(name + end for name in _LIMITS[1:] for end in ("", "Path")),
 )
 _LABEL = re.compile(r"[^\s?*<>{}\[\]:;,\\|^~$#%&`\"]{1,40}")
 _PATH = re.compile(r"\$.*|States\.\w+\(.*\)", re.DOTALL)
+_REFERENCE_PATH = re.compile(r"\$(\.[^.\[\]*?@,:]+|\[\d+\]|\['[^']*'\])*")
+_VARIABLE = re.compile(r"[^\W\d]\w{0,79}")
+_WAITS = ("Seconds", "Timestamp", "SecondsPath", "TimestampPath")
 
-PROCESSING_JOB_PARAMETERS = frozenset(
-    [
-        "AppSpecification",
-        "Environment",
-        "ExperimentConfig",
-        "NetworkConfig",
-        "ProcessingInputs",
-        "ProcessingJobName",
-        "ProcessingOutputConfig",
-        "ProcessingResources",
-        "RoleArn",
-        "StoppingCondition",
-        "Tags",
-    ]
-)
-_PROCESSING_JOB_REQUIRED = (
-    "AppSpecification",
-    "ProcessingJobName",
-    "ProcessingResources",
-    "RoleArn",
-)
+
+@dataclass(frozen=True)
+class Integration:
+    """The parameters of an API that a task calls: those it takes, and those it needs."""
+
+    parameters: frozenset[str]
+    required: tuple[str, ...]
+
+
+INTEGRATIONS = {
+    "sagemaker:createProcessingJob": Integration(
+        frozenset(
+            (
+                *("AppSpecification", "Environment", "ExperimentConfig", "NetworkConfig"),
+                *("ProcessingInputs", "ProcessingJobName", "ProcessingOutputConfig", "RoleArn"),
+                *("ProcessingResources", "StoppingCondition", "Tags"),
+            )
+        ),
+        ("AppSpecification", "ProcessingJobName", "ProcessingResources", "RoleArn"),
+    ),
+    "states:startExecution": Integration(
+        frozenset(("Input", "Name", "StateMachineArn", "TraceHeader")), ("StateMachineArn",)
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -152,18 +174,32 @@ def _state(
     state: dict[str, Any], here: str, states: dict[str, Any], partition: str, *, jsonata: bool
 ) -> Iterator[Problem]:
     kind = state["Type"]
-    jsonata = state.get("QueryLanguage", "JSONata" if jsonata else "JSONPath") == "JSONata"
+    if jsonata and state.get("QueryLanguage") == "JSONPath":
+        yield _schema("A state of a JSONata state machine cannot be JSONPath", here)
+    jsonata = jsonata or state.get("QueryLanguage") == "JSONata"
+    both, jsonpath_only, jsonata_only = _FIELDS[kind]
     for field in state:
-        if field not in _FIELDS[kind]:
-            yield _schema(f"Field '{field}' is not supported", f"{here}/{field}")
-    if "Next" in _FIELDS[kind] and ("Next" in state) == ("End" in state):
+        if field not in _COMMON | both | (jsonata_only if jsonata else jsonpath_only):
+            language = "JSONata" if jsonata else "JSONPath"
+            text = f"Field '{field}' is not supported in a {kind} state of {language}"
+            yield _schema(text, f"{here}/{field}")
+    if "Next" in both and ("Next" in state) == ("End" in state):
         yield _schema("Exactly one of the fields [Next, End] is required", here)
     for target, location in _transitions(state, here):
         if target not in states:
             yield _missing(target, location)
-    if not jsonata:
+    if jsonata:
+        yield from _expressions(state, here)
+    else:
         for block in ("Parameters", "ResultSelector", "ItemSelector", "Assign"):
             yield from _payload(state.get(block), f"{here}/{block}")
+    path = state.get("ResultPath", "$")
+    if path is not None and not (isinstance(path, str) and _REFERENCE_PATH.fullmatch(path)):
+        yield _schema("The value of 'ResultPath' must be a reference path", f"{here}/ResultPath")
+    for name in state.get("Assign") or {}:
+        plain = name.removesuffix(".$")
+        if plain == "states" or not _VARIABLE.fullmatch(plain):
+            yield _schema(f"'{plain}' cannot be the name of a variable", f"{here}/Assign/{name}")
     yield from _retriers(state, here)
     yield from _KINDS[kind](state, here, partition, jsonata)
 
@@ -179,35 +215,19 @@ def _task(state: dict[str, Any], here: str, partition: str, jsonata: bool) -> It
             "resource ARN, or the resource is not available in this region.",
             f"{here}/Resource",
         )
-    if ":states:::states:startExecution" in resource:
-        given = _names(state.get("Arguments" if jsonata else "Parameters"))
-        for name in sorted(given - {"Input", "Name", "StateMachineArn", "TraceHeader"}):
-            yield _schema(
-                f'The field "{name}" is not supported by Step Functions', f"{here}/Parameters"
-            )
-        if "StateMachineArn" not in given:
-            yield _schema(
-                'The field "StateMachineArn" is required but was missing', f"{here}/Parameters"
-            )
-    if ":states:::sagemaker:createProcessingJob" in resource:
-        arguments = state.get("Arguments" if jsonata else "Parameters", {})
-        if not isinstance(arguments, dict):
-            return
-        given = {name.removesuffix(".$") for name in arguments}
-        for name in sorted(given - PROCESSING_JOB_PARAMETERS):
-            yield _schema(
-                f'The field "{name}" is not supported by Step Functions', f"{here}/Parameters"
-            )
-        for name in _PROCESSING_JOB_REQUIRED:
-            if name not in given:
-                yield _schema(
-                    f'The field "{name}" is required but was missing', f"{here}/Parameters"
-                )
-
-
-def _names(arguments: Any) -> set[str]:
-    given = arguments if isinstance(arguments, dict) else {}
-    return {str(name).removesuffix(".$") for name in given}
+    known = re.search(r":states:::(\w+:\w+)", resource)
+    integration = INTEGRATIONS.get(known[1]) if known else None
+    arguments = state.get("Arguments" if jsonata else "Parameters", {})
+    if integration is None or not isinstance(arguments, dict):
+        return
+    given = {name.removesuffix(".$") for name in arguments}
+    for name in sorted(given - integration.parameters):
+        yield _schema(
+            f'The field "{name}" is not supported by Step Functions', f"{here}/Parameters"
+        )
+    for name in integration.required:
+        if name not in given:
+            yield _schema(f'The field "{name}" is required but was missing', f"{here}/Parameters")
 
 
 def _choice(state: dict[str, Any], here: str, _: str, __: bool) -> Iterator[Problem]:
@@ -216,8 +236,25 @@ def _choice(state: dict[str, Any], here: str, _: str, __: bool) -> Iterator[Prob
         yield _schema("A non-empty array is required for [Choices]", here)
         return
     for index, choice in enumerate(choices):
-        if "Next" not in choice:
-            yield _schema("These fields are required: [Next]", f"{here}/Choices[{index}]")
+        place = f"{here}/Choices[{index}]"
+        if not isinstance(choice, dict) or "Next" not in choice:
+            yield _schema("These fields are required: [Next]", place)
+            continue
+        for inner in _inner_rules(choice):
+            if "Next" in inner:
+                yield _schema("Field 'Next' is supported in a top-level rule only", place)
+
+
+def _inner_rules(rule: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for inner in [*rule.get("And", []), *rule.get("Or", []), rule.get("Not")]:
+        if isinstance(inner, dict):
+            yield inner
+            yield from _inner_rules(inner)
+
+
+def _wait(state: dict[str, Any], here: str, _: str, __: bool) -> Iterator[Problem]:
+    if sum(name in state for name in _WAITS) != 1:
+        yield _schema(f"Exactly one of the fields [{', '.join(_WAITS)}] is required", here)
 
 
 def _parallel(state: dict[str, Any], here: str, partition: str, jsonata: bool) -> Iterator[Problem]:
@@ -264,7 +301,7 @@ def _mode(state: dict[str, Any], inner: dict[str, Any], here: str, place: str) -
 
 
 def _limits(state: dict[str, Any], here: str) -> Iterator[Problem]:
-    for field in ("MaxConcurrency", "ToleratedFailurePercentage", "ToleratedFailureCount"):
+    for field in _LIMITS:
         if field in state and f"{field}Path" in state:
             yield _schema(f"Only one of [{field}, {field}Path] is allowed", here)
         value = state.get(field, 0)
@@ -283,6 +320,7 @@ def _nothing(*_: Any) -> Iterator[Problem]:
 _KINDS: dict[str, Any] = dict.fromkeys(_FIELDS, _nothing) | {
     "Task": _task,
     "Choice": _choice,
+    "Wait": _wait,
     "Parallel": _parallel,
     "Map": _map,
 }
@@ -320,6 +358,23 @@ def _payload(value: Any, here: str) -> Iterator[Problem]:
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield from _payload(item, f"{here}[{index}]")
+
+
+def _expressions(value: Any, here: str) -> Iterator[Problem]:
+    """Check the syntax of every JSONata expression in a state, not in those inside of it."""
+    from .moto.jsonata import syntax_error
+
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if key not in ("Branches", "ItemProcessor", "Iterator"):
+                yield from _expressions(item, f"{here}/{key}")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _expressions(item, f"{here}[{index}]")
+    elif isinstance(value, str) and value.startswith("{%") and value.endswith("%}"):
+        wrong = syntax_error(value[2:-2].strip())
+        if wrong:
+            yield _schema(f"'{value}' is no JSONata expression: {wrong}", here)
 
 
 def _transitions(state: dict[str, Any], here: str) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""One test per hook into moto, and what the embedded AWS performs in moto's place."""
+"""State machines, their tasks, functions and registries, where moto alone would not do."""
 
 from __future__ import annotations
 
@@ -10,13 +10,10 @@ import time
 import uuid
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from batcat_runtime.errors import EmbeddedAWSError
-from batcat_runtime.rehearsal import hooks
 from batcat_runtime.rehearsal.wire import ACCOUNT_ID
 from tests.rehearsal.conftest import REGION, REGIONS, Cloud, error_of, until
 
@@ -85,22 +82,6 @@ def job_state(
         "End": True,
         **more,
     }
-
-
-def test_every_target_is_what_its_hook_was_written_for() -> None:
-    hooks.verify()
-
-
-def test_another_moto_is_refused_by_name_and_version() -> None:
-    wrong = hooks.Target("moto.core.utils", "get_service_model", ("service_name", "region"))
-    gone = hooks.Target("moto.core.utils", "no_such_thing", ())
-    with pytest.raises(EmbeddedAWSError) as caught:
-        hooks.verify((wrong, gone))
-    message = str(caught.value)
-    assert re.search(r"moto \d+\.\d+\.\d+ is not the moto", message)
-    assert "moto.core.utils.get_service_model takes ('service_name',)" in message
-    assert "no_such_thing" in message
-    assert "pip install" in message
 
 
 # ---- the SageMaker task
@@ -528,37 +509,3 @@ def test_a_history_has_pages_from_either_end(cloud: Cloud) -> None:
     newest = machine.states.get_execution_history(executionArn=arn, reverseOrder=True, maxResults=1)
     assert [event["type"] for event in newest["events"]] == ["ExecutionSucceeded"]
     assert newest["nextToken"]
-
-
-def test_moto_keeps_log_events_where_we_read_them(cloud: Cloud) -> None:
-    from moto.logs.models import logs_backends
-
-    name = unique("group")
-    backend = logs_backends[ACCOUNT_ID][REGION]
-    backend.create_log_group(name, {})
-    backend.create_log_stream(name, "stream")
-    now = int(time.time() * 1000)
-    backend.put_log_events(name, "stream", [{"timestamp": now, "message": "text"}])
-    group = hooks.log_group(ACCOUNT_ID, REGION, name)
-    event = group.streams["stream"].events[0]
-    assert (event.timestamp, event.message) == (now, "text")
-    assert event.ingestion_time >= now
-    assert hooks.log_group(ACCOUNT_ID, REGION, "none") is None
-
-
-def test_the_end_of_a_session_is_known(cloud: Cloud) -> None:
-    from moto.sts.models import sts_backends
-
-    partition = cloud.partition(REGION)
-    given = sts_backends[ACCOUNT_ID][partition].assume_role(
-        REGION,
-        role_session_name="me",
-        role_arn=f"arn:{partition}:iam::{ACCOUNT_ID}:role/nobody",
-        policy="",
-        duration=900,
-        external_id="",
-    )
-    end = hooks.expiry_of_key(ACCOUNT_ID, given.access_key_id)
-    assert end is not None
-    assert 890 < (end - datetime.now(UTC)).total_seconds() <= 900
-    assert hooks.expiry_of_key(ACCOUNT_ID, "ASIA0000000000000000") is None

@@ -20,13 +20,12 @@ from moto.core.exceptions import ServiceException
 from moto.utilities.utils import get_partition
 from werkzeug.exceptions import HTTPException
 
-from . import hooks
-from .access import services
-from .access.gate import Access
-from .asl import definition_errors
-from .mapruns import MapRuns
-from .operations import PASS, Operation
-from .wire import Call, ServiceError
+from ..access import services
+from ..access.gate import Access
+from ..operations import PASS, Operation
+from ..wire import Call, ServiceError
+from .workflow_definition import definition_errors
+from .workflow_maps import MapRuns, stop_execution
 
 _RUNNING = "RUNNING"
 _STOP_WAIT_SECONDS = 5.0
@@ -123,30 +122,18 @@ class Executions:
         """Report what is wrong with a definition."""
         definition = call.params["definition"]
         problems = definition_errors(definition, get_partition(call.region))
-        diagnostics = [
-            {
-                "severity": "ERROR",
-                "code": problem.code,
-                "message": problem.message,
-                "location": problem.location or "/",
-            }
-            for problem in problems
-        ]
-        if not diagnostics:
+        found = [(one.code, one.message, one.location or "/") for one in problems]
+        if not found:
             try:
                 self._backend(call.region)._validate_definition(definition)
             except (ServiceException, HTTPException) as error:
-                diagnostics = [
-                    {
-                        "severity": "ERROR",
-                        "code": "SCHEMA_VALIDATION_FAILED",
-                        "message": _message(error),
-                        "location": "/",
-                    }
-                ]
+                found = [("SCHEMA_VALIDATION_FAILED", _message(error), "/")]
         return {
-            "result": "FAIL" if diagnostics else "OK",
-            "diagnostics": diagnostics,
+            "result": "FAIL" if found else "OK",
+            "diagnostics": [
+                {"severity": "ERROR", "code": code, "message": message, "location": location}
+                for code, message, location in found
+            ],
             "truncated": False,
         }
 
@@ -177,7 +164,7 @@ class Executions:
             error, cause = call.params.get("error"), call.params.get("cause")
             self._stopped[execution.execution_arn] = (error, cause)
             deadline = time.monotonic() + _STOP_WAIT_SECONDS
-            hooks.stop_execution(execution, error, cause, _STOP_WAIT_SECONDS)
+            stop_execution(execution, error, cause, _STOP_WAIT_SECONDS)
             while execution.status == _RUNNING and time.monotonic() < deadline:
                 time.sleep(0.02)
         return {"stopDate": execution.stop_date or datetime.now(UTC)}
@@ -186,12 +173,7 @@ class Executions:
         """Describe an execution, whatever became of it."""
         execution = self._find(call)
         status = execution.status
-        result = {
-            "executionArn": execution.execution_arn,
-            "stateMachineArn": execution.state_machine_arn,
-            "name": execution.name,
-            "status": status,
-            "startDate": execution.start_date,
+        result = _summary(execution) | {
             "input": execution.execution_input,
             "inputDetails": {"included": True},
             "redriveCount": 0,
@@ -199,8 +181,6 @@ class Executions:
             if status in (_RUNNING, "SUCCEEDED")
             else "REDRIVABLE",
         }
-        if status != _RUNNING:
-            result["stopDate"] = execution.stop_date
         if status == "SUCCEEDED":
             result["output"] = _json(execution.output)
             result["outputDetails"] = {"included": True}
@@ -225,31 +205,11 @@ class Executions:
                     .executions
                 )
         wanted = call.params.get("statusFilter")
-        rows = [one for one in [*found] if wanted in (None, one.status)]
-        rows.sort(key=lambda one: one.start_date, reverse=True)
-        start = int(call.params.get("nextToken") or 0)
-        size = int(call.params.get("maxResults") or 100)
-        result: dict[str, Any] = {
-            "executions": [
-                {
-                    "executionArn": one.execution_arn,
-                    "stateMachineArn": one.state_machine_arn,
-                    "name": one.name,
-                    "status": one.status,
-                    "startDate": one.start_date,
-                    **({"stopDate": one.stop_date} if one.status != _RUNNING else {}),
-                    **(
-                        {"mapRunArn": call.params["mapRunArn"]}
-                        if "mapRunArn" in call.params
-                        else {}
-                    ),
-                }
-                for one in rows[start : start + size]
-            ]
-        }
-        if start + size < len(rows):
-            result["nextToken"] = str(start + size)
-        return result
+        found = [one for one in [*found] if wanted in (None, one.status)]
+        found.sort(key=lambda one: one.start_date, reverse=True)
+        told = {name: call.params[name] for name in ("mapRunArn",) if name in call.params}
+        rows, more = _page(call, found)
+        return {"executions": [_summary(one) | told for one in rows], **more}
 
     def history(self, call: Call) -> dict[str, Any]:
         """Give a page of an execution's events, from either end, unless it is forgotten."""
@@ -257,18 +217,8 @@ class Executions:
         events = sorted(found["events"], key=lambda event: int(event["id"]))
         if call.params.get("reverseOrder"):
             events.reverse()
-        start = int(call.params.get("nextToken") or 0)
-        size = int(call.params.get("maxResults") or 100)
-        result: dict[str, Any] = {"events": events[start : start + size]}
-        if start + size < len(events):
-            result["nextToken"] = str(start + size)
-        return result
-
-    def running(self, regions: Iterator[str] | tuple[str, ...]) -> Iterator[Any]:
-        """Yield the executions of some regions that have not ended."""
-        for region in regions:
-            for machine in self._backend(region).state_machines:
-                yield from (one for one in machine.executions if one.status == _RUNNING)
+        rows, more = _page(call, events)
+        return {"events": rows, **more}
 
     def _find(self, call: Call) -> Any:
         arn = str(call.params["executionArn"])
@@ -277,6 +227,25 @@ class Executions:
             return child
         with _moto_errors():
             return self._backend(call.region).describe_execution(arn)
+
+
+def _page(call: Call, rows: list[Any]) -> tuple[list[Any], dict[str, str]]:
+    """Return the page that a call asks for, and the token of the next one if there is one."""
+    start = int(call.params.get("nextToken") or 0)
+    end = start + int(call.params.get("maxResults") or 100)
+    return rows[start:end], {"nextToken": str(end)} if end < len(rows) else {}
+
+
+def _summary(execution: Any) -> dict[str, Any]:
+    ended = {} if execution.status == _RUNNING else {"stopDate": execution.stop_date}
+    return {
+        "executionArn": execution.execution_arn,
+        "stateMachineArn": execution.state_machine_arn,
+        "name": execution.name,
+        "status": execution.status,
+        "startDate": execution.start_date,
+        **ended,
+    }
 
 
 def _json(value: Any) -> str:

@@ -1,0 +1,1 @@
+"""The embedded AWS: moto behind services of our own."""
