@@ -146,6 +146,7 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
     from .access.sessions import Sessions
     from .access.trail import Trail
     from .alerts import Alerts
+    from .aws.lake.redshift_room import Redshift
     from .aws.moto import patches, state
     from .aws.workflow import Executions
     from .aws.workflow_maps import MapRuns
@@ -160,8 +161,6 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
     from .operations import Failsafe, Perform
     from .partitions import key_rule
     from .processing import ProcessingJobs
-    from .sql.catalogue import Catalogue
-    from .sql.redshift_room import Redshift
     from .strict import Strict
 
     class Handler(MotoRequestHandler):  # type: ignore[misc,unused-ignore]
@@ -226,7 +225,6 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
     redshift = Redshift(
         clients,
         home,
-        Catalogue(clients, home),
         trust_policy,
         lambda region, name: state.redshift_cluster(ACCOUNT_ID, region, name),
         lambda key: (state.holder_of_key(ACCOUNT_ID, key) or (None,))[0],
