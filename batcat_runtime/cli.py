@@ -94,11 +94,16 @@ def rehearse(
 
     project = find_project(folder)
     _need("moto", "rehearse")
+    from batcat_runtime.rehearsal.seal import seal
+
+    unsealed = seal()
     from batcat_runtime.rehearsal.rehearse import rehearse as run
     from batcat_runtime.rehearsal.report import write_report
     from batcat_runtime.rehearsal.summary import print_summary
 
     with _progress(verbose) as progress:
+        if unsealed:
+            progress(f"jobs may reach the network: {unsealed}; see docs/rehearsal.md")
         record = run(project, purpose, fire_at=fire_at, timeout=timeout, progress=progress)
         progress("writing the report")
         path = report or project / "report" / f"rehearsal-{record.purpose}.html"
@@ -187,6 +192,7 @@ def up(region: str, port: int) -> None:
     click.echo(f"An embedded AWS for {running.region} listens on {running.endpoint_url}")
     click.echo('In another terminal:  eval "$(batcat local env)"   then e.g.  aws s3 ls')
     click.echo("Stop it with:         batcat local down")
+    click.echo("Its jobs can reach the network; those of `batcat rehearse` cannot.")
 
 
 @local.command()
@@ -199,7 +205,7 @@ def env() -> None:
         raise UserError("No embedded AWS is running.", fix="Start one with `batcat local up`.")
     for name, value in sorted(running.environment().items()):
         click.echo(f"export {name}={shlex.quote(value)}")
-    click.echo("unset AWS_PROFILE")
+    click.echo("unset AWS_PROFILE AWS_SESSION_TOKEN")
 
 
 @local.command()
