@@ -81,7 +81,7 @@ def test_web_pages_are_refused(cloud: Cloud, headers: dict[str, str]) -> None:
 def test_no_answer_invites_other_origins(cloud: Cloud) -> None:
     port = int(cloud.endpoint_url.rpartition(":")[2])
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    connection.request("GET", "/", headers=SIGNED)
+    connection.request("GET", "/", headers=signed(cloud.aws.keys[0]))
     answer = connection.getresponse()
     answer.read()
     assert not [
