@@ -72,8 +72,7 @@ class LocalAWS:
         """
         tools = str(tool.install(Path(self.home) / "bin").parent)
         path = [one for one in os.environ.get("PATH", "").split(os.pathsep) if one != tools]
-        keys = (self.keys[0], self.keys[1], self.keys[2])
-        variables = client_environment(self.endpoint_url, self.region, Path(self.home), keys)
+        variables = client_environment(self.endpoint_url, self.region, Path(self.home), self.keys)
         return {
             **variables,
             "PATH": os.pathsep.join([tools, *path]),
@@ -138,10 +137,11 @@ def local_status() -> LocalAWS | None:
     """Return the long-lived embedded AWS, or None; a stale note of one is cleared away."""
     state = _folder() / _STATE
     try:
-        local = LocalAWS(**json.loads(state.read_text(encoding="utf-8")))
+        note = json.loads(state.read_text(encoding="utf-8"))
+        local = LocalAWS(**note | {"keys": tuple(note["keys"])})
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, KeyError):
         state.unlink(missing_ok=True)
         return None
     if _is_ours(local):
