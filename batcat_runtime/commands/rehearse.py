@@ -44,9 +44,9 @@ def command(
     from batcat_runtime.rehearsal.seal import seal
 
     unsealed = seal()
-    from batcat_runtime.rehearsal.rehearse import rehearse as run
     from batcat_runtime.rehearsal.report import write_report
-    from batcat_runtime.rehearsal.summary import print_summary
+    from batcat_runtime.rehearsal.report.summary import print_summary
+    from batcat_runtime.rehearsal.story import rehearse as run
 
     with progress(verbose) as show:
         if unsealed:

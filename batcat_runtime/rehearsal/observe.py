@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -96,8 +97,15 @@ def reason_of(execution: dict[str, Any], jobs: list[dict[str, Any]], lines: list
 
     error, cause = execution.get("error") or "", execution.get("cause") or ""
     failure = failure_of(execution["status"], error, cause, jobs, log_of)
-    written = failure.log or failure.exit_message.splitlines()
-    return "\n".join([failure.summary, *written])
+    written = failure.log or tuple(failure.exit_message.splitlines())
+    said = failure.exit_message.strip().split("\n")[0]
+    summary = failure.summary
+    if said and failure.reason.startswith("AlgorithmError"):
+        # The runtime puts the exception's own line first; the log may have gone on after it.
+        summary = f"{summary.partition('):')[0]}): {said}"
+    if re.search(r"No such file or directory: .*\bdata/raw\b", "\n".join([said, *written])):
+        summary += " Fix: read it with job.input_files; a container has no data/raw."
+    return "\n".join([summary, *written])
 
 
 def read_result(s3: Any, config: Config, purpose: str, run_id: str) -> Result:

@@ -16,10 +16,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from batcat_runtime.rehearsal.chart import NoChart, choose_chart
-from batcat_runtime.rehearsal.record import Rehearsal, ResultTable
-from batcat_runtime.rehearsal.textchart import chart_text
-from batcat_runtime.rehearsal.timeline import DEPTH
 from batcat_runtime.text import (
     NOTHING,
     clean,
@@ -29,6 +25,10 @@ from batcat_runtime.text import (
     one_line,
     shorten,
 )
+
+from ..record import Rehearsal, ResultTable
+from .chart import chart_text, choose_chart
+from .page import DEPTH
 
 MOST_ROWS = 6
 MOST_LAST_LINES = 25
@@ -64,6 +64,8 @@ def print_summary(record: Rehearsal, report_path: Path, console: Console) -> Non
             _print(console, part, unicode, whole=part is parts[1])
         _print_chart(record.result, console, unicode)
     console.print()
+    for hint in record.hints:
+        _print(console, Text(one_line(hint), "yellow"), unicode, whole=True)
     for mail in record.mails:
         _print(console, Text(f"On AWS, {mail.to} would get a mail:", "dim"), unicode, whole=True)
         for said in clean(mail.text).split("\n"):
@@ -188,9 +190,9 @@ def _print_chart(result: ResultTable, console: Console, unicode: bool) -> None:
         chart = choose_chart(result.frame)
     except Exception as error:
         # The table is the user's and may hold anything; the verdict must come all the same.
-        chart = NoChart(one_line(f"{type(error).__name__}: {error}", 100))
-    if isinstance(chart, NoChart):
-        _print(console, Text(f"\nNo chart: {chart.reason}", "dim"), unicode)
+        chart = one_line(f"{type(error).__name__}: {error}", 100)
+    if isinstance(chart, str):
+        _print(console, Text(f"\nNo chart: {chart}", "dim"), unicode)
         return
     console.print()
     for line in chart_text(chart, console.width, unicode=unicode):
