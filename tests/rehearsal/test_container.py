@@ -99,6 +99,7 @@ ARG GLOBAL
 ARG OWN=own
 ENV DIR=/opt/$OWN/$GLOBAL/$VERSION NAME="two words" EMPTY=
 ENV OLD old value
+ENV PATH=/opt/venv/bin:$PATH
 workdir $DIR
 RUN <<EOF
 pip install numpy==2.0 \\
@@ -131,6 +132,7 @@ CMD script/main.py --all
         "NAME": "two words",
         "OLD": "old value",
     }
+    assert image["env"]["PATH"].startswith("/opt/venv/bin:/usr/local/bin:")
     assert image["workdir"] == "/opt/own/g"
     assert image["entrypoint"] == ["python3", "-m", "batcat_runtime.job"]
     assert image["cmd"] == ["/bin/sh", "-c", "script/main.py --all"]

@@ -126,7 +126,7 @@ try:
     fs.S3FileSystem(endpoint_override="http://127.0.0.1:{port}", connect_timeout=1,
                     access_key="a", secret_key="b").get_file_info("bucket/key")
 except OSError as error:
-    print("arrow", "NETWORK_CONNECTION" in str(error) or "connect" in str(error).lower(), flush=True)
+    print("arrow", "connect" in str(error).lower(), flush=True)
 open("{laptop}")
 """
 

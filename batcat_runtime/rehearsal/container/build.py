@@ -34,7 +34,6 @@ from .dockerfile import Instruction, Stage
 from .images import CONFIG_TYPE, LAYER_TYPE, MANIFEST_TYPE, Image, ImageStore
 
 _EPOCH = "1970-01-01T00:00:00Z"
-_PATH = "/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
 _INSTALL = re.compile(r"\bpip3? +install +([^&|;\n]*)")
 
 Say = Callable[[str], None]
@@ -44,7 +43,7 @@ Say = Callable[[str], None]
 class _State:
     """What a stage has made so far."""
 
-    env: dict[str, str] = field(default_factory=lambda: {"PATH": _PATH})
+    env: dict[str, str] = field(default_factory=lambda: dict(dockerfile.FIRST_ENVIRONMENT))
     workdir: str = "/"
     entrypoint: list[str] = field(default_factory=list)
     cmd: list[str] = field(default_factory=list)

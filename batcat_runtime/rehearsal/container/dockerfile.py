@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 from batcat_runtime.errors import ImageError
 
+# What a base image has, as far as anybody knows.
+FIRST_ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"}
 _EXPANDED = frozenset(
     "ADD ARG COPY ENV EXPOSE FROM LABEL STOPSIGNAL USER VOLUME WORKDIR".split()  # noqa: SIM905
 )
@@ -76,7 +78,7 @@ class Stage:
     base: str
     name: str = ""
     instructions: list[Instruction] = field(default_factory=list)
-    env: dict[str, str] = field(default_factory=dict)
+    env: dict[str, str] = field(default_factory=lambda: dict(FIRST_ENVIRONMENT))
 
 
 def parse(text: str, build_args: Mapping[str, str] | None = None) -> list[Stage]:
