@@ -163,6 +163,7 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
     from .guard import Guard, given_out
     from .jobs.processing import ProcessingJobs
     from .lambdas import Invocations
+    from .objects import keep_replaced_objects
 
     hooks.verify()
 
@@ -235,6 +236,7 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
         lambda region, host: hooks.redshift_clusters(ACCOUNT_ID, region, host),
     )
     rooms: list[Any] = [executions, jobs, invocations, formation, builds, redshift, alerts]
+    keep_replaced_objects()
     hooks.install(clients, invocations.run_for_moto)
     hooks.hook_distributed_map(map_runs)
     events = EventRules(
