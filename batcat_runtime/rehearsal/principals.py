@@ -16,8 +16,8 @@ from batcat_runtime.config import Config
 from batcat_runtime.deploy.cloudformation import template_file
 from batcat_runtime.deploy.parameters import given_roles, parameters_of
 from batcat_runtime.errors import UserError
-from batcat_runtime.rehearsal.scope import Scope
-from batcat_runtime.rehearsal.template import read_template
+from batcat_runtime.rehearsal.aws.cloudformation.scope import Scope
+from batcat_runtime.rehearsal.aws.cloudformation.template import read_template
 
 DEPLOYER = "deployer"
 _SERVICES = ("states", "sagemaker", "lambda", "scheduler", "codebuild")

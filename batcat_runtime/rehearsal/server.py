@@ -147,12 +147,12 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
     from .access.sessions import Sessions
     from .access.trail import Trail
     from .alerts import Alerts
+    from .aws.cloudformation.api import CloudFormation
     from .aws.moto import patches, state
     from .aws.workflow import Executions
     from .aws.workflow_maps import MapRuns
     from .bucket_places import bucket_rule
     from .clients import Clients
-    from .cloudformation import CloudFormation
     from .codebuild import CodeBuild
     from .eventrules import EventRules, status_change
     from .faults import FaultFile

@@ -52,17 +52,6 @@ def test_a_rollback_that_fails_can_be_continued(cloud: Cloud, stack: Stack) -> N
     assert stack.deploy(groups(stack, 14)) == "UPDATE_COMPLETE"
 
 
-def test_resources_can_be_skipped_by_name(cloud: Cloud, stack: Stack) -> None:
-    stuck(cloud, stack)
-    again = stack.client.continue_update_rollback
-    code, message = error_of(again, StackName=stack.name, ResourcesToSkip=["Other"])
-    assert (code, "Other" in message) == ("ValidationError", True)
-    again(StackName=stack.name, ResourcesToSkip=["One"])
-    assert stack.settled() == "UPDATE_ROLLBACK_COMPLETE"
-    code, message = error_of(again, StackName=stack.name)
-    assert (code, "can not continue" in message) == ("ValidationError", True)
-
-
 def test_a_stack_that_cannot_be_deleted_may_leave_resources_behind(
     cloud: Cloud, stack: Stack
 ) -> None:

@@ -12,13 +12,13 @@ from typing import Any
 from moto.core.utils import get_service_model
 from moto.utilities.utils import get_partition
 
+from ...clients import Clients
+from ...operations import Operation, without_nones
+from ...wire import Call, ServiceError
 from .changesets import ChangeSets, parameter_rows
-from .clients import Clients
-from .operations import Operation, without_nones
 from .stacks import Stack
-from .stackstore import StackStore, invalid, parameters_of, refuse_busy, tags_of
+from .store import StackStore, invalid, parameters_of, refuse_busy, tags_of
 from .template import Template
-from .wire import Call, ServiceError
 
 
 class CloudFormation:
@@ -47,12 +47,9 @@ class CloudFormation:
             "ListStacks": self.list_stacks,
             "DescribeStackEvents": self.describe_events,
             "DescribeStackResources": self.describe_resources,
-            "DescribeStackResource": self.describe_resource,
             "ListStackResources": self.list_resources,
             "GetTemplate": self.get_template,
             "GetTemplateSummary": self.get_template_summary,
-            "ValidateTemplate": self.validate_template,
-            "ListExports": self.list_exports,
             "UpdateTerminationProtection": self.protect,
         }
         names = get_service_model("cloudformation").operation_names
@@ -120,21 +117,14 @@ class CloudFormation:
     def continue_update_rollback(self, call: Call) -> dict[str, Any]:
         """Go on undoing a failed update, where something kept that from being done."""
         stack = self._store.stack(call, call.params["StackName"])
-        skipped = frozenset(call.params.get("ResourcesToSkip") or [])
         with self._store.lock:
             if stack.status != "UPDATE_ROLLBACK_FAILED" or stack.way_back is None:
                 raise invalid(
                     f"Stack:{stack.stack_id} is in {stack.status} state and can not continue "
                     "update rollback."
                 )
-            unable = {one.logical_id for one in stack.way_back[1]}
-            if skipped - unable:
-                raise invalid(
-                    f"Resources [{', '.join(sorted(skipped - unable))}] are not in UPDATE_FAILED "
-                    "state and cannot be skipped."
-                )
             stack.status = "UPDATE_ROLLBACK_IN_PROGRESS"
-        self._store.start(call, stack, lambda work: work.continue_rollback(skipped))
+        self._store.start(call, stack, lambda work: work.continue_rollback())
         return {}
 
     def describe_stacks(self, call: Call) -> dict[str, Any]:
@@ -149,16 +139,10 @@ class CloudFormation:
     def list_stacks(self, call: Call) -> dict[str, Any]:
         """List stacks, deleted ones included."""
         wanted = call.params.get("StackStatusFilter")
-        names = [
-            "StackId",
-            "StackName",
-            "CreationTime",
-            "LastUpdatedTime",
-            "DeletionTime",
-            "StackStatus",
-            "StackStatusReason",
-            "DriftInformation",
-        ]
+        names = (
+            *("StackId", "StackName", "CreationTime", "LastUpdatedTime", "DeletionTime"),
+            *("StackStatus", "StackStatusReason", "DriftInformation"),
+        )
         rows = [_description(one) for one in reversed(list(self._store.all(call)))]
         return {
             "StackSummaries": [
@@ -180,15 +164,6 @@ class CloudFormation:
         only = call.params.get("LogicalResourceId")
         rows = [_resource(stack, name) for name in stack.resources if only in (None, name)]
         return {"StackResources": rows}
-
-    def describe_resource(self, call: Call) -> dict[str, Any]:
-        """Describe one resource of a stack."""
-        stack = self._store.stack(call, call.params["StackName"], deleted=True)
-        name = call.params["LogicalResourceId"]
-        if name not in stack.resources:
-            raise invalid(f"Resource {name} does not exist for stack {stack.name}")
-        row = _resource(stack, name)
-        return {"StackResourceDetail": row | {"LastUpdatedTimestamp": row["Timestamp"]}}
 
     def list_resources(self, call: Call) -> dict[str, Any]:
         """List a stack's resources."""
@@ -214,28 +189,14 @@ class CloudFormation:
         """Say what a template declares."""
         name = call.params.get("StackName")
         template = self._store.stack(call, name).template if name else self._store.template(call)
-        return _summary(template) | {
-            "ResourceTypes": sorted({one["Type"] for one in template.resources.values()})
-        }
-
-    def validate_template(self, call: Call) -> dict[str, Any]:
-        """Check a template and say what it declares."""
-        return _summary(self._store.template(call))
-
-    def list_exports(self, call: Call) -> dict[str, Any]:
-        """List the region's exports."""
-        return {
-            "Exports": [
-                {
-                    "ExportingStackId": stack.stack_id,
-                    "Name": output["ExportName"],
-                    "Value": output["OutputValue"],
-                }
-                for stack in self._store.all(call)
-                for output in stack.outputs.values()
-                if "ExportName" in output
-            ]
-        }
+        types = sorted({one["Type"] for one in template.resources.values()})
+        summary: dict[str, Any] = {"ResourceTypes": types, "Parameters": _parameters(template)}
+        if template.body.get("Description"):
+            summary["Description"] = template.body["Description"]
+        if any(name.startswith("AWS::IAM::") for name in types):
+            summary["Capabilities"] = ["CAPABILITY_NAMED_IAM"]
+            summary["CapabilitiesReason"] = "The template holds IAM resources."
+        return summary
 
     def protect(self, call: Call) -> dict[str, Any]:
         """Switch termination protection."""
@@ -295,8 +256,8 @@ def _resource(stack: Stack, name: str) -> dict[str, Any]:
     }
 
 
-def _summary(template: Template) -> dict[str, Any]:
-    parameters = [
+def _parameters(template: Template) -> list[dict[str, Any]]:
+    return [
         without_nones(
             {
                 "ParameterKey": key,
@@ -307,11 +268,3 @@ def _summary(template: Template) -> dict[str, Any]:
         )
         for key, one in template.section("Parameters").items()
     ]
-    iam = any(one["Type"].startswith("AWS::IAM::") for one in template.resources.values())
-    summary: dict[str, Any] = {"Parameters": parameters}
-    if template.body.get("Description"):
-        summary["Description"] = template.body["Description"]
-    if iam:
-        summary["Capabilities"] = ["CAPABILITY_NAMED_IAM"]
-        summary["CapabilitiesReason"] = "The template holds IAM resources."
-    return summary

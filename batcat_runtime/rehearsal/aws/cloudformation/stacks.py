@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from ...wire import ACCOUNT_ID
 from .resources import KINDS
 from .scope import Scope
 from .template import EMPTY, Template, TemplateError
-from .wire import ACCOUNT_ID
 
 
 @dataclass(frozen=True)
@@ -92,9 +92,7 @@ class Stack:
             event["ResourceStatusReason"] = reason
         self.events.append(event)
 
-    def scope(
-        self, template: Template, parameters: dict[str, Any], exports: dict[str, str]
-    ) -> Scope:
+    def scope(self, template: Template, parameters: dict[str, Any]) -> Scope:
         """Return what the expressions of a template may refer to now."""
         suffix = "amazonaws.com.cn" if self.partition == "aws-cn" else "amazonaws.com"
         pseudo = {
@@ -112,7 +110,6 @@ class Stack:
             parameters,
             ids={name: one.physical_id for name, one in self.resources.items()},
             attributes={name: one.attributes for name, one in self.resources.items()},
-            exports=exports,
         )
 
 
@@ -141,7 +138,6 @@ def plan(
     template: Template,
     parameters: dict[str, Any],
     tags: dict[str, str],
-    exports: dict[str, str],
 ) -> list[dict[str, Any]]:
     """Say what a template would change, as DescribeChangeSet does.
 
@@ -151,7 +147,7 @@ def plan(
         As it is.
     template : Template
         As it shall be.
-    parameters, tags, exports : dict
+    parameters, tags : dict
         What the template will be evaluated with.
 
     Returns
@@ -159,7 +155,7 @@ def plan(
     list of dict
         One ``ResourceChange`` for every resource that would change.
     """
-    scope = stack.scope(template, parameters, exports)
+    scope = stack.scope(template, parameters)
     changes = []
     target = wanted(template, scope)
     for name, resource in target.items():

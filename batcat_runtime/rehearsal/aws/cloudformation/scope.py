@@ -31,8 +31,6 @@ class Scope:
         Physical ids by logical id; what is absent is UNKNOWN.
     attributes : dict
         ``Fn::GetAtt`` values by logical id.
-    exports : dict
-        Values for ``Fn::ImportValue``.
     """
 
     template: Template
@@ -40,7 +38,6 @@ class Scope:
     parameters: dict[str, Any]
     ids: dict[str, str] = field(default_factory=dict)
     attributes: dict[str, dict[str, Any]] = field(default_factory=dict)
-    exports: dict[str, str] = field(default_factory=dict)
 
     def holds(self, name: str | None) -> bool:
         """Tell whether a condition is true; no condition always is."""
@@ -145,16 +142,6 @@ class Scope:
     def _base64(self, argument: Any) -> str:
         return base64.b64encode(str(self._value(argument)).encode()).decode()
 
-    def _import_value(self, argument: Any) -> Any:
-        name = self._value(argument)
-        if name not in self.exports:
-            raise TemplateError(f"No export named {name} found.")
-        return self.exports[name]
-
-    def _azs(self, argument: Any) -> list[str]:
-        region = self._value(argument) or self.pseudo["AWS::Region"]
-        return [f"{region}{zone}" for zone in "abc"]
-
     def _condition(self, node: Any) -> Any:
         if isinstance(node, dict) and len(node) == 1:
             (key, argument), *_ = node.items()
@@ -175,10 +162,8 @@ class Scope:
 _FUNCTIONS: dict[str, Any] = {
     "Fn::Base64": Scope._base64,
     "Fn::FindInMap": Scope._find_in_map,
-    "Fn::GetAZs": Scope._azs,
     "Fn::GetAtt": Scope._get_att,
     "Fn::If": Scope._if,
-    "Fn::ImportValue": Scope._import_value,
     "Fn::Join": Scope._join,
     "Fn::Select": Scope._select,
     "Fn::Split": Scope._split,

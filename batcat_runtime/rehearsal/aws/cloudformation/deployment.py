@@ -7,6 +7,7 @@ creation leaves nothing behind, a failed update leaves the stack as it was.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -14,8 +15,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from .clients import Clients
-from .outcomes import outputs_of, policies_of, reason_of
+from ...clients import Clients
 from .resources import KINDS, Kind, Made, Place, ResourceError
 from .scope import Scope
 from .stacks import Before, Placed, Stack, changed_properties, wanted
@@ -48,16 +48,11 @@ class Deployment:
         The stack, whose record is kept up to date as the operation goes.
     clients : Clients
         To reach the services.
-    exports : callable
-        Returns the exports of the region.
     """
 
-    def __init__(
-        self, stack: Stack, clients: Clients, exports: Callable[[], dict[str, str]]
-    ) -> None:
+    def __init__(self, stack: Stack, clients: Clients) -> None:
         self._stack = stack
         self._clients = clients
-        self._exports = exports
         self._undo: list[Undo] = []
         self._made_halfway: str | None = None
 
@@ -93,12 +88,12 @@ class Deployment:
                 f"The following resource(s) failed to update: [{failed}]. ",
             )
             stack.way_back = (before, self._undo[::-1])
-            self._roll_back(frozenset())
+            self._roll_back()
             return
         stack.template, stack.parameters = template, parameters
         stack.updated = datetime.now(UTC)
         stack.note("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS")
-        scope = stack.scope(template, parameters, self._exports())
+        scope = stack.scope(template, parameters)
         target = wanted(template, scope)
         for placed in [*reversed(before.resources.values())]:
             now = stack.resources.get(placed.logical_id)
@@ -111,16 +106,16 @@ class Deployment:
                 stack.resources.pop(placed.logical_id, None)
         stack.note("UPDATE_COMPLETE")
 
-    def continue_rollback(self, skipped: frozenset[str]) -> None:
-        """Try again what could not be undone, but for resources that are to be left as they are."""
+    def continue_rollback(self) -> None:
+        """Try again what could not be undone."""
         self._stack.note("UPDATE_ROLLBACK_IN_PROGRESS", "User Initiated")
-        self._roll_back(skipped)
+        self._roll_back()
 
-    def _roll_back(self, skipped: frozenset[str]) -> None:
+    def _roll_back(self) -> None:
         stack = self._stack
         assert stack.way_back is not None
         before, steps = stack.way_back
-        left = [one for one in steps if one.logical_id not in skipped and not one.step(self)]
+        left = [one for one in steps if not one.step(self)]
         if left:
             stack.way_back = (before, left)
             names = ", ".join(dict.fromkeys(one.logical_id for one in left))
@@ -167,7 +162,7 @@ class Deployment:
     def _make_all(self, template: Template, parameters: dict[str, Any], word: str) -> str | None:
         """Bring every resource to the template; return the logical id that failed."""
         stack = self._stack
-        scope = stack.scope(template, parameters, self._exports())
+        scope = stack.scope(template, parameters)
         try:
             for name, resource in wanted(template, scope).items():
                 try:
@@ -176,14 +171,14 @@ class Deployment:
                     present = stack.resources.get(name)
                     stack.note(
                         f"{'UPDATE' if present and word == 'UPDATE' else 'CREATE'}_FAILED",
-                        reason_of(error),
+                        _reason_of(error),
                         logical_id=name,
                         type=resource["Type"],
                         physical_id=present.physical_id if present else self._made_halfway or "",
                     )
                     self._remove_half_made(name, resource)
                     return name
-            stack.outputs = outputs_of(template, scope)
+            stack.outputs = _outputs_of(template, scope)
         except TemplateError as error:
             return f"{stack.name}: {error}"
         return None
@@ -202,7 +197,7 @@ class Deployment:
         else:
             changed = changed_properties(present.properties, properties)
             if not changed and present.tags == stack.tags:
-                stack.resources[name] = replace(present, policies=policies_of(resource))
+                stack.resources[name] = replace(present, policies=_policies_of(resource))
                 return
             stack.note("UPDATE_IN_PROGRESS", physical_id=present.physical_id, **label)
             placed = self._change(name, resource, kind, present, properties, changed)
@@ -265,7 +260,7 @@ class Deployment:
         try:
             kind.update(place, present.physical_id, properties, present.properties)
         except _FAILURES as error:
-            self._stack.note("UPDATE_FAILED", reason_of(error), **label)
+            self._stack.note("UPDATE_FAILED", _reason_of(error), **label)
             return False
         self._stack.note("UPDATE_COMPLETE", **label)
         return True
@@ -302,7 +297,7 @@ class Deployment:
         except _FAILURES as error:
             code = error.response["Error"]["Code"] if isinstance(error, ClientError) else ""
             if not any(word in code for word in _GONE):
-                self._stack.note("DELETE_FAILED", reason_of(error), **label)
+                self._stack.note("DELETE_FAILED", _reason_of(error), **label)
                 return False
         self._stack.note("DELETE_COMPLETE", **label)
         return True
@@ -323,5 +318,53 @@ class Deployment:
             properties,
             made.attributes,
             dict(self._stack.tags),
-            policies_of(resource),
+            _policies_of(resource),
         )
+
+
+def _policies_of(resource: dict[str, Any]) -> dict[str, str]:
+    """Return what a resource says of its own deletion."""
+    names = ("DeletionPolicy", "UpdateReplacePolicy")
+    return {name: resource[name] for name in names if name in resource}
+
+
+def _outputs_of(template: Template, scope: Scope) -> dict[str, dict[str, Any]]:
+    """Return a template's outputs as DescribeStacks lists them, by name."""
+    outputs = {}
+    for name, output in template.section("Outputs").items():
+        if not scope.holds(output.get("Condition")):
+            continue
+        entry = {"OutputKey": name, "OutputValue": str(scope.value(output["Value"]))}
+        if output.get("Description"):
+            entry["Description"] = output["Description"]
+        outputs[name] = entry
+    return outputs
+
+
+def _reason_of(error: Exception) -> str:
+    """Return an error as the reason that an event gives."""
+    if isinstance(error, ClientError):
+        details, meta = error.response["Error"], error.response["ResponseMetadata"]
+        return (
+            f'Resource handler returned message: "{details["Message"]} (Status Code: '
+            f"{meta.get('HTTPStatusCode')}; Error Code: {details['Code']}; Request ID: "
+            f'{meta.get("RequestId", "")})" (RequestToken: {uuid.uuid4()}, HandlerErrorCode: '
+            f"{_handler_code(details['Code'])})"
+        )
+    if isinstance(error, KeyError):
+        return f"Property {error} is required."
+    return str(error) or type(error).__name__
+
+
+def _handler_code(code: str) -> str:
+    for word, handler in (
+        ("AlreadyExists", "AlreadyExists"),
+        ("BucketAlreadyOwnedByYou", "AlreadyExists"),
+        ("ResourceConflict", "AlreadyExists"),
+        ("NotFound", "NotFound"),
+        ("NoSuch", "NotFound"),
+        ("AccessDenied", "AccessDenied"),
+    ):
+        if word in code:
+            return handler
+    return "InvalidRequest"

@@ -7,12 +7,12 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+from ...clients import Clients
+from ...wire import Call, ServiceError
 from . import kinds as _kinds
-from .clients import Clients
 from .deployment import Deployment
 from .stacks import Stack, check_types, plan
 from .template import Template, TemplateError, parameter_values, read_template
-from .wire import Call, ServiceError
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class StackStore:
             if stack.role_arn
             else self._clients.acting_for(call.access_key, "cloudformation")
         )
-        deployment = Deployment(stack, clients, lambda: self.exports(stack.region))
+        deployment = Deployment(stack, clients)
 
         def run() -> None:
             try:
@@ -80,7 +80,7 @@ class StackStore:
     ) -> bool:
         """Tell whether a template would change anything."""
         outputs = template.section("Outputs") != stack.template.section("Outputs")
-        return outputs or bool(plan(stack, template, parameters, tags, self.exports(stack.region)))
+        return outputs or bool(plan(stack, template, parameters, tags))
 
     def template(self, call: Call, stack: Stack | None = None) -> Template:
         """Read and check the template that a request brings or names."""
@@ -136,16 +136,6 @@ class StackStore:
         if stack is None:
             raise invalid(f"Stack with id {name} does not exist")
         return stack
-
-    def exports(self, region: str) -> dict[str, str]:
-        """Return the exports of a region."""
-        return {
-            output["ExportName"]: output["OutputValue"]
-            for stack in self.stacks
-            if stack.region == region and stack.deleted is None
-            for output in stack.outputs.values()
-            if "ExportName" in output
-        }
 
 
 def invalid(message: str) -> ServiceError:

@@ -9,12 +9,12 @@ from typing import Any
 
 from moto.utilities.utils import get_partition
 
+from ...operations import Operation, without_nones
+from ...wire import ACCOUNT_ID, Call, ServiceError
 from .deployment import Deployment
-from .operations import Operation, without_nones
 from .stacks import Stack, plan
-from .stackstore import StackStore, invalid, parameters_of, refuse_busy, tags_of
+from .store import StackStore, invalid, parameters_of, refuse_busy, tags_of
 from .template import Template, TemplateError
-from .wire import ACCOUNT_ID, Call, ServiceError
 
 NO_CHANGES = (
     "The submitted information didn't contain changes. Submit different information to create a "
@@ -90,7 +90,6 @@ class ChangeSets:
                 template,
                 parameters,
                 tags_of(asked, stack.tags),
-                self._store.exports(call.region),
             )
         except TemplateError as error:
             raise invalid(str(error)) from error
