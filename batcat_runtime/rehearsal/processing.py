@@ -19,8 +19,8 @@ from typing import Any
 from botocore.exceptions import ClientError
 from moto.utilities.utils import get_partition
 
-from .access import services
-from .access.gate import Access
+from .aws.iam import services
+from .aws.iam.gate import Access
 from .clients import Clients
 from .faults import Faults
 from .logstream import LogWriter

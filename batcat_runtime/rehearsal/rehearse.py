@@ -20,7 +20,7 @@ from batcat_runtime.deploy.cloudformation import template_file
 from batcat_runtime.deploy.limits import check_limits
 from batcat_runtime.errors import UserError
 from batcat_runtime.rehearsal import EmbeddedAWS, prepare
-from batcat_runtime.rehearsal.denials import denied_calls
+from batcat_runtime.rehearsal.aws.iam.denials import denied_calls
 from batcat_runtime.rehearsal.mails import read_mails
 from batcat_runtime.rehearsal.record import LogLine, Rehearsal, Step
 from batcat_runtime.rehearsal.stages import EndedError, Notes, Rehearser

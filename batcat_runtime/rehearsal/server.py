@@ -142,29 +142,31 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
     )
     from werkzeug.serving import make_server
 
-    from . import quotas, registry_login, rules, simulation
-    from .access.gate import Access, Gate
-    from .access.sessions import Sessions
-    from .access.trail import Trail
-    from .alerts import Alerts
+    from . import quotas, registry_login
+    from .aws import rules
+    from .aws.alerts import Alerts
     from .aws.cloudformation.api import CloudFormation
+    from .aws.events import EventRules, status_change
+    from .aws.iam import simulation
+    from .aws.iam.gate import Access, Gate
+    from .aws.iam.partitions import key_rule
+    from .aws.iam.sessions import Sessions
+    from .aws.iam.trail import Trail
+    from .aws.logs import Logs
     from .aws.moto import patches, state
+    from .aws.strict import Strict
     from .aws.workflow import Executions
     from .aws.workflow_maps import MapRuns
     from .bucket_places import bucket_rule
     from .clients import Clients
     from .codebuild import CodeBuild
-    from .eventrules import EventRules, status_change
     from .faults import FaultFile
     from .guard import Guard
     from .invocation import Invocations
-    from .logs import Logs
     from .operations import Failsafe, Perform
-    from .partitions import key_rule
     from .processing import ProcessingJobs
     from .sql.catalogue import Catalogue
     from .sql.redshift_room import Redshift
-    from .strict import Strict
 
     class Handler(MotoRequestHandler):  # type: ignore[misc,unused-ignore]
         def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002
@@ -220,7 +222,7 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
         return state.state_machines(ACCOUNT_ID, region)
 
     map_runs = MapRuns(machines, access)
-    executions = Executions(machines, access, map_runs, lambda: faults.now.retention_seconds)
+    executions = Executions(machines, access, map_runs)
     jobs = ProcessingJobs(clients, home, base, access, lambda: faults.now)
     alerts = Alerts(clients, home)
     invocations = Invocations(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from batcat_runtime.rehearsal.access.sessions import Sessions
+from batcat_runtime.rehearsal.aws.iam.sessions import Sessions
 from batcat_runtime.rehearsal.faults import faults
 from tests.rehearsal.conftest import Cloud, error_of, until
 from tests.rehearsal.test_access import Role, allow, client

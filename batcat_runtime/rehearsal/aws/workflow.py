@@ -20,11 +20,10 @@ from moto.core.exceptions import ServiceException
 from moto.utilities.utils import get_partition
 from werkzeug.exceptions import HTTPException
 
-from ..access import services
-from ..access.gate import Access
-from ..faults import RETENTION_SECONDS
 from ..operations import PASS, Operation
 from ..wire import Call, ServiceError
+from .iam import services
+from .iam.gate import Access
 from .workflow_definition import definition_errors
 from .workflow_maps import MapRuns, stop_execution
 
@@ -43,8 +42,6 @@ class Executions:
         To see whether a state machine's role allows what Step Functions does with it.
     map_runs : MapRuns
         Knows the child executions of Distributed Maps.
-    retention : callable
-        How many seconds after their end executions are kept.
     """
 
     def __init__(
@@ -52,12 +49,10 @@ class Executions:
         backend: Callable[[str], Any],
         access: Access,
         map_runs: MapRuns,
-        retention: Callable[[], float] = lambda: RETENTION_SECONDS,
     ) -> None:
         self._backend = backend
         self._map_runs = map_runs
         self._access = access
-        self._retention = retention
         self._stopped: dict[str, tuple[str | None, str | None]] = {}
         self._starting = threading.Lock()
 
@@ -210,16 +205,14 @@ class Executions:
                     .executions
                 )
         wanted = call.params.get("statusFilter")
-        found = [
-            one for one in [*found] if wanted in (None, one.status) and not self._forgotten(one)
-        ]
+        found = [one for one in [*found] if wanted in (None, one.status)]
         found.sort(key=lambda one: one.start_date, reverse=True)
         told = {name: call.params[name] for name in ("mapRunArn",) if name in call.params}
         rows, more = _page(call, found)
         return {"executions": [_summary(one) | told for one in rows], **more}
 
     def history(self, call: Call) -> dict[str, Any]:
-        """Give a page of an execution's events, from either end, unless it is forgotten."""
+        """Give a page of an execution's events, from either end."""
         found = self._find(call).to_history_output()
         events = sorted(found["events"], key=lambda event: int(event["id"]))
         if call.params.get("reverseOrder"):
@@ -233,17 +226,7 @@ class Executions:
         if child is not None:
             return child
         with _moto_errors():
-            execution = self._backend(call.region).describe_execution(arn)
-        if self._forgotten(execution):
-            raise ServiceError("ExecutionDoesNotExist", f"Execution Does Not Exist: '{arn}'")
-        return execution
-
-    def _forgotten(self, execution: Any) -> bool:
-        """Tell whether an execution ended longer ago than Step Functions keeps it."""
-        ended = execution.stop_date
-        if execution.status == _RUNNING or ended is None:
-            return False
-        return (datetime.now(UTC) - _aware(ended)).total_seconds() >= self._retention()
+            return self._backend(call.region).describe_execution(arn)
 
 
 def _page(call: Call, rows: list[Any]) -> tuple[list[Any], dict[str, str]]:
@@ -263,10 +246,6 @@ def _summary(execution: Any) -> dict[str, Any]:
         "startDate": execution.start_date,
         **ended,
     }
-
-
-def _aware(moment: datetime) -> datetime:
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _json(value: Any) -> str:

@@ -8,15 +8,20 @@ minima; AWS also checks maxima, patterns, enumerations and list lengths, and so 
 
 from __future__ import annotations
 
-import io
+import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-from .patterns import compile_pattern
+import regex
 
 # A pattern with nested repetition is not run over more than this; nothing legal is longer.
 _MAX_MATCHED = 65_536
+# Java's \p{L}, \p{Zs} and \p{IsLetter} are Unicode's; its \p{Print}, \w, \d and \s are of ASCII.
+_UNICODE = re.compile(r"\\[pP](\{([A-Z][a-z]?|Is\w+)\}|[A-Z])")
+_SUPPLEMENTARY = "\\U00010000-\\U0010FFFF"
 _NUMBERS = {"integer", "long", "float", "double", "short", "byte", "bigdecimal", "biginteger"}
 
 
@@ -141,6 +146,29 @@ def _a(kind: str) -> str:
     return f"an {kind.capitalize()}" if kind[0] in "aeiou" else f"a {kind.capitalize()}"
 
 
+@lru_cache(maxsize=4096)
+def compile_pattern(pattern: str) -> regex.Pattern[str] | None:
+    """Compile a pattern of a service model, which are in Java's dialect, for ``fullmatch``.
+
+    Returns
+    -------
+    regex.Pattern or None
+        None for the few that are no regular expression, such as a repetition of a repetition.
+    """
+    text = pattern.replace("\\z", "\\Z")
+    for surrogates in ("\\uD800\\uDC00-\\uDBFF\\uDFFF", "\\uD800\\uDBFF-\\uDC00\\uDFFF"):
+        text = text.replace(surrogates, _SUPPLEMENTARY)
+    letters = regex.UNICODE if _UNICODE.search(text) else regex.ASCII
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for version in (regex.V0, regex.V1):  # V1 has intersections of classes: [a&&[b]]
+            try:
+                return regex.compile(text, letters | version)
+            except regex.error:
+                continue
+    return None
+
+
 def _structure(shape: Any, value: dict[str, Any], path: str) -> Iterator[Violation]:
     for name in shape.required_members:
         if value.get(name) is None:
@@ -231,11 +259,8 @@ def _join(path: str, name: str) -> str:
 
 
 def _text(value: Any) -> str:
-    buffer = io.StringIO()
     if isinstance(value, list):
-        buffer.write("[" + ", ".join(str(item) for item in value) + "]")
+        value = "[" + ", ".join(str(item) for item in value) + "]"
     elif isinstance(value, dict):
-        buffer.write("{" + ", ".join(f"{k}={v}" for k, v in value.items()) + "}")
-    else:
-        buffer.write(str(value))
-    return f"'{buffer.getvalue()[:2000]}'"
+        value = "{" + ", ".join(f"{key}={item}" for key, item in value.items()) + "}"
+    return f"'{str(value)[:2000]}'"

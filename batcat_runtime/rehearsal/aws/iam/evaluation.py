@@ -134,9 +134,9 @@ def _fill(text: str, keys: Mapping[str, Any]) -> str:
         name = name.strip()
         if name in _LITERALS:
             return _LITERALS[name]
-        found = known.get(name.lower())
-        if isinstance(found, str):
-            return found
+        found = listed(known.get(name.lower()))
+        if len(found) == 1:
+            return str(found[0])
         return default.strip().strip("'") if default else "\0"
 
     return _VARIABLE.sub(value, text)

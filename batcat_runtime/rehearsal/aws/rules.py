@@ -12,12 +12,15 @@ import json
 import re
 from collections.abc import Callable
 from typing import Any
+from zoneinfo import available_timezones
 
 from moto.utilities.utils import get_partition
 
-from .aws.workflow_definition import definition_errors
-from .schedules import is_schedule_expression, is_timezone
-from .wire import ACCOUNT_ID, Call, ServiceError
+from batcat_runtime.deploy.firing import parse_expression
+from batcat_runtime.errors import ConfigError
+
+from ..wire import ACCOUNT_ID, Call, ServiceError
+from .workflow_definition import definition_errors
 
 RoleLookup = Callable[[str, str], dict[str, Any] | None]
 
@@ -113,9 +116,12 @@ def schedules(call: Call) -> None:
     zone = call.params.get("ScheduleExpressionTimezone")
     target = call.params.get("Target") or {}
     window = call.params.get("FlexibleTimeWindow") or {}
-    if not is_schedule_expression(expression):
-        raise ServiceError("ValidationException", f"Invalid Schedule Expression {expression}.")
-    if zone is not None and not is_timezone(str(zone)):
+    try:
+        parse_expression(expression)
+    except ConfigError:
+        text = f"Invalid Schedule Expression {expression}."
+        raise ServiceError("ValidationException", text) from None
+    if zone not in (None, "UTC") and zone not in available_timezones():
         raise ServiceError(
             "ValidationException", f"Provided ScheduleExpressionTimezone {zone} is not valid."
         )
@@ -147,7 +153,7 @@ def role_rule(lookup: RoleLookup) -> Callable[[Call], None]:
             return
         path, principal, code, message = entry
         arn: Any = call.params
-        for part in path:
+        for part in path.split("."):
             arn = arn.get(part) if isinstance(arn, dict) else None
         if arn is None:
             return
@@ -222,61 +228,27 @@ _SCHEDULER = (
 )
 _CODEBUILD = "CodeBuild is not authorized to perform: sts:AssumeRole on {arn}"
 _LAMBDA = "The role defined for the function cannot be assumed by Lambda."
-_ROLES: dict[tuple[str, str], tuple[tuple[str, ...], str, str, str]] = {
-    ("sagemaker", "CreateProcessingJob"): (
-        ("RoleArn",),
-        "sagemaker.amazonaws.com",
-        "ValidationException",
-        _SAGEMAKER,
-    ),
-    ("codebuild", "CreateProject"): (
-        ("serviceRole",),
-        "codebuild.amazonaws.com",
-        "InvalidInputException",
-        _CODEBUILD,
-    ),
-    ("codebuild", "UpdateProject"): (
-        ("serviceRole",),
-        "codebuild.amazonaws.com",
-        "InvalidInputException",
-        _CODEBUILD,
-    ),
-    ("lambda", "CreateFunction"): (
-        ("Role",),
-        "lambda.amazonaws.com",
-        "InvalidParameterValueException",
-        _LAMBDA,
-    ),
-    ("lambda", "UpdateFunctionConfiguration"): (
-        ("Role",),
-        "lambda.amazonaws.com",
-        "InvalidParameterValueException",
-        _LAMBDA,
-    ),
-    ("scheduler", "CreateSchedule"): (
-        ("Target", "RoleArn"),
-        "scheduler.amazonaws.com",
-        "ValidationException",
-        _SCHEDULER,
-    ),
-    ("scheduler", "UpdateSchedule"): (
-        ("Target", "RoleArn"),
-        "scheduler.amazonaws.com",
-        "ValidationException",
-        _SCHEDULER,
-    ),
-    ("stepfunctions", "CreateStateMachine"): (
-        ("roleArn",),
-        "states.amazonaws.com",
-        "AccessDeniedException",
-        _STATES,
-    ),
-    ("stepfunctions", "UpdateStateMachine"): (
-        ("roleArn",),
-        "states.amazonaws.com",
-        "AccessDeniedException",
-        _STATES,
-    ),
+Given = dict[tuple[str, str], tuple[str, str, str, str]]
+
+
+def _given(
+    service: str, operations: str, path: str, principal: str, code: str, message: str
+) -> Given:
+    entry = (path, f"{principal}.amazonaws.com", code, message)
+    return {(service, operation): entry for operation in operations.split()}
+
+
+_INVALID, _INPUT = "ValidationException", "InvalidInputException"
+_PROJECTS, _SCHEDULES = "CreateProject UpdateProject", "CreateSchedule UpdateSchedule"
+_FUNCTIONS = "CreateFunction UpdateFunctionConfiguration"
+_MACHINES = "CreateStateMachine UpdateStateMachine"
+# Where a call names a role, who must be able to assume it, and what the service says if not.
+_ROLES: Given = {
+    **_given("sagemaker", "CreateProcessingJob", "RoleArn", "sagemaker", _INVALID, _SAGEMAKER),
+    **_given("codebuild", _PROJECTS, "serviceRole", "codebuild", _INPUT, _CODEBUILD),
+    **_given("lambda", _FUNCTIONS, "Role", "lambda", "InvalidParameterValueException", _LAMBDA),
+    **_given("scheduler", _SCHEDULES, "Target.RoleArn", "scheduler", _INVALID, _SCHEDULER),
+    **_given("stepfunctions", _MACHINES, "roleArn", "states", "AccessDeniedException", _STATES),
 }
 
 ALL: tuple[Callable[[Call], None], ...] = (

@@ -15,10 +15,10 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from .clients import Clients
-from .mails import Mail, note_mail
-from .operations import PASS, Operation
-from .wire import Call
+from ..clients import Clients
+from ..mails import Mail, note_mail
+from ..operations import PASS, Operation
+from ..wire import Call
 
 log = logging.getLogger(__name__)
 

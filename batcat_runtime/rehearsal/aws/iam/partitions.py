@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from moto.utilities.utils import get_partition
 
-from .wire import Call, ServiceError
+from ...wire import Call, ServiceError
 
 _INVALID = "The security token included in the request is invalid."
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
+from ...wire import Call, Environ, ServiceError, StartResponse, WsgiApp, error_response, send
 from ..strict import CALL_KEY
-from ..wire import Call, Environ, ServiceError, StartResponse, WsgiApp, error_response, send
 from .evaluation import Decision, Need, decide
 from .needs import Locate, needs
 from .sessions import Principal, Sessions, via_of

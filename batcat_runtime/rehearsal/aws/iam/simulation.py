@@ -9,9 +9,9 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from .access.evaluation import Need, decide
-from .operations import Operation
-from .wire import Call, ServiceError
+from ...operations import Operation
+from ...wire import Call, ServiceError
+from .evaluation import Need, decide
 
 _WORDS = {
     "allowed": "allowed",

@@ -22,10 +22,10 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from ..clients import Clients
+from ..operations import PASS, Operation
+from ..wire import Call
 from .alerts import Alerts, allows
-from .clients import Clients
-from .operations import PASS, Operation
-from .wire import Call
 
 log = logging.getLogger(__name__)
 

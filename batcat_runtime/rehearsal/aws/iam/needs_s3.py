@@ -10,40 +10,26 @@ from urllib.parse import unquote
 
 from moto.utilities.utils import get_partition
 
-from ..wire import ACCOUNT_ID, Call
+from ...wire import ACCOUNT_ID, Call
 from .evaluation import Need
 
+# On one object; every other operation on an object is an action of its own name.
 _OBJECT = {
-    "AbortMultipartUpload": "s3:AbortMultipartUpload",
     "CompleteMultipartUpload": "s3:PutObject",
+    "CopyObject": "s3:PutObject",
     "CreateMultipartUpload": "s3:PutObject",
-    "DeleteObject": "s3:DeleteObject",
-    "DeleteObjectTagging": "s3:DeleteObjectTagging",
-    "GetObject": "s3:GetObject",
-    "GetObjectAcl": "s3:GetObjectAcl",
     "GetObjectAttributes": "s3:GetObject",
-    "GetObjectTagging": "s3:GetObjectTagging",
     "HeadObject": "s3:GetObject",
     "ListParts": "s3:ListMultipartUploadParts",
-    "PutObject": "s3:PutObject",
-    "PutObjectAcl": "s3:PutObjectAcl",
-    "PutObjectTagging": "s3:PutObjectTagging",
-    "RestoreObject": "s3:RestoreObject",
-    "SelectObjectContent": "s3:GetObject",
     "UploadPart": "s3:PutObject",
     "UploadPartCopy": "s3:PutObject",
-    "CopyObject": "s3:PutObject",
 }
 _BUCKET = {
-    "DeleteBucketCors": "s3:PutBucketCORS",
     "DeleteBucketEncryption": "s3:PutEncryptionConfiguration",
     "DeleteBucketLifecycle": "s3:PutLifecycleConfiguration",
-    "DeleteBucketOwnershipControls": "s3:PutBucketOwnershipControls",
     "DeleteBucketTagging": "s3:PutBucketTagging",
     "DeletePublicAccessBlock": "s3:PutBucketPublicAccessBlock",
-    "GetBucketCors": "s3:GetBucketCORS",
     "GetBucketEncryption": "s3:GetEncryptionConfiguration",
-    "GetBucketLifecycle": "s3:GetLifecycleConfiguration",
     "GetBucketLifecycleConfiguration": "s3:GetLifecycleConfiguration",
     "GetBucketNotificationConfiguration": "s3:GetBucketNotification",
     "GetPublicAccessBlock": "s3:GetBucketPublicAccessBlock",
@@ -52,7 +38,6 @@ _BUCKET = {
     "ListObjectVersions": "s3:ListBucketVersions",
     "ListObjects": "s3:ListBucket",
     "ListObjectsV2": "s3:ListBucket",
-    "PutBucketCors": "s3:PutBucketCORS",
     "PutBucketEncryption": "s3:PutEncryptionConfiguration",
     "PutBucketLifecycleConfiguration": "s3:PutLifecycleConfiguration",
     "PutBucketNotificationConfiguration": "s3:PutBucketNotification",
@@ -77,14 +62,14 @@ def s3_needs(call: Call) -> list[Need]:
     if call.operation == "DeleteObjects":
         listed = (params.get("Delete") or {}).get("Objects") or []
         return [Need("s3:DeleteObject", f"{place}/{one['Key']}") for one in listed]
-    if call.operation in _OBJECT and key is not None:
+    if key is not None:
         return _object_needs(call, place, str(key), partition)
     return [Need(_BUCKET.get(call.operation, f"s3:{call.operation}"), place, _listing(params))]
 
 
 def _object_needs(call: Call, place: str, key: str, partition: str) -> list[Need]:
     params, resource = call.params, f"{place}/{key}"
-    action = _OBJECT[call.operation]
+    action = _OBJECT.get(call.operation, f"s3:{call.operation}")
     if params.get("VersionId"):
         action = _VERSIONED.get(action, action)
     found = [Need(action, resource, _storing(params))]

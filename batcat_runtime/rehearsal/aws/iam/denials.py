@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from batcat_runtime.rehearsal.access.trail import Entry, read_trail
+from batcat_runtime.rehearsal.aws.iam.trail import Entry, read_trail
 
 _WHY = {
     "implicit": "no policy of it allows that",

@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
-from .operations import Operation
-from .wire import Call, ServiceError
+from ..operations import Operation
+from ..wire import Call, ServiceError
 
 PAGE_BYTES = 1024 * 1024
 EVENT_OVERHEAD = 26

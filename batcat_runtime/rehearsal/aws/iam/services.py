@@ -13,7 +13,7 @@ from typing import Any
 
 from moto.utilities.utils import get_partition
 
-from ..wire import ACCOUNT_ID
+from ...wire import ACCOUNT_ID
 from .evaluation import Need
 
 _IMAGE = re.compile(r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/([^:@]+)")

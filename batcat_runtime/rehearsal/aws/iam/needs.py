@@ -15,7 +15,7 @@ from typing import Any
 
 from moto.utilities.utils import get_partition
 
-from ..wire import ACCOUNT_ID, Call
+from ...wire import ACCOUNT_ID, Call
 from .conditions import listed
 from .evaluation import Need
 from .needs_s3 import s3_needs
@@ -152,12 +152,7 @@ _SERVICES: dict[str, _Service] = {
     "scheduler": _Service(
         "scheduler",
         ("{ResourceArn}", "schedule/{GroupName}/{Name}", "schedule/default/{Name}"),
-        {
-            "CreateScheduleGroup": ("schedule-group/{Name}",),
-            "DeleteScheduleGroup": ("schedule-group/{Name}",),
-            "GetScheduleGroup": ("schedule-group/{Name}",),
-            "ListSchedules": _ANY,
-        },
+        {"ListSchedules": _ANY},
     ),
     "secretsmanager": _Service("secretsmanager", ("secret:{SecretId}", "secret:{Name}")),
     "stepfunctions": _Service(
@@ -213,7 +208,6 @@ _TAGGING: dict[tuple[str, str], str] = {
     ("lambda", "CreateFunction"): "lambda:TagResource",
     ("logs", "CreateLogGroup"): "logs:TagResource",
     ("sagemaker", "CreateProcessingJob"): "sagemaker:AddTags",
-    ("scheduler", "CreateScheduleGroup"): "scheduler:TagResource",
     ("secretsmanager", "CreateSecret"): "secretsmanager:TagResource",
     ("sns", "CreateTopic"): "sns:TagResource",
     ("stepfunctions", "CreateStateMachine"): "states:TagResource",

@@ -17,8 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .constraints import Violation, summary, type_error, violations
-from .wire import (
+from ..wire import (
     Call,
     Environ,
     ServiceError,
@@ -28,6 +27,7 @@ from .wire import (
     read_call,
     send,
 )
+from .constraints import Violation, summary, type_error, violations
 
 CALL_KEY = "batcat.call"
 Rule = Callable[[Call], None]
