@@ -17,7 +17,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from .access.sessions import token_via
+from .aws.iam.sessions import token_via
 
 Keys = tuple[str, str, str]
 _SESSION_SECONDS = 43_200

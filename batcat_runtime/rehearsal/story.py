@@ -38,11 +38,12 @@ from batcat_runtime.names import Names
 from batcat_runtime.operate.history import StateRun, read_states
 from batcat_runtime.operate.loglines import LogLine, read_job_logs, read_logs
 
-from . import EmbeddedAWS, observe, principals, world
+from . import EmbeddedAWS, observe, world
+from .aws.iam import principals
+from .aws.iam.denials import denied_calls
 from .aws.jobs.packages import differences
 from .aws.jobs.sandbox import why_no_namespaces
 from .container import tool
-from .denials import denied_calls
 from .mails import read_mails
 from .record import Rehearsal, Step, StepKind
 

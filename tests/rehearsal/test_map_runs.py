@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from batcat_runtime.rehearsal import EmbeddedAWS
-from batcat_runtime.rehearsal.asl import definition_errors
 from batcat_runtime.rehearsal.wire import ACCOUNT_ID
 from tests.rehearsal.conftest import REGION, Cloud, error_of, until
 
@@ -121,6 +120,20 @@ def test_each_item_is_a_child_execution_that_can_be_listed_and_read(cloud: Cloud
     history = parent.client.get_execution_history(executionArn=children[0]["executionArn"])
     assert history["events"][0]["type"] == "ExecutionStarted"
     assert history["events"][-1]["type"] == "ExecutionSucceeded"
+
+
+def test_an_item_that_cannot_be_selected_fails_the_map_and_stops_its_children(
+    cloud: Cloud,
+) -> None:
+    fields = {"ItemsPath": "$", "ItemSelector": {"day.$": "$$.Map.Item.Value.day"}}
+    parent = Parent(cloud, distributed(WAIT, **fields))
+    arn = parent.start([{"day": 1}, {"no day": 2}])
+    described = parent.ended(arn)
+    assert (described["status"], described["error"]) == ("FAILED", "States.Runtime")
+    assert "day" in described["cause"]
+    run = parent.map_run(arn)
+    assert run["status"] == "FAILED"
+    assert [one["status"] for one in parent.children(run)] == ["ABORTED"]
 
 
 def test_concurrency_is_bounded_by_the_input_and_counted_while_it_runs(cloud: Cloud) -> None:
@@ -283,27 +296,24 @@ def test_waiting_for_a_workflow_takes_the_managed_rule_and_the_roles_rights(stri
     assert "states:DescribeExecution" in described["cause"]
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
+def test_a_wrong_distributed_map_is_refused(cloud: Cloud) -> None:
+    validate = cloud.client("stepfunctions").validate_state_machine_definition
+
+    def told(definition: dict[str, Any]) -> str:
+        found = validate(definition=json.dumps(definition))["diagnostics"]
+        return " ".join(one["message"] for one in found)
+
+    assert told(distributed(PASS)) == ""
+    for change, words in (
         ({"MaxConcurrency": 1, "MaxConcurrencyPath": "$.n"}, "Only one of"),
         ({"ToleratedFailurePercentage": 101}, "out of range"),
         ({"Label": "a label"}, "Label"),
         ({"ItemReader": {"Resource": "arn:aws-cn:lambda:f"}}, "ItemReader"),
-    ],
-)
-def test_a_wrong_distributed_map_is_refused(change: dict[str, Any], words: str) -> None:
-    assert definition_errors(json.dumps(distributed(PASS)), "aws-cn") == []
-    found = definition_errors(json.dumps(distributed(PASS, **change)), "aws-cn")
-    assert words in " ".join(one.message for one in found)
-
-
-def test_what_only_a_distributed_map_has_is_refused_elsewhere() -> None:
+    ):
+        assert words in told(distributed(PASS, **change))
     definition = distributed(PASS, ToleratedFailureCount=1)
-    processor = definition["States"]["Windows"]["ItemProcessor"]
-    processor["ProcessorConfig"] = {"Mode": "DISTRIBUTED"}
-    without_type = definition_errors(json.dumps(definition))
-    assert ["ExecutionType" in one.message for one in without_type] == [True]
-    processor["ProcessorConfig"] = {"Mode": "INLINE"}
-    inline = {one.message for one in definition_errors(json.dumps(definition))}
-    assert "Field 'ToleratedFailureCount' is not supported in INLINE mode" in inline
+    config = definition["States"]["Windows"]["ItemProcessor"]["ProcessorConfig"]
+    del config["ExecutionType"]
+    assert "ExecutionType" in told(definition)
+    config["Mode"] = "INLINE"
+    assert "Field 'ToleratedFailureCount' is not supported in INLINE mode" in told(definition)

@@ -1,1 +1,1 @@
-"""The embedded AWS: moto's server, and what it does not do by itself."""
+"""The embedded AWS: moto behind services of our own."""

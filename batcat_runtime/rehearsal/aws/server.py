@@ -1,6 +1,6 @@
 """The server process of the embedded AWS: ``python -m batcat_runtime.rehearsal.aws.server``.
 
-Stages: close the network to everything but loopback; check and install the hooks into moto; bind to
+Stages: close the network to everything but loopback; patch moto; bind to
 127.0.0.1; tell the parent the port through standard output; serve until the parent is gone.
 
 A request passes these layers, outermost first:
@@ -49,7 +49,7 @@ from ..wire import (
 
 if TYPE_CHECKING:
     from ..clients import Clients
-    from ..operations import Operation
+    from ..operations import Operations
 
 log = logging.getLogger("batcat.rehearsal")
 
@@ -96,7 +96,8 @@ def main(argv: list[str] | None = None) -> int:
     handshake.write(json.dumps({"port": server.server_port, "pid": os.getpid()}) + "\n")
     handshake.close()
     log.info("serving on 127.0.0.1:%d", server.server_port)
-    clients.warm_up(options.region, _LIKELY)
+    if options.enforce:  # a rehearsal is about to deploy
+        clients.warm_up(options.region, _LIKELY)
     os.read(ended, 1)
     log.info("shutting down")
     _shut_down(server, rooms, home if options.remove_home else None)
@@ -142,30 +143,27 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
     )
     from werkzeug.serving import make_server
 
-    from .. import hooks, quotas, registry_login, rules, simulation
-    from ..access.gate import Access, Gate
-    from ..access.sessions import Sessions
-    from ..access.trail import Trail
-    from ..alerts import Alerts
+    from .. import quotas, registry_login
     from ..bucket_places import bucket_rule
     from ..clients import Clients
-    from ..cloudformation import CloudFormation
     from ..container.codebuild import CodeBuild
-    from ..eventrules import EventRules, status_change
-    from ..executions import Executions
-    from ..logs import Logs
-    from ..mapruns import MapRuns
     from ..operations import Failsafe, Perform
-    from ..partitions import key_rule
-    from ..sql.catalogue import Catalogue
-    from ..sql.redshift_room import Redshift
-    from ..strict import Strict
+    from . import rules
+    from .alerts import Alerts
+    from .cloudformation.api import CloudFormation
+    from .events import EventRules, status_change
     from .guard import Guard, given_out
+    from .iam import simulation
+    from .iam.gate import Access, Gate
+    from .iam.partitions import key_rule
+    from .iam.sessions import Sessions
+    from .iam.trail import Trail
     from .jobs.processing import ProcessingJobs
     from .lambdas import Invocations
+    from .logs import Logs
+    from .moto import patches, state
     from .objects import keep_replaced_objects
-
-    hooks.verify()
+    from .strict import Strict
 
     class Handler(MotoRequestHandler):  # type: ignore[misc,unused-ignore]
         def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002
@@ -205,66 +203,85 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
             return None
 
     sessions = Sessions(
-        lambda key: hooks.holder_of_key(ACCOUNT_ID, key),
-        hooks.policies_of,
-        lambda key: hooks.expiry_of_key(ACCOUNT_ID, key),
+        lambda key: state.holder_of_key(ACCOUNT_ID, key),
+        state.policies_of,
+        lambda key: state.expiry_of_key(ACCOUNT_ID, key),
     )
     access = Access(sessions, clients.keys_of, Trail(home), enforced=options.enforce, locate=locate)
 
     def machines(region: str) -> Any:
-        return hooks.state_machines(ACCOUNT_ID, region)
+        return state.state_machines(ACCOUNT_ID, region)
 
-    map_runs = MapRuns(machines, access)
-    executions = Executions(machines, access, map_runs)
     jobs = ProcessingJobs(clients, home, access)
     alerts = Alerts(clients, home)
     invocations = Invocations(
         clients,
-        lambda region, name, qualifier: hooks.lambda_function(ACCOUNT_ID, region, name, qualifier),
+        lambda region, name, qualifier: state.lambda_function(ACCOUNT_ID, region, name, qualifier),
         home,
         alerts.function_failed,
     )
     formation = CloudFormation(clients)
     builds = CodeBuild(clients, home)
-    redshift = Redshift(
-        clients,
-        home,
-        Catalogue(clients, home),
-        trust_policy,
-        lambda region, name: hooks.redshift_cluster(ACCOUNT_ID, region, name),
-        lambda key: (hooks.holder_of_key(ACCOUNT_ID, key) or (None,))[0],
-        lambda region, host: hooks.redshift_clusters(ACCOUNT_ID, region, host),
-    )
-    rooms: list[Any] = [executions, jobs, invocations, formation, builds, redshift, alerts]
+    rooms: list[Any] = [jobs, invocations, formation, builds, alerts]
     keep_replaced_objects()
-    hooks.install(clients, invocations.run_for_moto)
-    hooks.hook_distributed_map(map_runs)
+    patches.install(invocations.run_for_moto)
     events = EventRules(
-        clients, lambda bucket: hooks.bucket_notifications(ACCOUNT_ID, bucket), alerts
+        clients, lambda bucket: state.bucket_notifications(ACCOUNT_ID, bucket), alerts
     )
-    hooks.hook_rule_targets(events.complete, events.deliver)
-    hooks.hook_status_changes(status_change)
+    patches.rules_reach_functions_and_topics(events.complete, events.deliver)
     rooms.append(events)
-    rooms.append(Logs(lambda region, name: hooks.log_group(ACCOUNT_ID, region, name)))
+    rooms.append(Logs(lambda region, name: state.log_group(ACCOUNT_ID, region, name)))
 
     @functools.cache
-    def athena() -> dict[tuple[str, str], Operation]:
+    def step_functions() -> Operations:
+        from .workflow import Executions
+        from .workflow_maps import MapRuns
+
+        patches.install_interpreter(clients)
+        map_runs = MapRuns(machines, access)
+        map_runs.install()
+        patches.executions_tell_their_status(status_change)
+        return add(Executions(machines, access, map_runs))
+
+    @functools.cache
+    def athena() -> Operations:
         from ..sql.athena.room import Athena
 
-        room = Athena(clients, home)
-        rooms.append(room)
-        return room.operations()
+        return add(Athena(clients, home))
 
+    @functools.cache
+    def redshift() -> Operations:
+        from ..sql.catalogue import Catalogue
+        from ..sql.redshift_room import Redshift
+
+        return add(
+            Redshift(
+                clients,
+                home,
+                Catalogue(clients, home),
+                trust_policy,
+                lambda region, name: state.redshift_cluster(ACCOUNT_ID, region, name),
+                lambda key: (state.holder_of_key(ACCOUNT_ID, key) or (None,))[0],
+                lambda region, host: state.redshift_clusters(ACCOUNT_ID, region, host),
+            )
+        )
+
+    def add(room: Any) -> Operations:
+        rooms.append(room)
+        return dict(room.operations())
+
+    # Imported when first asked for: their imports take long, and a lot of memory.
+    late = {"stepfunctions": step_functions, "athena": athena, "glue": athena}
+    late |= dict.fromkeys(("redshift", "redshift-data", "redshift-serverless"), redshift)
     operations: dict[Any, Any] = registry_login.operations() | quotas.operations()
-    operations |= simulation.operations(hooks.policies_of_arn)
+    operations |= simulation.operations(state.policies_of_arn)
     for room in rooms:
         operations |= room.operations()
     app: WsgiApp = DomainDispatcherApplication(create_backend_app)
-    # sqlglot takes more than half a second to import, and few pipelines ask Athena.
-    app = Failsafe(Perform(app, operations, {"athena": athena, "glue": athena}))
+    app = Failsafe(Perform(app, operations, late))
     app = Gate(app, access)
-    places = bucket_rule(hooks.bucket_place, hooks.account_of_key)
-    partitions = key_rule(lambda key: hooks.partition_of_key(ACCOUNT_ID, key))
+    places = bucket_rule(state.bucket_place, state.account_of_key)
+    partitions = key_rule(lambda key: state.partition_of_key(ACCOUNT_ID, key))
     app = Strict(app, (*rules.ALL, rules.role_rule(trust_policy), partitions, places))
     server.app = _identity(Guard(app, port, lambda key: key == keys[0] or given_out(key)), token)
     return server, rooms, clients

@@ -21,8 +21,8 @@ from botocore.exceptions import ClientError
 
 from batcat_runtime.errors import BatcatError
 
+from ..aws.rules import trusts
 from ..clients import Clients
-from ..rules import trusts
 from .catalogue import GLUE_CATALOG, Catalogue
 from .redshift_query import ColumnOf, Relation, aliases
 from .redshift_types import MAX_VARCHAR, RedshiftType, from_duck

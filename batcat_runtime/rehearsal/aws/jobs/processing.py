@@ -17,12 +17,12 @@ from typing import Any
 from botocore.exceptions import ClientError
 from moto.utilities.utils import get_partition
 
-from ...access import services
-from ...access.gate import Access
 from ...clients import Clients
 from ...operations import PASS, Operation
 from ...wire import ACCOUNT_ID, Call, ServiceError
 from ..environment import job_variables
+from ..iam import services
+from ..iam.gate import Access
 from .lines import LogWriter
 
 log = logging.getLogger(__name__)
