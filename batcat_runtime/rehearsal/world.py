@@ -29,13 +29,13 @@ class World:
         The project's folder, which file names count from.
     tables : mapping of str to str
         From a table's name to the files with its rows: ``data/raw/usage/*.csv``.
-    secrets : mapping of str to str
+    secrets : mapping of str to Any
         From a secret's name to its content.
     """
 
     folder: Path
     tables: Mapping[str, str] = field(default_factory=dict)
-    secrets: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, Any] = field(default_factory=dict)
 
 
 def find_world(config: Config, purpose: str) -> World:
@@ -63,16 +63,14 @@ def find_world(config: Config, purpose: str) -> World:
     return World(config.folder, settings.tables, secrets)
 
 
-def _secret(path: Path, key: str) -> str:
+def _secret(path: Path, key: str) -> Any:
     fix = 'Write a JSON file there, without real secrets: {"username": "awsuser", ...}.'
     try:
-        text = path.read_text("utf-8")
-        json.loads(text)
+        return json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(f"{key} names {path}, which cannot be read.", fix=fix) from error
     except ValueError as error:
         raise ConfigError(f"{key} names {path}, which is no JSON: {error}.", fix=fix) from error
-    return text
 
 
 def put_samples(s3: Any, config: Config, samples: Iterable[Sample]) -> str:
@@ -92,11 +90,16 @@ def put_samples(s3: Any, config: Config, samples: Iterable[Sample]) -> str:
 
 def put_world(session: Any, world: World) -> str:
     """Make the tables and the secrets; say which."""
-    secrets = session.client("secretsmanager")
-    for name, content in world.secrets.items():
-        secrets.create_secret(Name=name, SecretString=content)
-    made = []
-    if world.tables:
-        lake = import_module(f"{__package__}.aws.lake.world")
-        made = lake.make_tables(world.tables, world.folder, session)
-    return ", ".join([*made, *world.secrets])
+    from .aws.lake import redshift_world
+
+    contents = redshift_world.make_clusters(world.secrets, session)
+    manager = session.client("secretsmanager")
+    for name, content in contents.items():
+        manager.create_secret(Name=name, SecretString=json.dumps(content))
+    redshift = {one: files for one, files in world.tables.items() if one.startswith("redshift:")}
+    glue = {one: files for one, files in world.tables.items() if one not in redshift}
+    if redshift:
+        redshift_world.make_tables(redshift, world.folder, session, contents)
+    if glue:
+        import_module(f"{__package__}.aws.lake.world").make_tables(glue, world.folder, session)
+    return ", ".join([*world.tables, *world.secrets])

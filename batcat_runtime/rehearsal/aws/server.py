@@ -251,14 +251,12 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
 
     @functools.cache
     def redshift() -> Operations:
-        from ..sql.catalogue import Catalogue
-        from ..sql.redshift_room import Redshift
+        from .lake.redshift_room import Redshift
 
         return add(
             Redshift(
                 clients,
                 home,
-                Catalogue(clients, home),
                 trust_policy,
                 lambda region, name: state.redshift_cluster(ACCOUNT_ID, region, name),
                 lambda key: (state.holder_of_key(ACCOUNT_ID, key) or (None,))[0],
