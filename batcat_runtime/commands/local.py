@@ -26,10 +26,7 @@ def command() -> None:
 )
 @folder_option
 def up(region: str | None, port: int, folder: Path) -> None:
-    """Start an embedded AWS that stays.
-
-    Its jobs run as you do, and are not sealed off from the network.
-    """
+    """Start an embedded AWS that stays."""
     need("moto", "rehearse")
     from batcat_runtime.rehearsal import local_up
 
@@ -40,6 +37,7 @@ def up(region: str | None, port: int, folder: Path) -> None:
     click.echo(f"An embedded AWS for {running.region} listens on {running.endpoint_url}")
     click.echo('In another terminal:  eval "$(batcat local env)"   then e.g.  aws s3 ls')
     click.echo("Stop it with:         batcat local down")
+    click.echo("Its jobs can reach the network; those of `batcat rehearse` cannot.")
 
 
 @command.command()
@@ -48,18 +46,14 @@ def env() -> None:
 
     In that terminal, `docker` is a stand-in that builds for it: none logs in to AWS.
     """
-    from batcat_runtime.rehearsal import container_tool, local_status
+    from batcat_runtime.rehearsal import local_status
 
     running = local_status()
     if running is None:
         raise UserError("No embedded AWS is running.", fix="Start one with `batcat local up`.")
-    tools = Path(running.home) / "bin"
-    tools.mkdir(exist_ok=True)
-    container_tool.install(tools)
     for name, value in sorted(running.environment().items()):
         click.echo(f"export {name}={shlex.quote(value)}")
-    click.echo(f'export PATH={shlex.quote(str(tools))}:"$PATH"')
-    click.echo("unset AWS_PROFILE")
+    click.echo("unset AWS_PROFILE AWS_SESSION_TOKEN")
 
 
 @command.command()

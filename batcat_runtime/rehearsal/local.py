@@ -25,8 +25,9 @@ from pathlib import Path
 from batcat_runtime.config import partition_of
 from batcat_runtime.errors import EmbeddedAWSError
 
-from .embedded import ACCOUNT_ID, START_TIMEOUT, check_region, launch
-from .environment import client_environment
+from .aws.embedded import ACCOUNT_ID, START_TIMEOUT, check_region, launch
+from .aws.environment import Keys, client_environment, new_keys
+from .container import tool
 
 _STATE = "embedded-aws.json"
 _END_TIMEOUT = 20.0
@@ -53,7 +54,8 @@ class LocalAWS:
     region: str
     pid: int
     home: str
-    token: str = ""
+    token: str
+    keys: Keys
 
     @property
     def account_id(self) -> str:
@@ -66,8 +68,20 @@ class LocalAWS:
         return partition_of(self.region)
 
     def environment(self) -> dict[str, str]:
-        """Return the variables that point clients at it."""
-        return client_environment(self.endpoint_url, self.region, Path(self.home))
+        """Return the variables that point clients at it.
+
+        The rehearsal's `docker` comes first on the PATH: the one that may be there would log in to
+        the real AWS, and push.
+        """
+        tools = str(tool.install(Path(self.home) / "bin").parent)
+        path = [one for one in os.environ.get("PATH", "").split(os.pathsep) if one != tools]
+        variables = client_environment(self.endpoint_url, self.region, Path(self.home), self.keys)
+        return {
+            **variables,
+            "PATH": os.pathsep.join([tools, *path]),
+            "BATCAT_IMAGE_BUILDER": "docker",
+            "DOCKER_CONFIG": self.home,
+        }
 
     def __repr__(self) -> str:
         """Leave the secret out."""
@@ -106,11 +120,12 @@ def local_up(region: str = "us-east-1", port: int = 0) -> LocalAWS:
         home = folder / f"aws-{secrets.token_hex(4)}"
         home.mkdir(parents=True, mode=0o700)
         port = port or _free_port()
-        local = LocalAWS(f"http://127.0.0.1:{port}", region, 0, str(home), secrets.token_hex(24))
+        endpoint, token = f"http://127.0.0.1:{port}", secrets.token_hex(24)
+        local = LocalAWS(endpoint, region, 0, str(home), token, new_keys())
         _note(local)
         try:
             process, answer = launch(
-                home, region=region, port=port, detached=True, token=local.token
+                home, region=region, port=port, detached=True, keys=local.keys, token=token
             )
         except BaseException:
             _forget(local)
@@ -134,8 +149,9 @@ def local_status() -> LocalAWS | None:
     except FileNotFoundError:
         return None
     try:
-        local = LocalAWS(**json.loads(text))
-    except (ValueError, TypeError):
+        note = json.loads(text)
+        local = LocalAWS(**note | {"keys": tuple(note["keys"])})
+    except (ValueError, TypeError, KeyError):
         (_folder() / _STATE).unlink(missing_ok=True)
         return None
     try:
