@@ -299,8 +299,8 @@ class _Rehearser:
             self.progress(line)
 
         try:
-            with _variables(environment):
-                for part in deployment(self.config, progress=heard):
+            with _variables(environment), reporting(heard):
+                for part in deployment(self.config):
                     now = datetime.now(UTC)
                     self._note(*self._told(part), last, now)
                     last = now
