@@ -34,6 +34,7 @@ from batcat_runtime.deploy.lock import LOCK
 from batcat_runtime.deploy.project import deployment
 from batcat_runtime.deploy.stack import StackChange
 from batcat_runtime.errors import BatcatError, UserError
+from batcat_runtime.log import reporting
 from batcat_runtime.names import Names
 from batcat_runtime.operate.history import StateRun, read_states
 from batcat_runtime.operate.loglines import LogLine, read_job_logs, read_logs
