@@ -20,7 +20,7 @@ demo: .venv/.runtime
 	@rm -rf $(DEMO)
 	@mkdir -p demo
 	@$(BIN)/batcat new --no-input --output-dir demo --example battery
-	@$(BIN)/batcat rehearse $(DEMO)
+	@$(BIN)/batcat rehearse -C $(DEMO)
 
 test: lint
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder

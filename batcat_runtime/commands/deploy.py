@@ -12,7 +12,7 @@ import click
 from rich.markup import escape
 from rich.text import Text
 
-from batcat_runtime.commands.terminal import PATH, err, json_option, print_json, say
+from batcat_runtime.commands.terminal import err, folder_option, json_option, print_json, say
 from batcat_runtime.text import one_line
 
 _DOING = {"CREATE": "creating", "UPDATE": "updating", "DELETE": "removing"}
@@ -21,31 +21,26 @@ _DONE = {"CREATE": "created", "UPDATE": "updated", "DELETE": "removed"}
 
 
 @click.command("deploy")
-@click.argument("folder", type=PATH, required=False, help="The project's folder.")
-@click.option(
-    "given", "--folder", "-C", type=PATH, help="The project's folder.", show_default=False
-)
+@folder_option
 @json_option
-def command(folder: Path | None, given: Path | None, as_json: bool) -> None:
+def command(folder: Path, as_json: bool) -> None:
     """Deploy a project to AWS, with the credentials in use.
 
     Image, roles, workflow, trigger. Safe to run again: what has not changed stays as it is, a
     failed stack is rolled back, and nothing is left half-made.
     """
     from batcat_runtime.deploy.project import deploy as deploy_project
-    from batcat_runtime.operate.dropped import dropped_told
-    from batcat_runtime.operate.project import open_project
+    from batcat_runtime.operate.connection import open_project, removed_notes
 
-    place = given or folder or Path()
     # Asked to end, it ends in order, as with Ctrl-C: no container tool goes on without it.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with _shown() as show:
-        deployed = deploy_project(place, progress=show)
+        deployed = deploy_project(folder, progress=show)
     if as_json:
         print_json(deployed)
     else:
         click.echo(deployed)
-    for line in dropped_told(open_project(place)):
+    for line in removed_notes(open_project(folder)):
         say(line)
 
 

@@ -15,8 +15,8 @@ from functools import cache
 from typing import Any
 
 from batcat_runtime.config import CONFIG_PATH, Config
-from batcat_runtime.deploy.firing import parse_expression
 from batcat_runtime.deploy.parameters import parameters_of, tags_of
+from batcat_runtime.deploy.schedule_expression import check_expression
 from batcat_runtime.errors import ConfigError
 
 _MOST_TAGS = 50
@@ -85,7 +85,7 @@ def schedules(config: Config) -> Iterator[str]:
     for name, purpose in config.purposes.items():
         if purpose.schedule is not None:
             try:
-                parse_expression(purpose.schedule.expression)
+                check_expression(purpose.schedule.expression)
             except ConfigError as error:
                 yield f"purposes.{name}.schedule.expression: {error.message} {error.fix}"
 

@@ -25,8 +25,7 @@ from batcat_runtime.deploy.stack import (
     newest_event,
 )
 from batcat_runtime.errors import StackError, UserError
-from batcat_runtime.operate.deployed import find_stack
-from batcat_runtime.operate.dropped import dropped_purposes
+from batcat_runtime.operate.connection import Project, find_stack, open_project, removed_purposes
 from batcat_runtime.operate.inventory import (
     Inventory,
     ListedStack,
@@ -34,7 +33,6 @@ from batcat_runtime.operate.inventory import (
     running_in,
     take_inventory,
 )
-from batcat_runtime.operate.project import Project, open_project
 from batcat_runtime.operate.result_tables import remove_tables
 
 _AGAIN = "`batcat destroy` again goes on where this has ended."
@@ -153,7 +151,7 @@ def destroy(
     """
     project = open_project(folder)
     configured = purpose is None or purpose in project.config.purposes
-    if not configured and purpose not in dropped_purposes(project):
+    if not configured and purpose not in removed_purposes(project):
         project.config.purpose_name(purpose)  # tells which ones there are
     inventory = take_inventory(project, purpose)
     if inventory.empty:
@@ -278,7 +276,7 @@ class _Removal:
                 raise StackError(
                     f"{_listed(found)} still running, {waited / 60:.0f} minutes after being "
                     f"stopped. {self._so_far()}",
-                    fix="Look at them with `batcat open`, then run `batcat destroy` again.",
+                    fix="See `batcat status`, then run `batcat destroy` again.",
                 )
             self._sleep(pause)
             waited, pause = waited + pause, min(5.0, pause * 1.5)
@@ -316,7 +314,7 @@ class _Removal:
             if not blocking.keys() - retained.keys():
                 raise StackError(
                     f"The stack {stack.name} cannot be removed ({status}). {self._so_far()}",
-                    fix="Look at its events in the CloudFormation console: `batcat open stacks`.",
+                    fix="Look at its events in the CloudFormation console.",
                 )
             retained |= blocking
         self._left += retained.values()

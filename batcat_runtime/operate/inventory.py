@@ -16,9 +16,13 @@ from botocore.exceptions import ClientError
 
 from batcat_runtime.errors import AccessDeniedError, BatcatError
 from batcat_runtime.names import Names, slug
-from batcat_runtime.operate.deployed import DeployedStack, find_stack, is_ours
-from batcat_runtime.operate.dropped import dropped_stacks
-from batcat_runtime.operate.project import Project
+from batcat_runtime.operate.connection import (
+    DeployedStack,
+    Project,
+    find_stack,
+    is_ours,
+    removed_stacks,
+)
 from batcat_runtime.operate.result_tables import ListedTables, find_tables
 
 Kind = Literal["trigger", "workflow", "roles", "builder", "project"]
@@ -171,7 +175,7 @@ def take_inventory(project: Project, purpose: str | None = None) -> Inventory:
             )
     if purpose not in project.config.purposes:
         try:
-            dropped = [one for one in dropped_stacks(project) if purpose in (None, one.purpose)]
+            dropped = [one for one in removed_stacks(project) if purpose in (None, one.purpose)]
             found += [_listed(project, one.kind, one.purpose, one.stack) for one in dropped]
         except AccessDeniedError as error:
             foreign.append(

@@ -15,8 +15,7 @@ from batcat_runtime.deploy.project import deployment
 from batcat_runtime.deploy.stack import ResourceChange, StackChange
 from batcat_runtime.deploy.trigger import silent_buckets
 from batcat_runtime.deploy.workflow import definition_diff
-from batcat_runtime.operate.dropped import dropped_told
-from batcat_runtime.operate.project import open_project
+from batcat_runtime.operate.connection import open_project, removed_notes
 
 _REPLACED = {"True": "yes", "Conditional": "maybe"}
 _ACTIONS = {"Add": "add", "Modify": "change", "Remove": "remove", "Import": "import"}
@@ -162,7 +161,7 @@ def plan(folder: str | Path | None = None, *, progress: Callable[[str], None] = 
             f"The bucket {bucket} would send its events to EventBridge."
             for bucket in silent_buckets(project.config)
         ),
-        dropped=tuple(dropped_told(project)),
+        dropped=tuple(removed_notes(project)),
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from batcat_runtime.errors import AccessDeniedError
 from batcat_runtime.names import slug
-from batcat_runtime.operate.project import Project
+from batcat_runtime.operate.connection import Project
 from batcat_runtime.operate.results_table import OURS, PURPOSE, RUNS
 
 

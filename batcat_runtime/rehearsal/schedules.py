@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zoneinfo import available_timezones
 
-from batcat_runtime.deploy.firing import parse_expression
+from batcat_runtime.deploy.schedule_expression import check_expression
 from batcat_runtime.errors import ConfigError
 
 
@@ -17,7 +17,7 @@ def is_schedule_expression(expression: str) -> bool:
         Such as ``cron(0 2 * * ? *)``, ``rate(5 minutes)`` or ``at(2022-01-08T02:00:00)``.
     """
     try:
-        parse_expression(expression)
+        check_expression(expression)
     except ConfigError:
         return False
     return True

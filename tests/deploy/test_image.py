@@ -38,7 +38,7 @@ def test_the_tag_follows_the_content(project: Path) -> None:
 
 
 def test_the_context_is_written_for_who_builds_elsewhere(project: Path, tmp_path: Path) -> None:
-    done = batcat("image", project, "--context", tmp_path / "context")
+    done = batcat("image", "-C", project, "--context", tmp_path / "context")
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith(f"and push it as {tag(project)}\n")
     names = {path.name for path in (tmp_path / "context").iterdir()}

@@ -131,7 +131,7 @@ def test_the_folder_is_that_of_the_configuration(
 
 def test_the_aws_cli_deploys_the_same_files(project: Path, account: EmbeddedAWS) -> None:
     """An administrator deploys roles.yaml alone, somebody without IAM rights the rest."""
-    printed = batcat("roles", project)
+    printed = batcat("roles", "-C", project)
     (command,) = [line for line in printed.stdout.splitlines() if line.startswith("aws ")]
     aws_cli(project, command)
     config = bc.get_config(project)
@@ -202,7 +202,7 @@ def test_a_deployment_that_is_killed_leaves_no_container_tool_running(
     docker.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\necho building\nexec sleep 60\n")
     docker.chmod(0o755)
     with subprocess.Popen(
-        [sys.executable, "-m", "batcat_runtime", "deploy", str(project)],
+        [sys.executable, "-m", "batcat_runtime", "deploy", "-C", str(project)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -259,7 +259,7 @@ def test_what_aws_would_refuse_later_is_refused_at_once(
 ) -> None:
     edit(project, lambda content: change(content["purposes"]["usage-analysis"]))
     for command in ("deploy", "plan", "rehearse"):
-        done = batcat(command, *(["-C"] if command == "plan" else []), project)
+        done = batcat(command, "-C", project)
         assert (done.returncode, words in done.stderr) == (2, True), done.stderr
         assert len(done.stderr) < 600
 

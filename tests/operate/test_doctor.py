@@ -196,7 +196,7 @@ def test_a_broken_configuration_is_a_finding(patient: DeployedProject) -> None:
 def test_outside_of_a_project_there_is_nothing_to_look_at(
     one: DeployedProject, tmp_path: Path
 ) -> None:
-    done = one.batcat("doctor", "--folder", str(tmp_path), code=2)
+    done = one.batcat("doctor", "-C", str(tmp_path), code=2)
     assert "is not inside a BatCat project" in done.stderr
     other = one.batcat("doctor", "--purpose", "forecast", code=2)
     assert "no purpose 'forecast'" in other.stderr

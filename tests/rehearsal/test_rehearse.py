@@ -84,7 +84,7 @@ def test_a_fresh_project_rehearses(
     bake: Bake, mark: str, region: str, partition: str, suffix: str
 ) -> None:
     project = bake(region=region)
-    done = batcat("rehearse", project)
+    done = batcat("rehearse", "-C", project)
     assert done.returncode == 0, done.stdout + done.stderr
     for step in ("sample data", "container image", "roles", "workflow", "trigger", "fires"):
         assert step in done.stdout
@@ -133,7 +133,7 @@ def test_the_whole_rehearsal_needs_no_network(bake: Bake) -> None:
 
 def test_the_rehearsal_and_the_laptop_agree(bake: Bake) -> None:
     project = bake()
-    assert batcat("rehearse", project).returncode == 0
+    assert batcat("rehearse", "-C", project).returncode == 0
     environment = {
         **os.environ,
         "BATCAT_DATE_START": "2022-01-01",
@@ -152,7 +152,7 @@ def test_the_rehearsal_and_the_laptop_agree(bake: Bake) -> None:
 def test_a_failing_script_fails_the_rehearsal_with_its_last_lines(bake: Bake, mark: str) -> None:
     project = bake()
     replace_script(project, "print('reading')\nraise KeyError('no column 电压')\n")
-    done = batcat("rehearse", project)
+    done = batcat("rehearse", "-C", project)
     assert done.returncode == 1
     assert "KeyError: 'no column 电压'" in done.stdout
     report = report_of(project)
@@ -165,7 +165,7 @@ def test_a_failing_script_fails_the_rehearsal_with_its_last_lines(bake: Bake, ma
 def test_a_script_without_a_result_fails_the_rehearsal(bake: Bake) -> None:
     project = bake()
     replace_script(project, "print('nothing to say')\n")
-    done = batcat("rehearse", project)
+    done = batcat("rehearse", "-C", project)
     assert done.returncode == 1
     assert "without a result" in done.stdout
     assert "nothing to say" in report_of(project)
@@ -179,7 +179,7 @@ def test_a_hanging_script_is_stopped_by_its_max_runtime(bake: Bake, mark: str) -
         content["purposes"]["usage-analysis"]["steps"][0]["max_runtime_seconds"] = 2
 
     edit_config(project, shorten)
-    done = batcat("rehearse", project)
+    done = batcat("rehearse", "-C", project)
     assert done.returncode == 1
     assert "stopped" in done.stdout.lower()
     assert "hanging" in report_of(project)
@@ -189,7 +189,7 @@ def test_a_hanging_script_is_stopped_by_its_max_runtime(bake: Bake, mark: str) -
 def test_a_rehearsal_has_a_time_limit_of_its_own(bake: Bake, mark: str) -> None:
     project = bake()
     replace_script(project, "import time\ntime.sleep(600)\n")
-    done = batcat("rehearse", project, "--timeout", "3")
+    done = batcat("rehearse", "-C", project, "--timeout", "3")
     assert done.returncode == 1
     assert "--timeout" in done.stdout
     assert left_running(mark) == []
@@ -199,7 +199,7 @@ def test_ctrl_c_leaves_nothing_running(bake: Bake, mark: str) -> None:
     project = bake()
     replace_script(project, "import time\nprint('hanging', flush=True)\ntime.sleep(600)\n")
     running = subprocess.Popen(
-        [sys.executable, "-m", "batcat_runtime", "rehearse", "-v", str(project)],
+        [sys.executable, "-m", "batcat_runtime", "rehearse", "-v", "-C", str(project)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -225,7 +225,7 @@ def test_a_broken_template_is_reported(bake: Bake) -> None:
     project = bake()
     template = project / "deploy" / "workflow.yaml"
     template.write_text(template.read_text().replace("RetentionInDays: 90", "RetentionInDays: 91"))
-    done = batcat("rehearse", project)
+    done = batcat("rehearse", "-C", project)
     assert done.returncode == 1
     assert "AWS::Logs::LogGroup LogGroup: " in done.stdout
     assert "deployment" in done.stdout
@@ -235,7 +235,7 @@ def test_a_failed_night_is_told_by_mail(bake: Bake) -> None:
     project = bake()
     edit_config(project, lambda content: content.update(alert_email="nights@example.com"))
     replace_script(project, "raise KeyError('no column')\n")
-    done = batcat("rehearse", project)
+    done = batcat("rehearse", "-C", project)
     assert done.returncode == 1
     told = done.stdout.partition("On AWS, nights@example.com would get a mail:\n")[2]
     assert re.match(r'  "battery--usage-analysis: the execution \S+ ended FAILED\."\n', told), told
@@ -247,7 +247,7 @@ def test_a_trigger_that_fails_is_told_by_mail(bake: Bake) -> None:
     edit_config(project, lambda content: content.update(alert_email="nights@example.com"))
     function = project / "deploy" / "lambda" / "lambda_function.py"
     function.write_text("def lambda_handler(event, context):\n    raise ValueError('no day')\n")
-    done = batcat("rehearse", project)
+    done = batcat("rehearse", "-C", project)
     assert done.returncode == 1
     assert "ValueError: no day" in done.stdout
     assert "On AWS, nights@example.com would get a mail:" in done.stdout
@@ -258,7 +258,7 @@ def test_a_name_that_aws_refuses_fails_the_rehearsal_too(bake: Bake) -> None:
     project = bake()
     network = {"subnets": ["subnet_1"], "security_group_ids": ["sg-1"]}
     edit_config(project, lambda content: content.update(network=network))
-    done = batcat("rehearse", project)
+    done = batcat("rehearse", "-C", project)
     assert done.returncode == 1
     assert "subnet_1" in done.stdout
     assert "regular expression" in done.stdout
@@ -266,7 +266,7 @@ def test_a_name_that_aws_refuses_fails_the_rehearsal_too(bake: Bake) -> None:
 
 def test_a_window_without_data_is_the_scripts_own_error(bake: Bake) -> None:
     project = bake()
-    done = batcat("rehearse", project, "--at", "2023-05-01T02:00")
+    done = batcat("rehearse", "-C", project, "--at", "2023-05-01T02:00")
     assert done.returncode == 1
     assert "No rows in the window" in done.stdout
 
@@ -275,7 +275,7 @@ def test_given_roles_are_used_and_none_is_created(bake: Bake) -> None:
     project = bake()
     arn = "arn:aws-cn:iam::123456789012:role/team/batcat"
     edit_config(project, lambda content: content.update(workflow_execution_role=arn))
-    done = batcat("rehearse", project)
+    done = batcat("rehearse", "-C", project)
     assert done.returncode == 0, done.stdout
     assert "AWS::IAM::Role" not in report_of(project)
 
@@ -289,7 +289,7 @@ def test_given_roles_are_used_and_none_is_created(bake: Bake) -> None:
 )
 def test_hostile_names_rehearse(bake: Bake, answers: dict[str, str], title: str) -> None:
     project = bake(**answers)
-    done = batcat("rehearse", project)
+    done = batcat("rehearse", "-C", project)
     assert done.returncode == 0, done.stdout + done.stderr
     assert title in report_of(project)
     assert "<b> $HOME" not in report_of(project)
@@ -310,7 +310,7 @@ def test_mistakes_are_told_before_anything_starts(
 ) -> None:
     project = bake()
     break_it(project)
-    done = batcat("rehearse", project)
+    done = batcat("rehearse", "-C", project)
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
@@ -324,6 +324,6 @@ def test_impossible_options_are_told(bake: Bake) -> None:
         (("--purpose", "forecast"), "no purpose 'forecast'"),
         (("--timeout", "0"), "timeout"),
     ):
-        done = batcat("rehearse", project, *arguments)
+        done = batcat("rehearse", "-C", project, *arguments)
         assert done.returncode == 2
         assert said in done.stderr

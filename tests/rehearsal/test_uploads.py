@@ -246,7 +246,7 @@ def test_an_upload_starts_a_rehearsal(tmp_path: Path) -> None:
     purpose["s3_trigger"] = {"prefix": "s3://project-battery-result/raw/usage/"}
     file.write_text(json.dumps(content), encoding="utf-8")
     started = time.time()
-    done = batcat("rehearse", project, timeout=240)
+    done = batcat("rehearse", "-C", project, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "object arrives in S3" in done.stdout
     [manifest] = (project / "data" / "result" / "rehearsal").rglob("_manifest.json")
@@ -259,6 +259,6 @@ def test_an_upload_starts_a_rehearsal(tmp_path: Path) -> None:
 
     purpose["s3_trigger"] = {"prefix": "s3://project-battery-result/elsewhere/"}
     file.write_text(json.dumps(content), encoding="utf-8")
-    done = batcat("rehearse", project)
+    done = batcat("rehearse", "-C", project)
     assert done.returncode == 2
     assert "No sample in data/raw/ goes to s3://project-battery-result/elsewhere/" in done.stderr

@@ -8,8 +8,7 @@ from batcat_runtime.deploy.parameters import given_roles
 from batcat_runtime.deploy.stack import stack_status
 from batcat_runtime.operate.checks.finding import Finding, failed, ok, skipped, warning
 from batcat_runtime.operate.checks.patient import Patient
-from batcat_runtime.operate.dropped import dropped_purposes
-from batcat_runtime.operate.project import Project
+from batcat_runtime.operate.connection import Project, removed_purposes
 
 _SOUND = {"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE"}
 
@@ -42,7 +41,7 @@ def schedule_is_as_configured(patient: Patient) -> list[Finding]:
 
 def no_dropped_pipeline_runs(patient: Patient) -> list[Finding]:
     """Nothing is deployed that script/config.json has no longer."""
-    found = dropped_purposes(Project(patient.folder, patient.settings, hasty=True))
+    found = removed_purposes(Project(patient.folder, patient.settings))
     return [
         warning(f"{one} is still deployed, and runs", f"batcat destroy --purpose {one}")
         for one in found
