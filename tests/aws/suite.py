@@ -10,6 +10,7 @@ differs; and removes all that it made, whatever happens.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import json
 import os
@@ -20,7 +21,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -166,8 +166,10 @@ def _states(execution: dict[str, Any]) -> list[str]:
         for page in pages.paginate(executionArn=execution["executionArn"])
         for event in page["events"]
     ]
-    ended = [execution.get(key, "none") for key in ("status", "error", "cause")]
-    return [*events, *ended]
+    cause = execution.get("cause", "none")
+    with contextlib.suppress(ValueError):  # a job's description, for a task that failed
+        cause = json.dumps(json.loads(cause), indent=1, sort_keys=True)
+    return [*events, execution["status"], execution.get("error", "none"), *cause.splitlines()]
 
 
 def _job(project: Path, purpose: str) -> list[str]:
@@ -211,7 +213,7 @@ def _clear_inputs(config: Any) -> None:
     bucket.objects.filter(Prefix="raw/").delete()
 
 
-@contextmanager
+@contextlib.contextmanager
 def _bucket(name: str, region: str, tag: str) -> Iterator[None]:
     """Have a bucket for as long as the context lasts."""
     s3 = boto3.client("s3", region_name=region)
@@ -249,7 +251,8 @@ def _batcat(folder: Path, *arguments: str) -> str:
 def _anonymous(line: str, name: str, account: str) -> str:
     """Return a line without what is new in every run or every account."""
     line = line.replace(account, "<account>").replace(name, "<project>")
-    return re.sub(r"\b[\w-]*-[0-9a-f]{8}-[0-9a-f-]{27}\b", "<job>", line)
+    line = re.sub(r"\b[\w-]*-[0-9a-f]{8}-[0-9a-f-]{27}\b", "<job>", line)
+    return re.sub(r"\b(roles-\w+Role)-\w+", r"\1-<new>", line)  # CloudFormation's own names
 
 
 def _elsewhere(folder: Path, region: str, environment: dict[str, str]) -> Answers:
