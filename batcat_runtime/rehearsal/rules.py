@@ -15,7 +15,7 @@ from typing import Any
 
 from moto.utilities.utils import get_partition
 
-from .asl import definition_errors
+from .aws.workflow_definition import definition_errors
 from .schedules import is_schedule_expression, is_timezone
 from .wire import ACCOUNT_ID, Call, ServiceError
 

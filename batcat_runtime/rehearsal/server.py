@@ -1,6 +1,6 @@
 """The server process of the embedded AWS: ``python -m batcat_runtime.rehearsal.server``.
 
-Stages: close the network to everything but loopback; check and install the hooks into moto; bind to
+Stages: close the network to everything but loopback; patch moto; bind to
 127.0.0.1; tell the parent the port through standard output; serve until the parent is gone.
 
 A request passes these layers, outermost first:
@@ -141,29 +141,27 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
     )
     from werkzeug.serving import make_server
 
-    from . import hooks, quotas, registry_login, rules, simulation
+    from . import quotas, registry_login, rules, simulation
     from .access.gate import Access, Gate
     from .access.sessions import Sessions
     from .access.trail import Trail
     from .alerts import Alerts
+    from .aws.lake.redshift_room import Redshift
+    from .aws.moto import patches, state
+    from .aws.workflow import Executions
+    from .aws.workflow_maps import MapRuns
     from .bucket_places import bucket_rule
     from .clients import Clients
     from .cloudformation import CloudFormation
     from .codebuild import CodeBuild
     from .eventrules import EventRules, status_change
-    from .executions import Executions
     from .guard import Guard
     from .invocation import Invocations
     from .logs import Logs
-    from .mapruns import MapRuns
     from .operations import Failsafe, Perform
     from .partitions import key_rule
     from .processing import ProcessingJobs
-    from .sql.catalogue import Catalogue
-    from .sql.redshift_room import Redshift
     from .strict import Strict
-
-    hooks.verify()
 
     class Handler(MotoRequestHandler):  # type: ignore[misc,unused-ignore]
         def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002
@@ -203,14 +201,14 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
             return None
 
     sessions = Sessions(
-        lambda key: hooks.holder_of_key(ACCOUNT_ID, key),
-        hooks.policies_of,
-        lambda key: hooks.expiry_of_key(ACCOUNT_ID, key),
+        lambda key: state.holder_of_key(ACCOUNT_ID, key),
+        state.policies_of,
+        lambda key: state.expiry_of_key(ACCOUNT_ID, key),
     )
     access = Access(sessions, clients.keys_of, Trail(home), enforced=options.enforce, locate=locate)
 
     def machines(region: str) -> Any:
-        return hooks.state_machines(ACCOUNT_ID, region)
+        return state.state_machines(ACCOUNT_ID, region)
 
     map_runs = MapRuns(machines, access)
     executions = Executions(machines, access, map_runs)
@@ -218,7 +216,7 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
     alerts = Alerts(clients, home)
     invocations = Invocations(
         clients,
-        lambda region, name, qualifier: hooks.lambda_function(ACCOUNT_ID, region, name, qualifier),
+        lambda region, name, qualifier: state.lambda_function(ACCOUNT_ID, region, name, qualifier),
         base,
         alerts.function_failed,
     )
@@ -227,22 +225,21 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
     redshift = Redshift(
         clients,
         home,
-        Catalogue(clients, home),
         trust_policy,
-        lambda region, name: hooks.redshift_cluster(ACCOUNT_ID, region, name),
-        lambda key: (hooks.holder_of_key(ACCOUNT_ID, key) or (None,))[0],
-        lambda region, host: hooks.redshift_clusters(ACCOUNT_ID, region, host),
+        lambda region, name: state.redshift_cluster(ACCOUNT_ID, region, name),
+        lambda key: (state.holder_of_key(ACCOUNT_ID, key) or (None,))[0],
+        lambda region, host: state.redshift_clusters(ACCOUNT_ID, region, host),
     )
     rooms: list[Any] = [executions, jobs, invocations, formation, builds, redshift, alerts]
-    hooks.install(clients, invocations.run_for_moto)
-    hooks.hook_distributed_map(map_runs)
+    patches.install(clients, invocations.run_for_moto)
+    map_runs.install()
     events = EventRules(
-        clients, lambda bucket: hooks.bucket_notifications(ACCOUNT_ID, bucket), alerts
+        clients, lambda bucket: state.bucket_notifications(ACCOUNT_ID, bucket), alerts
     )
-    hooks.hook_rule_targets(events.complete, events.deliver)
-    hooks.hook_status_changes(status_change)
+    patches.rules_reach_functions_and_topics(events.complete, events.deliver)
+    patches.executions_tell_their_status(status_change)
     rooms.append(events)
-    rooms.append(Logs(lambda region, name: hooks.log_group(ACCOUNT_ID, region, name)))
+    rooms.append(Logs(lambda region, name: state.log_group(ACCOUNT_ID, region, name)))
 
     @functools.cache
     def athena() -> dict[tuple[str, str], Operation]:
@@ -253,15 +250,15 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
         return room.operations()
 
     operations: dict[Any, Any] = registry_login.operations() | quotas.operations()
-    operations |= simulation.operations(hooks.policies_of_arn)
+    operations |= simulation.operations(state.policies_of_arn)
     for room in rooms:
         operations |= room.operations()
     app: WsgiApp = DomainDispatcherApplication(create_backend_app)
     # sqlglot takes more than half a second to import, and few pipelines ask Athena.
     app = Failsafe(Perform(app, operations, {"athena": athena, "glue": athena}))
     app = Gate(app, access)
-    places = bucket_rule(hooks.bucket_place, hooks.account_of_key)
-    keys = key_rule(lambda key: hooks.partition_of_key(ACCOUNT_ID, key))
+    places = bucket_rule(state.bucket_place, state.account_of_key)
+    keys = key_rule(lambda key: state.partition_of_key(ACCOUNT_ID, key))
     app = Strict(app, (*rules.ALL, rules.role_rule(trust_policy), keys, places))
     app = _identity(app, token)
     server.app = Guard(app, port)

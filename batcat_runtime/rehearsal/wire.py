@@ -8,8 +8,7 @@ in headers and bodies. This module does the translation, in two steps each way:
 2. `result_response` and `error_response` write an answer in the protocol of the service: JSON,
    REST-JSON, REST-XML, Query or EC2.
 
-moto's own parsers and serialisers do the work that is worth reusing; `hooks.py` checks at start-up
-that they are still the ones we know.
+moto's own parsers and serialisers do the work that is worth reusing.
 """
 
 from __future__ import annotations

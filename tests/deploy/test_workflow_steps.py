@@ -239,7 +239,7 @@ def test_every_error_in_a_branch_ends_in_a_fail_of_the_branch(config: Config) ->
 
 @pytest.mark.parametrize("region", ["us-east-1", "cn-northwest-1", "us-gov-west-1"])
 def test_aws_and_cfn_lint_accept_it(content: dict[str, Any], region: str) -> None:
-    from batcat_runtime.rehearsal.asl import definition_errors
+    from batcat_runtime.rehearsal.aws.workflow_definition import definition_errors
 
     content["region"] = region
     content["purposes"]["usage-analysis"]["steps"] = STEPS

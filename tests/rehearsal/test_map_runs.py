@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from batcat_runtime.rehearsal import EmbeddedAWS
-from batcat_runtime.rehearsal.asl import definition_errors
+from batcat_runtime.rehearsal.aws.workflow_definition import definition_errors
 from batcat_runtime.rehearsal.wire import ACCOUNT_ID
 from tests.rehearsal.conftest import REGION, Cloud, error_of, until
 
@@ -121,6 +121,20 @@ def test_each_item_is_a_child_execution_that_can_be_listed_and_read(cloud: Cloud
     history = parent.client.get_execution_history(executionArn=children[0]["executionArn"])
     assert history["events"][0]["type"] == "ExecutionStarted"
     assert history["events"][-1]["type"] == "ExecutionSucceeded"
+
+
+def test_an_item_that_cannot_be_selected_fails_the_map_and_stops_its_children(
+    cloud: Cloud,
+) -> None:
+    fields = {"ItemsPath": "$", "ItemSelector": {"day.$": "$$.Map.Item.Value.day"}}
+    parent = Parent(cloud, distributed(WAIT, **fields))
+    arn = parent.start([{"day": 1}, {"no day": 2}])
+    described = parent.ended(arn)
+    assert (described["status"], described["error"]) == ("FAILED", "States.Runtime")
+    assert "day" in described["cause"]
+    run = parent.map_run(arn)
+    assert run["status"] == "FAILED"
+    assert [one["status"] for one in parent.children(run)] == ["ABORTED"]
 
 
 def test_concurrency_is_bounded_by_the_input_and_counted_while_it_runs(cloud: Cloud) -> None:

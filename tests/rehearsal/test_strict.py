@@ -9,7 +9,7 @@ from typing import Any
 import botocore.session
 import pytest
 
-from batcat_runtime.rehearsal.asl import definition_errors
+from batcat_runtime.rehearsal.aws.workflow_definition import definition_errors
 from batcat_runtime.rehearsal.constraints import violations
 from batcat_runtime.rehearsal.patterns import compile_pattern
 from batcat_runtime.rehearsal.rules import bucket_name_is_possible, trusts
@@ -504,7 +504,10 @@ TASK = {
         ({"A": {"Type": "Pass", "Next": "B"}}, "Missing 'Next' target: B at /States/A/Next"),
         ({"A": {"Type": "Succeed"}, "B": {"Type": "Succeed"}}, 'State "B" is not reachable.'),
         ({"A": {"Type": "Pas", "End": True}}, "The state's Type must be one of"),
-        ({"A": {"Type": "Succeed", "Foo": 1}}, "Field 'Foo' is not supported at /States/A/Foo"),
+        (
+            {"A": {"Type": "Succeed", "Foo": 1}},
+            "Field 'Foo' is not supported in a Succeed state of JSONPath at",
+        ),
         (
             {"A": {**TASK, "Parameters": {**TASK["Parameters"], "Foo": 1}}},  # type: ignore[dict-item]
             'The field "Foo" is not supported by Step Functions at /States/A/Parameters',

@@ -68,7 +68,7 @@ class Sessions:
     Parameters
     ----------
     holder_of_key, policies_of, expiry_of_key : callable
-        What IAM and STS of the embedded AWS know; see `hooks`.
+        What IAM and STS of the embedded AWS know; see `aws.moto.state`.
     """
 
     def __init__(
