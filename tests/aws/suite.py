@@ -119,7 +119,7 @@ def _asked(project: Path) -> Iterator[tuple[str, list[str]]]:
 
     yield (
         "a job that somebody stops: states",
-        _states(_run(project, probe, "--param", "seconds=200", stop_job=True)),
+        _states(_run(project, probe, "--param", "seconds=250", stop_job=True)),
     )
     yield "a job that somebody stops: job", _job(project, probe)
 
@@ -145,8 +145,9 @@ def _run(project: Path, purpose: str, *options: str, stop_job: bool = False) -> 
             raise TimeoutError(f"{name} did not end within half an hour")
         if stop_job:
             for job in _jobs(sagemaker, config, purpose, StatusEquals="InProgress"):
-                sagemaker.stop_processing_job(ProcessingJobName=job["ProcessingJobName"])
-                stop_job = False
+                if _wrote(config, job["ProcessingJobName"]):  # else the script may not run yet
+                    sagemaker.stop_processing_job(ProcessingJobName=job["ProcessingJobName"])
+                    stop_job = False
         time.sleep(0.5 if "AWS_ENDPOINT_URL" in os.environ else 10)
 
 
@@ -156,6 +157,18 @@ def _jobs(sagemaker: Any, config: Any, purpose: str, **more: Any) -> list[dict[s
     part = Names.of(config, purpose).job_name(config.purposes[purpose].steps[0].name)
     found = sagemaker.list_processing_jobs(NameContains=part, **newest, **more)
     return list(found["ProcessingJobSummaries"])
+
+
+def _wrote(config: Any, job: str) -> bool:
+    """Whether a job's script has written its line."""
+    logs = _client("logs", config)
+    try:
+        found = logs.filter_log_events(
+            logGroupName="/aws/sagemaker/ProcessingJobs", logStreamNamePrefix=f"{job}/"
+        )
+    except logs.exceptions.ResourceNotFoundException:  # the region's first job
+        return False
+    return bool(found["events"])
 
 
 def _states(execution: dict[str, Any]) -> list[str]:
