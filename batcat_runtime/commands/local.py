@@ -40,6 +40,7 @@ def up(region: str, port: int) -> None:
     click.echo(f"An embedded AWS for {running.region} listens on {running.endpoint_url}")
     click.echo('In another terminal:  eval "$(batcat local env)"   then e.g.  aws s3 ls')
     click.echo("Stop it with:         batcat local down")
+    click.echo("Its jobs can reach the network; those of `batcat rehearse` cannot.")
 
 
 @command.command()
@@ -52,7 +53,7 @@ def env() -> None:
         raise UserError("No embedded AWS is running.", fix="Start one with `batcat local up`.")
     for name, value in sorted(running.environment().items()):
         click.echo(f"export {name}={shlex.quote(value)}")
-    click.echo("unset AWS_PROFILE")
+    click.echo("unset AWS_PROFILE AWS_SESSION_TOKEN")
 
 
 @command.command()

@@ -41,11 +41,16 @@ def command(
 
     project = find_project(folder)
     need("moto", "rehearse")
-    from batcat_runtime.rehearsal.rehearse import rehearse as run
+    from batcat_runtime.rehearsal.seal import seal
+
+    unsealed = seal()
     from batcat_runtime.rehearsal.report import write_report
-    from batcat_runtime.rehearsal.summary import print_summary
+    from batcat_runtime.rehearsal.report.summary import print_summary
+    from batcat_runtime.rehearsal.story import rehearse as run
 
     with progress(verbose) as show:
+        if unsealed:
+            show(f"jobs may reach the network: {unsealed}; see docs/rehearsal.md")
         record = run(project, purpose, fire_at=fire_at, timeout=timeout, progress=show)
         show("writing the report")
         path = report or project / "report" / f"rehearsal-{record.purpose}.html"

@@ -17,8 +17,8 @@ from typing import Any
 
 from moto.utilities.utils import get_partition
 
-from .access.evaluation import decide
-from .access.needs_s3 import s3_needs
+from .aws.iam.evaluation import decide
+from .aws.iam.needs_s3 import s3_needs
 from .wire import Call, ServiceError
 
 

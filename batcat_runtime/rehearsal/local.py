@@ -23,8 +23,9 @@ from pathlib import Path
 from batcat_runtime.config import partition_of
 from batcat_runtime.errors import EmbeddedAWSError
 
-from .embedded import ACCOUNT_ID, check_region, launch
-from .environment import client_environment
+from .aws.embedded import ACCOUNT_ID, check_region, launch
+from .aws.environment import Keys, client_environment, new_keys
+from .container import tool
 
 _STATE = "embedded-aws.json"
 _END_TIMEOUT = 20.0
@@ -50,7 +51,8 @@ class LocalAWS:
     region: str
     pid: int
     home: str
-    token: str = ""
+    token: str
+    keys: Keys
 
     @property
     def account_id(self) -> str:
@@ -63,8 +65,20 @@ class LocalAWS:
         return partition_of(self.region)
 
     def environment(self) -> dict[str, str]:
-        """Return the variables that point clients at it."""
-        return client_environment(self.endpoint_url, self.region, Path(self.home))
+        """Return the variables that point clients at it.
+
+        The rehearsal's `docker` comes first on the PATH: the one that may be there would log in to
+        the real AWS, and push.
+        """
+        tools = str(tool.install(Path(self.home) / "bin").parent)
+        path = [one for one in os.environ.get("PATH", "").split(os.pathsep) if one != tools]
+        variables = client_environment(self.endpoint_url, self.region, Path(self.home), self.keys)
+        return {
+            **variables,
+            "PATH": os.pathsep.join([tools, *path]),
+            "BATCAT_IMAGE_BUILDER": "docker",
+            "DOCKER_CONFIG": self.home,
+        }
 
     def __repr__(self) -> str:
         """Leave the secret out."""
@@ -100,16 +114,18 @@ def local_up(region: str = "us-east-1", port: int = 0) -> LocalAWS:
                 f"({running.region}).",
                 fix="Use it (batcat local env), or end it first (batcat local down).",
             )
-        token = secrets.token_hex(24)
+        token, keys = secrets.token_hex(24), new_keys()
         home = folder / f"aws-{secrets.token_hex(4)}"
         home.mkdir(parents=True, mode=0o700)
-        process, answer = launch(home, region=region, port=port, detached=True, token=token)
+        process, answer = launch(
+            home, region=region, port=port, detached=True, keys=keys, token=token
+        )
         if process.stdout is not None:
             process.stdout.close()
         # The server is meant to outlive us: Popen must not warn of it when it is collected.
         process.returncode = 0
         local = LocalAWS(
-            f"http://127.0.0.1:{answer['port']}", region, int(answer["pid"]), str(home), token
+            f"http://127.0.0.1:{answer['port']}", region, int(answer["pid"]), str(home), token, keys
         )
         state = folder / _STATE
         state.touch(mode=0o600)
@@ -121,10 +137,11 @@ def local_status() -> LocalAWS | None:
     """Return the long-lived embedded AWS, or None; a stale note of one is cleared away."""
     state = _folder() / _STATE
     try:
-        local = LocalAWS(**json.loads(state.read_text(encoding="utf-8")))
+        note = json.loads(state.read_text(encoding="utf-8"))
+        local = LocalAWS(**note | {"keys": tuple(note["keys"])})
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, KeyError):
         state.unlink(missing_ok=True)
         return None
     if _is_ours(local):

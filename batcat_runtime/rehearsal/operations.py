@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from .strict import CALL_KEY
+from .aws.strict import CALL_KEY
 from .wire import (
     Call,
     Environ,

@@ -15,7 +15,7 @@ import pytest
 import batcat_runtime as bc
 from batcat_runtime.operate.checks import LOCAL, ON_AWS
 from batcat_runtime.operate.doctor import Check
-from batcat_runtime.rehearsal import principals
+from batcat_runtime.rehearsal.aws.iam import principals
 from tests.operate.fakests import CALLER, ERROR, sts
 from tests.operate.world import REGIONS, DeployedProject
 

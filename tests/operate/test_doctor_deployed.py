@@ -12,7 +12,7 @@ import pytest
 
 import batcat_runtime as bc
 from batcat_runtime.operate.doctor import Check
-from batcat_runtime.rehearsal import principals
+from batcat_runtime.rehearsal.aws.iam import principals
 from tests.operate.buckets import bucket_elsewhere, configure, elsewhere, foreign_bucket
 from tests.operate.world import REGIONS, DeployedProject, World
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from batcat_runtime.commands import GROUPS
-from batcat_runtime.rehearsal import principals
-from batcat_runtime.rehearsal.access.evaluation import Need, decide
-from batcat_runtime.rehearsal.access.trail import read_trail
+from batcat_runtime.rehearsal.aws.iam import principals
+from batcat_runtime.rehearsal.aws.iam.evaluation import Need, decide
+from batcat_runtime.rehearsal.aws.iam.trail import read_trail
 from tests.operate.left_results import Left
 from tests.operate.world import DeployedProject
 

@@ -67,8 +67,8 @@ class World:
             service,
             region_name=region or self.aws.region,
             endpoint_url=self.aws.endpoint_url,
-            aws_access_key_id="testing",
-            aws_secret_access_key="testing",
+            aws_access_key_id=self.aws.keys[0],
+            aws_secret_access_key=self.aws.keys[1],
         )
 
     def session(self, name: str, *denied: str) -> dict[str, str]:

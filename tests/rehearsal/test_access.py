@@ -15,7 +15,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from batcat_runtime.rehearsal import EmbeddedAWS
-from batcat_runtime.rehearsal.access.trail import Entry, read_trail
+from batcat_runtime.rehearsal.aws.iam.trail import Entry, read_trail
 from tests.rehearsal.conftest import Cloud, error_of, trust, until
 
 REGION = "cn-northwest-1"

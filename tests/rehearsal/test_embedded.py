@@ -133,8 +133,8 @@ def test_two_live_side_by_side(cloud: Cloud) -> None:
             "s3",
             region_name="us-east-1",
             endpoint_url=other.endpoint_url,
-            aws_access_key_id="a",
-            aws_secret_access_key="b",
+            aws_access_key_id=other.keys[0],
+            aws_secret_access_key=other.keys[1],
         )
         assert s3.list_buckets()["Buckets"] == []
         assert error_of(s3.list_objects_v2, Bucket=mine)[0] == "NoSuchBucket"
@@ -195,7 +195,7 @@ def test_the_server_process_never_leaves_the_machine(tmp_path: Path) -> None:
     code = """
         import socket, sys, urllib.request
         from pathlib import Path
-        from batcat_runtime.rehearsal.server import close_network
+        from batcat_runtime.rehearsal.aws.server import close_network
         close_network(Path(sys.argv[1]) if len(sys.argv) > 1 else Path("network.log"))
         for reach in (
             lambda: socket.create_connection(("192.0.2.1", 80), timeout=1),
@@ -312,6 +312,7 @@ def test_a_stale_note_is_cleared_and_a_stranger_is_never_ended(runtime: Path, cl
         "pid": stranger.pid,
         "home": str(runtime / "aws-gone"),
         "token": "not its token",
+        "keys": ["a", "b", ""],
     }
     (runtime / "embedded-aws.json").write_text(json.dumps(note))
     try:

@@ -1,15 +1,18 @@
-"""IAM's decision as a function: policies, a need, a reason."""
+"""IAM's decision, asked of its simulator: policies, an action, a resource, and the reason."""
 
 from __future__ import annotations
 
+import json
+import uuid
 from typing import Any
 
+import boto3
 import pytest
 
-from batcat_runtime.rehearsal.access.conditions import holds
-from batcat_runtime.rehearsal.access.evaluation import Need, decide
+from tests.rehearsal.conftest import Cloud, error_of, trust
 
 OBJECT = "arn:aws-cn:s3:::land/raw/usage.csv"
+WORDS = {"allowed": "allowed", "implicit": "implicitDeny", "explicit": "explicitDeny"}
 
 
 def allow(action: Any, resource: Any = "*", **more: Any) -> dict[str, Any]:
@@ -20,9 +23,31 @@ def deny(action: Any, resource: Any = "*", **more: Any) -> dict[str, Any]:
     return {**allow(action, resource, **more), "Effect": "Deny"}
 
 
-def reason(*statements: dict[str, Any], need: Need | None = None, **more: Any) -> str:
-    document = {"Version": "2012-10-17", "Statement": list(statements)}
-    return decide([document], need or Need("s3:GetObject", OBJECT), **more).reason
+def decision(
+    cloud: Cloud, statements: Any, context: dict[str, Any] | None = None, resource: str = OBJECT
+) -> str:
+    """Give the statements to a new role and ask whether it may read an object."""
+    iam, name = cloud.client("iam"), f"role-{uuid.uuid4().hex[:8]}"
+    trusted = json.dumps(trust("lambda"))
+    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=trusted)["Role"]["Arn"]
+    if statements:
+        document = json.dumps({"Version": "2012-10-17", "Statement": statements})
+        iam.put_role_policy(RoleName=name, PolicyName="p", PolicyDocument=document)
+    entries = [
+        {
+            "ContextKeyName": key,
+            "ContextKeyValues": value if isinstance(value, list) else [value],
+            "ContextKeyType": "string",
+        }
+        for key, value in (context or {}).items()
+    ]
+    answer = iam.simulate_principal_policy(
+        PolicySourceArn=role,
+        ActionNames=["s3:GetObject"],
+        ResourceArns=[resource],
+        ContextEntries=entries,
+    )
+    return str(answer["EvaluationResults"][0]["EvalDecision"])
 
 
 @pytest.mark.parametrize(
@@ -45,79 +70,86 @@ def reason(*statements: dict[str, Any], need: Need | None = None, **more: Any) -
         ([{"Effect": "Allow", "Action": "s3:*", "NotResource": OBJECT}], "implicit"),
         ([allow("s3:*"), deny("s3:GetObject", "arn:aws-cn:s3:::land/raw/*")], "explicit"),
         ([allow("s3:*"), deny("s3:GetObject", "arn:aws-cn:s3:::other/*")], "allowed"),
+        (allow("s3:GetObject"), "allowed"),  # one statement may stand without a list
     ],
 )
-def test_statements(statements: list[dict[str, Any]], expected: str) -> None:
-    assert reason(*statements) == expected
+def test_statements(cloud: Cloud, statements: Any, expected: str) -> None:
+    assert decision(cloud, statements) == WORDS[expected]
 
 
-def test_one_statement_may_stand_without_a_list() -> None:
-    document = {"Version": "2012-10-17", "Statement": allow("s3:GetObject")}
-    assert decide([document], Need("s3:GetObject", OBJECT)).allowed
-
-
-def test_a_boundary_limits_and_grants_nothing() -> None:
-    wide = {"Version": "2012-10-17", "Statement": [allow("s3:*")]}
-    narrow = {"Version": "2012-10-17", "Statement": [allow("s3:PutObject")]}
-    need = Need("s3:GetObject", OBJECT)
-    assert decide([wide], need, boundary=narrow).reason == "boundary"
-    assert decide([wide], need, boundary=wide).reason == "allowed"
-    assert decide([], need, boundary=wide).reason == "implicit"
-
-
-def test_an_unknown_resource_is_allowed_by_any_and_denied_by_none() -> None:
-    unknown = Need("athena:GetQueryExecution", "")
-    assert reason(allow("athena:*", "arn:aws:athena:a:1:workgroup/x"), need=unknown) == "allowed"
-    statements = (allow("athena:*"), deny("athena:*", "arn:aws:athena:a:1:workgroup/x"))
-    assert reason(*statements, need=unknown) == "allowed"
-
-
-def test_policy_variables_are_filled_in() -> None:
-    home = allow("s3:GetObject", "arn:aws-cn:s3:::land/${aws:username}/*")
-    mine = Need("s3:GetObject", "arn:aws-cn:s3:::land/ada/x")
-    assert reason(home, need=mine, context={"aws:username": "ada"}) == "allowed"
-    assert reason(home, need=mine, context={"aws:username": "eve"}) == "implicit"
-    assert reason(home, need=mine) == "implicit", "a variable without a value matches nothing"
+def test_policy_variables_are_filled_in(cloud: Cloud) -> None:
+    home = [allow("s3:GetObject", "arn:aws-cn:s3:::land/${aws:username}/*")]
+    mine = "arn:aws-cn:s3:::land/ada/x"
+    assert decision(cloud, home, {"aws:username": "ada"}, mine) == "allowed"
+    assert decision(cloud, home, {"aws:username": "eve"}, mine) == "implicitDeny"
+    assert decision(cloud, home, {}, mine) == "implicitDeny", "no value matches nothing"
 
 
 @pytest.mark.parametrize(
     ("condition", "context", "expected"),
     [
-        ({"StringEquals": {"a:b": "x"}}, {"a:b": "x"}, True),
-        ({"StringEquals": {"A:B": "x"}}, {"a:b": "x"}, True),
-        ({"StringEquals": {"a:b": ["y", "x"]}}, {"a:b": "x"}, True),
-        ({"StringEquals": {"a:b": "X"}}, {"a:b": "x"}, False),
-        ({"StringEqualsIgnoreCase": {"a:b": "X"}}, {"a:b": "x"}, True),
-        ({"StringEquals": {"a:b": "x"}}, {}, False),
-        ({"StringEqualsIfExists": {"a:b": "x"}}, {}, True),
-        ({"StringNotEquals": {"a:b": "x"}}, {"a:b": "y"}, True),
-        ({"StringNotEquals": {"a:b": ["x", "y"]}}, {"a:b": "y"}, False),
-        ({"StringNotEquals": {"a:b": "x"}}, {}, True),
-        ({"StringLike": {"a:b": "/aws/*"}}, {"a:b": "/aws/x"}, True),
-        ({"StringNotLike": {"a:b": "/aws/*"}}, {"a:b": "/aws/x"}, False),
-        ({"ArnLike": {"a:b": "arn:aws:s:r:1:x/*"}}, {"a:b": "arn:aws:s:r:1:x/y"}, True),
-        ({"ArnLike": {"a:b": "arn:aws:*:x/y"}}, {"a:b": "arn:aws:s:r:1:x/y"}, False),
-        ({"Bool": {"a:b": "true"}}, {"a:b": "true"}, True),
-        ({"Bool": {"a:b": "false"}}, {"a:b": "true"}, False),
-        ({"Null": {"a:b": "true"}}, {}, True),
-        ({"Null": {"a:b": "true"}}, {"a:b": "x"}, False),
-        ({"NumericLessThanEquals": {"a:b": "10"}}, {"a:b": "9"}, True),
-        ({"NumericGreaterThan": {"a:b": "10"}}, {"a:b": "9"}, False),
-        ({"DateLessThan": {"a:b": "2030-01-01T00:00:00Z"}}, {"a:b": "2026-01-01"}, True),
-        ({"IpAddress": {"a:b": "10.0.0.0/8"}}, {"a:b": "10.1.2.3"}, True),
-        ({"NotIpAddress": {"a:b": "10.0.0.0/8"}}, {"a:b": "10.1.2.3"}, False),
-        ({"ForAnyValue:StringEquals": {"a:b": ["x"]}}, {"a:b": ["y", "x"]}, True),
-        ({"ForAnyValue:StringEquals": {"a:b": ["x"]}}, {}, False),
-        ({"ForAllValues:StringEquals": {"a:b": ["x", "y"]}}, {"a:b": ["y", "x"]}, True),
-        ({"ForAllValues:StringEquals": {"a:b": ["x"]}}, {"a:b": ["y", "x"]}, False),
-        ({"ForAllValues:StringEquals": {"a:b": ["x"]}}, {}, True),
-        ({"StringEquals": {"a:b": "x", "c:d": "z"}}, {"a:b": "x", "c:d": "y"}, False),
+        ({"StringEquals": {"key:a": "x"}}, {"key:a": "x"}, True),
+        ({"StringEquals": {"KEY:A": "x"}}, {"key:a": "x"}, True),
+        ({"StringEquals": {"key:a": ["y", "x"]}}, {"key:a": "x"}, True),
+        ({"StringEquals": {"key:a": "X"}}, {"key:a": "x"}, False),
+        ({"StringEqualsIgnoreCase": {"key:a": "X"}}, {"key:a": "x"}, True),
+        ({"StringEquals": {"key:a": "x"}}, {}, False),
+        ({"StringEqualsIfExists": {"key:a": "x"}}, {}, True),
+        ({"StringNotEquals": {"key:a": "x"}}, {"key:a": "y"}, True),
+        ({"StringNotEquals": {"key:a": ["x", "y"]}}, {"key:a": "y"}, False),
+        ({"StringNotEquals": {"key:a": "x"}}, {}, True),
+        ({"StringLike": {"key:a": "/aws/*"}}, {"key:a": "/aws/x"}, True),
+        ({"StringNotLike": {"key:a": "/aws/*"}}, {"key:a": "/aws/x"}, False),
+        ({"ArnLike": {"key:a": "arn:aws:s:r:1:x/*"}}, {"key:a": "arn:aws:s:r:1:x/y"}, True),
+        ({"ArnLike": {"key:a": "arn:aws:*:x/y"}}, {"key:a": "arn:aws:s:r:1:x/y"}, False),
+        ({"Bool": {"key:a": "true"}}, {"key:a": "true"}, True),
+        ({"Bool": {"key:a": "false"}}, {"key:a": "true"}, False),
+        ({"Null": {"key:a": "true"}}, {}, True),
+        ({"Null": {"key:a": "true"}}, {"key:a": "x"}, False),
+        ({"NumericLessThanEquals": {"key:a": "10"}}, {"key:a": "9"}, True),
+        ({"NumericGreaterThan": {"key:a": "10"}}, {"key:a": "9"}, False),
+        ({"DateLessThan": {"key:a": "2030-01-01T00:00:00Z"}}, {"key:a": "2026-01-01"}, True),
+        ({"IpAddress": {"key:a": "10.0.0.0/8"}}, {"key:a": "10.1.2.3"}, True),
+        ({"NotIpAddress": {"key:a": "10.0.0.0/8"}}, {"key:a": "10.1.2.3"}, False),
+        ({"ForAnyValue:StringEquals": {"key:a": ["x"]}}, {"key:a": ["y", "x"]}, True),
+        ({"ForAnyValue:StringEquals": {"key:a": ["x"]}}, {}, False),
+        ({"ForAllValues:StringEquals": {"key:a": ["x", "y"]}}, {"key:a": ["y", "x"]}, True),
+        ({"ForAllValues:StringEquals": {"key:a": ["x"]}}, {"key:a": ["y", "x"]}, False),
+        ({"ForAllValues:StringEquals": {"key:a": ["x"]}}, {}, True),
+        ({"StringEquals": {"key:a": "x", "key:c": "z"}}, {"key:a": "x", "key:c": "y"}, False),
     ],
 )
-def test_conditions(condition: Any, context: Any, expected: bool) -> None:
-    assert holds(condition, context) is expected
+def test_conditions(cloud: Cloud, condition: Any, context: Any, expected: bool) -> None:
+    found = decision(cloud, [allow("s3:GetObject", Condition=condition)], context)
+    assert (found == "allowed") is expected
 
 
-def test_an_operator_that_iam_does_not_have_is_an_error() -> None:
-    with pytest.raises(ValueError, match="StringIs"):
-        holds({"StringIs": {"a:b": "x"}}, {"a:b": "x"})
+def test_nobody_has_no_policies(cloud: Cloud) -> None:
+    simulate = cloud.client("iam").simulate_principal_policy
+    nobody = "arn:aws-cn:iam::123456789012:role/nobody"
+    asked = {"PolicySourceArn": nobody, "ActionNames": ["s3:GetObject"]}
+    assert error_of(simulate, **asked)[0] == "NoSuchEntity"
+
+
+@pytest.mark.parametrize(
+    ("home", "abroad"), [("cn-northwest-1", "us-east-1"), ("us-east-1", "cn-north-1")]
+)
+def test_a_key_is_unknown_in_another_partition(cloud: Cloud, home: str, abroad: str) -> None:
+    iam, name = cloud.client("iam", home), f"user-{uuid.uuid4().hex[:8]}"
+    arn = iam.create_user(UserName=name)["User"]["Arn"]
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+
+    def client(service: str, region: str) -> Any:
+        return boto3.Session().client(
+            service,
+            region_name=region,
+            endpoint_url=cloud.endpoint_url,
+            aws_access_key_id=key["AccessKeyId"],
+            aws_secret_access_key=key["SecretAccessKey"],
+        )
+
+    assert client("sts", home).get_caller_identity()["Arn"] == arn
+    assert error_of(client("sts", abroad).get_caller_identity)[0] == "InvalidClientTokenId"
+    assert error_of(client("s3", abroad).list_buckets)[0] == "InvalidAccessKeyId"
+    listing = client("stepfunctions", abroad).list_state_machines
+    assert error_of(listing)[0] == "UnrecognizedClientException"

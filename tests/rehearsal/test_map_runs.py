@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from batcat_runtime.rehearsal import EmbeddedAWS
-from batcat_runtime.rehearsal.aws.workflow_definition import definition_errors
 from batcat_runtime.rehearsal.wire import ACCOUNT_ID
 from tests.rehearsal.conftest import REGION, Cloud, error_of, until
 
@@ -297,27 +296,24 @@ def test_waiting_for_a_workflow_takes_the_managed_rule_and_the_roles_rights(stri
     assert "states:DescribeExecution" in described["cause"]
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
+def test_a_wrong_distributed_map_is_refused(cloud: Cloud) -> None:
+    validate = cloud.client("stepfunctions").validate_state_machine_definition
+
+    def told(definition: dict[str, Any]) -> str:
+        found = validate(definition=json.dumps(definition))["diagnostics"]
+        return " ".join(one["message"] for one in found)
+
+    assert told(distributed(PASS)) == ""
+    for change, words in (
         ({"MaxConcurrency": 1, "MaxConcurrencyPath": "$.n"}, "Only one of"),
         ({"ToleratedFailurePercentage": 101}, "out of range"),
         ({"Label": "a label"}, "Label"),
         ({"ItemReader": {"Resource": "arn:aws-cn:lambda:f"}}, "ItemReader"),
-    ],
-)
-def test_a_wrong_distributed_map_is_refused(change: dict[str, Any], words: str) -> None:
-    assert definition_errors(json.dumps(distributed(PASS)), "aws-cn") == []
-    found = definition_errors(json.dumps(distributed(PASS, **change)), "aws-cn")
-    assert words in " ".join(one.message for one in found)
-
-
-def test_what_only_a_distributed_map_has_is_refused_elsewhere() -> None:
+    ):
+        assert words in told(distributed(PASS, **change))
     definition = distributed(PASS, ToleratedFailureCount=1)
-    processor = definition["States"]["Windows"]["ItemProcessor"]
-    processor["ProcessorConfig"] = {"Mode": "DISTRIBUTED"}
-    without_type = definition_errors(json.dumps(definition))
-    assert ["ExecutionType" in one.message for one in without_type] == [True]
-    processor["ProcessorConfig"] = {"Mode": "INLINE"}
-    inline = {one.message for one in definition_errors(json.dumps(definition))}
-    assert "Field 'ToleratedFailureCount' is not supported in INLINE mode" in inline
+    config = definition["States"]["Windows"]["ItemProcessor"]["ProcessorConfig"]
+    del config["ExecutionType"]
+    assert "ExecutionType" in told(definition)
+    config["Mode"] = "INLINE"
+    assert "Field 'ToleratedFailureCount' is not supported in INLINE mode" in told(definition)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -51,6 +51,15 @@ def edit_config(project: Path, change: Callable[[dict[str, Any]], None]) -> None
 
 def replace_script(project: Path, code: str) -> None:
     (project / "script" / "usage-analysis.py").write_text(code, encoding="utf-8")
+
+
+def uncomment(project: Path, statement: str) -> None:
+    """Let the job role have one of the statements that roles.yaml offers."""
+    roles = project / "deploy" / "roles.yaml"
+    head, sid, rest = roles.read_text("utf-8").partition(f"# - Sid: {statement}\n")
+    assert sid
+    block, empty, tail = rest.partition("#\n")
+    roles.write_text(head + (sid + block).replace("# ", "") + empty + tail, "utf-8")
 
 
 def report_of(project: Path) -> str:
@@ -107,28 +116,64 @@ def test_a_fresh_project_rehearses(
     assert left_running(mark) == []
 
 
-# Brings loopback up in a fresh network namespace, then becomes the command. The numbers are Linux's
-# SIOCSIFFLAGS, IFF_UP and IFF_RUNNING.
-ALONE = """
-import fcntl, os, socket, struct, sys
-with socket.socket() as any_socket:
-    fcntl.ioctl(any_socket, 0x8914, struct.pack("16sh", b"lo", 0x1 | 0x40))
-os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+LEAVE = """
+import os, subprocess, sys
+from pyarrow import fs
+for host, port in (("127.0.0.1", {port}), ("192.0.2.7", 443)):
+    code = f"exec 3<>/dev/tcp/{{host}}/{{port}}"
+    print(host, subprocess.run(["timeout", "3", "bash", "-c", code]).returncode != 0, flush=True)
+try:
+    fs.S3FileSystem(endpoint_override="http://127.0.0.1:{port}", connect_timeout=1,
+                    access_key="a", secret_key="b").get_file_info("bucket/key")
+except OSError as error:
+    print("arrow", "connect" in str(error).lower(), flush=True)
+open("{laptop}")
 """
 
 
-def test_the_whole_rehearsal_needs_no_network(bake: Bake) -> None:
-    alone = ["unshare", "--map-root-user", "--net"]
-    tried = shutil.which("unshare") and subprocess.run([*alone, "true"], capture_output=True)
-    if not tried or tried.returncode:
-        pytest.skip(f"no network namespace here: {tried.stderr if tried else 'no unshare'}")
+def test_nothing_leaves_a_rehearsal_and_a_job_sees_no_laptop(bake: Bake, tmp_path: Path) -> None:
+    """Not even what opens sockets in C, nor another server on this very machine."""
+    probe = [sys.executable, "-c", "from batcat_runtime.rehearsal.seal import seal; print(seal())"]
+    reason = subprocess.run(probe, capture_output=True, text=True, check=True).stdout.strip()
+    if reason:
+        pytest.skip(f"no network namespace here: {reason}")
     project = bake()
-    command = [*alone, sys.executable, "-c", ALONE, "-m", "batcat_runtime", "rehearse"]
-    done = subprocess.run(
-        [*command, str(project)], capture_output=True, text=True, check=False, timeout=120
+    laptop = project / "data" / "raw" / "usage" / "usage.csv.gz"
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        replace_script(project, LEAVE.format(port=port, laptop=laptop))
+        done = batcat("rehearse", "-C", project)
+        listening.settimeout(0.01)
+        with pytest.raises(TimeoutError):
+            listening.accept()
+    assert done.returncode == 1
+    text = report_of(project)
+    for line in ("127.0.0.1 True", "192.0.2.7 True", "arrow True"):
+        assert line in text, done.stdout
+    reason = f"FileNotFoundError: [Errno 2] No such file or directory: &#39;{laptop}&#39;"
+    assert f"(exit code: 1): {reason} Fix: read it with job.input_files" in text
+
+
+def test_a_script_is_given_the_secrets_that_its_config_names(bake: Bake) -> None:
+    project = bake()
+    (project / "data" / "test" / "secret.json").write_text('{"username": "ada"}')
+    given = {"secrets": {"my/secret": "data/test/secret.json"}}
+    edit_config(
+        project, lambda content: content["purposes"]["usage-analysis"]["rehearsal"].update(given)
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "passed its rehearsal" in done.stdout
+    replace_script(
+        project,
+        "import boto3\nclient = boto3.client('secretsmanager')\n"
+        "raise SystemExit(client.get_secret_value(SecretId='my/secret')['SecretString'])\n",
+    )
+    uncomment(project, "Secrets")
+    done = batcat("rehearse", "-C", project)
+    assert '{"username": "ada"}' in done.stdout
+    (project / "data" / "test" / "secret.json").write_text("{")
+    done = batcat("rehearse", "-C", project)
+    assert done.returncode == 2
+    assert "rehearsal.secrets.my/secret" in done.stderr
+    assert "no JSON" in done.stderr
 
 
 def test_the_rehearsal_and_the_laptop_agree(bake: Bake) -> None:

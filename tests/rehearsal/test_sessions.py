@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from batcat_runtime.rehearsal.access.sessions import Sessions
+from batcat_runtime.rehearsal.aws.iam.sessions import Sessions
 from tests.rehearsal.conftest import Cloud
 from tests.rehearsal.test_access import Role, allow
 

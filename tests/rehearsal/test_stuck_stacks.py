@@ -68,17 +68,6 @@ def test_a_rollback_that_fails_can_be_continued(wire: FaultProxy, stack: Stack) 
     assert stack.deploy(groups(stack, 14)) == "UPDATE_COMPLETE"
 
 
-def test_resources_can_be_skipped_by_name(wire: FaultProxy, stack: Stack) -> None:
-    stuck(wire, stack)
-    again = stack.client.continue_update_rollback
-    code, message = error_of(again, StackName=stack.name, ResourcesToSkip=["Other"])
-    assert (code, "Other" in message) == ("ValidationError", True)
-    again(StackName=stack.name, ResourcesToSkip=["One"])
-    assert stack.settled() == "UPDATE_ROLLBACK_COMPLETE"
-    code, message = error_of(again, StackName=stack.name)
-    assert (code, "can not continue" in message) == ("ValidationError", True)
-
-
 def test_a_stack_that_cannot_be_deleted_may_leave_resources_behind(
     cloud: Cloud, wire: FaultProxy, stack: Stack
 ) -> None:

@@ -1,1 +1,1 @@
-"""The embedded AWS: moto's server, and what stands in front of it."""
+"""The embedded AWS: moto behind services of our own."""

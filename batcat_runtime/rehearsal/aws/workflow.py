@@ -20,10 +20,10 @@ from moto.core.exceptions import ServiceException
 from moto.utilities.utils import get_partition
 from werkzeug.exceptions import HTTPException
 
-from ..access import services
-from ..access.gate import Access
 from ..operations import PASS, Operation
 from ..wire import Call, ServiceError
+from .iam import services
+from .iam.gate import Access
 from .workflow_definition import definition_errors
 from .workflow_maps import MapRuns, stop_execution
 
@@ -212,7 +212,7 @@ class Executions:
         return {"executions": [_summary(one) | told for one in rows], **more}
 
     def history(self, call: Call) -> dict[str, Any]:
-        """Give a page of an execution's events, from either end, unless it is forgotten."""
+        """Give a page of an execution's events, from either end."""
         found = self._find(call).to_history_output()
         events = sorted(found["events"], key=lambda event: int(event["id"]))
         if call.params.get("reverseOrder"):

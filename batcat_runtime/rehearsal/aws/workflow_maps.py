@@ -24,10 +24,10 @@ from typing import Any, Final
 from botocore.exceptions import ClientError
 from moto.stepfunctions.parser.asl.utils.json_path import NoSuchJsonPathError
 
-from ..access.evaluation import Need
-from ..access.gate import Access
 from ..operations import Operation, without_nones
 from ..wire import Call, ServiceError
+from .iam.evaluation import Need
+from .iam.gate import Access
 from .moto.interpreter import failure
 from .moto.patching import wraps
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from ...clients import Clients
-from ...rules import trusts
+from ..rules import trusts
 from .engine import literal, quoted
 from .objects import Objects, StoredObject, split_location
 from .redshift_errors import RedshiftError, syntax_error

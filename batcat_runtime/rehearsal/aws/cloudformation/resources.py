@@ -1,0 +1,243 @@
+"""Resource types of CloudFormation: what each type is, and what every type shares.
+
+A `Kind` makes, changes and removes one type of resource by calling the service's own API, as AWS
+does. So a name in a template passes exactly the examination that it passes from boto3, and the
+resource that results is the one that the API would have made. Properties of a template have the
+names of the API's parameters but for their capitals, and may be text where a number is meant;
+`fitted` brings them into the API's shape by botocore's model of the service.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import string
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from botocore import xform_name
+
+from ...clients import Clients
+from ...wire import ACCOUNT_ID
+
+KINDS: dict[str, Kind] = {}
+_NUMBERS = {"integer": int, "long": int, "float": float, "double": float}
+
+
+class ResourceError(Exception):
+    """A resource could not be made, changed or removed; the text is the event's reason."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """A resource that exists: its physical id and what `Fn::GetAtt` may ask for."""
+
+    physical_id: str
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a resource is made: the stack, and the way to the services."""
+
+    clients: Clients
+    region: str
+    partition: str
+    stack_name: str
+    logical_id: str
+    tags: dict[str, str]
+    # To be called as soon as the resource exists, so that a later failure still removes it.
+    exists: Callable[[str], None] = lambda physical_id: None
+
+    @property
+    def suffix(self) -> str:
+        """The partition's domain, such as ``amazonaws.com.cn``."""
+        return "amazonaws.com.cn" if self.partition == "aws-cn" else "amazonaws.com"
+
+    def client(self, service: str) -> Any:
+        """Return the client of a service in the stack's region."""
+        return self.clients.get(service, self.region)
+
+    def call(
+        self, service: str, operation: str, props: Mapping[str, Any], **more: Any
+    ) -> dict[str, Any]:
+        """Call an API with what it takes of a resource's properties, and more that it may take."""
+        client = self.client(service)
+        shape = client.meta.service_model.operation_model(operation).input_shape
+        taken = fitted(shape, {**props, **more}, all_of_it=False)
+        return dict(getattr(client, xform_name(operation))(**taken))
+
+    def arn(self, service: str, resource: str, *, regional: bool = True) -> str:
+        """Return an ARN in the stack's partition and region."""
+        region = self.region if regional else ""
+        return f"arn:{self.partition}:{service}:{region}:{ACCOUNT_ID}:{resource}"
+
+    def name(
+        self, given: str | None, limit: int, *, lower: bool = False, stack: bool = True
+    ) -> str:
+        """Return the name that the template gives, or one as CloudFormation makes them."""
+        if given:
+            return given
+        end = "".join(random.choices(string.ascii_letters + string.digits, k=12))
+        start = f"{self.stack_name}-{self.logical_id}" if stack else self.logical_id
+        made = f"{start[: limit - 13]}-{end}"
+        return made.lower() if lower else made
+
+    def all_tags(self, props: Mapping[str, Any]) -> dict[str, str]:
+        """Merge the stack's tags with the resource's own, which win."""
+        own = props.get("Tags") or []
+        listed = own.items() if isinstance(own, dict) else ((t["Key"], t["Value"]) for t in own)
+        return {**self.tags, **{str(key): str(value) for key, value in listed}}
+
+    def retag(
+        self, service: str, props: Mapping[str, Any], of: str = "Resource", **resource: str
+    ) -> None:
+        """Bring the tags of a resource to what the template and the stack say.
+
+        Parameters
+        ----------
+        service : str
+            Whose resource it is.
+        props : mapping
+            The resource's properties.
+        of : str
+            What the API calls that which it tags: ``TagRole``.
+        resource : str
+            How the API names it: ``RoleName="..."``, ``ResourceArn="..."``.
+        """
+        client = self.client(service)
+        known = client.meta.service_model.operation_names
+        lists = next(n for n in ("ListRoleTags", "ListTagsForResource", "ListTags") if n in known)
+        answer = self.call(service, lists, resource)
+        found: Any = next((value for name, value in answer.items() if name.lower() == "tags"), {})
+        if isinstance(found, list):
+            pairs = ({key.lower(): text for key, text in tag.items()} for tag in found)
+            found = {tag["key"]: tag["value"] for tag in pairs}
+        wanted = self.all_tags(props)
+        changed = {key: text for key, text in wanted.items() if found.get(key) != text}
+        gone = [key for key in found if key not in wanted]
+        if changed:
+            self.call(service, f"Tag{of}", resource, Tags=changed)
+        if gone:
+            self.call(service, f"Untag{of}", resource, TagKeys=gone)
+
+
+def fitted(shape: Any, value: Any, *, all_of_it: bool = True) -> Any:
+    """Bring a property into the shape that the API has for it.
+
+    Parameters
+    ----------
+    shape : botocore.model.Shape
+        The API's.
+    value : Any
+        The template's: names with other capitals, numbers and booleans as text, policies as data,
+        tags as a mapping.
+    all_of_it : bool
+        Whether what the shape does not have is passed on, for botocore to refuse.
+    """
+    kind = shape.type_name
+    if kind == "structure" and isinstance(value, dict):
+        members = {name.lower(): name for name in shape.members}
+        return {
+            members.get(key.lower(), key): fitted(shape.members[members[key.lower()]], item)
+            if key.lower() in members
+            else item
+            for key, item in value.items()
+            if item is not None and (all_of_it or key.lower() in members)
+        }
+    if kind == "list" and isinstance(value, dict):
+        value = [{"Key": key, "Value": text} for key, text in value.items()]
+    if kind == "list" and isinstance(value, list):
+        return [fitted(shape.member, item) for item in value]
+    if kind == "map" and isinstance(value, dict):
+        return {key: fitted(shape.value, item) for key, item in value.items()}
+    if kind in _NUMBERS and isinstance(value, str):
+        return _NUMBERS[kind](value)
+    if kind == "boolean":
+        return truth(value)
+    if kind == "string" and not isinstance(value, str):
+        return json.dumps(value)
+    return value
+
+
+class Kind:
+    """One resource type.
+
+    Attributes
+    ----------
+    type : str
+        Such as ``AWS::IAM::Role``.
+    properties : frozenset of str
+        What a template may say.
+    required : tuple of str
+        What it must say.
+    replacing : frozenset of str
+        Properties that cannot change without a new resource.
+    named_by : str or None
+        The property that names the resource; a named resource cannot be replaced under its name.
+    removal : tuple of str
+        The service, its operation that removes the resource, and the parameter that names it.
+    """
+
+    type: ClassVar[str] = ""
+    properties: ClassVar[frozenset[str]] = frozenset()
+    required: ClassVar[tuple[str, ...]] = ()
+    replacing: ClassVar[frozenset[str]] = frozenset()
+    named_by: ClassVar[str | None] = None
+    removal: ClassVar[tuple[str, str, str]] = ("", "", "")
+
+    def __init_subclass__(cls) -> None:
+        KINDS[cls.type] = cls()
+
+    def create(self, place: Place, props: dict[str, Any]) -> Made:
+        """Make the resource."""
+        raise NotImplementedError
+
+    def update(
+        self, place: Place, physical_id: str, old: dict[str, Any], new: dict[str, Any]
+    ) -> Made:
+        """Bring the resource from the old properties to the new ones."""
+        raise NotImplementedError
+
+    def delete(self, place: Place, physical_id: str, props: dict[str, Any]) -> None:
+        """Remove the resource."""
+        service, operation, name = self.removal
+        place.call(service, operation, {name: physical_id})
+
+    def is_replaced(self, changed: set[str]) -> bool:
+        """Tell whether a change of these properties needs a new resource."""
+        return bool(changed & self.replacing)
+
+    def check(self, logical_id: str, props: dict[str, Any]) -> None:
+        """Refuse properties that the type does not have, and a lack of those that it needs."""
+        problems = [
+            f"required key [{name}] not found" for name in self.required if name not in props
+        ]
+        problems += [
+            f"extraneous key [{name}] is not permitted"
+            for name in sorted(set(props) - self.properties)
+        ]
+        if problems:
+            text = ", ".join(f"#: {problem}" for problem in problems)
+            raise ResourceError(
+                f"Properties validation failed for resource {logical_id} with message:\n[{text}]"
+            )
+
+
+def words(*lines: str) -> frozenset[str]:
+    """Split lines of names into a set."""
+    return frozenset(word for line in lines for word in line.split())
+
+
+def truth(value: Any) -> bool:
+    """Read a boolean that a template may give as text."""
+    return value if isinstance(value, bool) else str(value).lower() == "true"
+
+
+def taken(type_: str, name: str) -> ResourceError:
+    """Return the refusal to take over what is there already, whosever it is."""
+    return ResourceError(
+        f"Resource of type '{type_}' with identifier '{name}' already exists. "
+        "(HandlerErrorCode: AlreadyExists)"
+    )
