@@ -26,10 +26,7 @@ def command() -> None:
 )
 @folder_option
 def up(region: str | None, port: int, folder: Path) -> None:
-    """Start an embedded AWS that stays.
-
-    Its jobs run as you do, and are not sealed off from the network.
-    """
+    """Start an embedded AWS that stays."""
     need("moto", "rehearse")
     from batcat_runtime.rehearsal import local_up
 

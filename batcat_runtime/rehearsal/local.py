@@ -120,14 +120,12 @@ def local_up(region: str = "us-east-1", port: int = 0) -> LocalAWS:
         home = folder / f"aws-{secrets.token_hex(4)}"
         home.mkdir(parents=True, mode=0o700)
         port = port or _free_port()
-        keys = new_keys()
-        local = LocalAWS(
-            f"http://127.0.0.1:{port}", region, 0, str(home), secrets.token_hex(24), keys
-        )
+        endpoint, token = f"http://127.0.0.1:{port}", secrets.token_hex(24)
+        local = LocalAWS(endpoint, region, 0, str(home), token, new_keys())
         _note(local)
         try:
             process, answer = launch(
-                home, region=region, port=port, detached=True, keys=keys, token=local.token
+                home, region=region, port=port, detached=True, keys=local.keys, token=token
             )
         except BaseException:
             _forget(local)
