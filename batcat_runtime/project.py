@@ -59,7 +59,8 @@ class Answers:
         self.values: dict[str, Any] = prompt_for_config({"cookiecutter": context}, no_input=True)
         hook = template_folder() / "hooks" / "pre_gen_project.py"
         rules: dict[str, Any] = {"__name__": "rules"}
-        exec(compile(self.render(hook.read_text(encoding="utf-8")), hook.name, "exec"), rules)
+        source = self.render(hook.read_text(encoding="utf-8"))
+        exec(compile(source, hook.name, "exec"), rules)  # noqa: S102 (the template's own hook)
         self._problem = rules["problem"]
 
     def problem(self, question: str) -> str:

@@ -32,8 +32,8 @@ from tests.docs.session import form_of
 from tests.operate.world import container_tool
 
 _FENCE = re.compile(r'^( *)```(\w+)(?: title="(.*?)")?\n(.*?)^ *```$', re.DOTALL | re.MULTILINE)
-# What changes the reader's own machine, or asks its owner.
-_NOT_TYPED = ("pip install ", "aws configure ", "git clone ")
+# What changes the reader's own machine, asks its owner, or needs an index or GitHub.
+_NOT_TYPED = ("pip install ", "aws configure ", "git clone ", "cruft ", "batcat lock")
 _NEEDS_NO_AWS = re.compile(r"^(make|cd|mkdir|python|batcat (new|add|rehearse|lock|roles|local)\b)")
 
 
