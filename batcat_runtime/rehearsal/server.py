@@ -254,7 +254,7 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
 
     @functools.cache
     def athena() -> dict[tuple[str, str], Operation]:
-        from .sql.athena.room import Athena
+        from .aws.lake.athena import Athena
 
         room = Athena(clients, home)
         rooms.append(room)
@@ -266,7 +266,7 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
         operations |= room.operations()
     app: WsgiApp = DomainDispatcherApplication(create_backend_app)
     # sqlglot takes more than half a second to import, and few pipelines ask Athena.
-    app = Failsafe(Perform(app, operations, {"athena": athena, "glue": athena}))
+    app = Failsafe(Perform(app, operations, {"athena": athena}))
     app = Gate(app, access)
     places = bucket_rule(hooks.bucket_place, hooks.account_of_key)
     keys = key_rule(lambda key: hooks.partition_of_key(ACCOUNT_ID, key))
