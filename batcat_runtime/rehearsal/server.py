@@ -147,6 +147,7 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
     from .access.sessions import Sessions
     from .access.trail import Trail
     from .alerts import Alerts
+    from .aws.lake.redshift_room import Redshift
     from .bucket_places import bucket_rule
     from .clients import Clients
     from .cloudformation import CloudFormation
@@ -161,8 +162,6 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
     from .operations import Failsafe, Perform
     from .partitions import key_rule
     from .processing import ProcessingJobs
-    from .sql.catalogue import Catalogue
-    from .sql.redshift_room import Redshift
     from .strict import Strict
 
     hooks.verify()
@@ -235,7 +234,6 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
     redshift = Redshift(
         clients,
         home,
-        Catalogue(clients, home),
         trust_policy,
         lambda region, name: hooks.redshift_cluster(ACCOUNT_ID, region, name),
         lambda key: (hooks.holder_of_key(ACCOUNT_ID, key) or (None,))[0],
