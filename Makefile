@@ -6,11 +6,13 @@ BIN := .venv/bin
 DEMO := demo/project_battery
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint clean
+.PHONY: help demo test test-aws docs bench lint clean
 
 help:
 	@echo "make demo    generate a project and rehearse its whole pipeline on this machine"
 	@echo "make test    run every check: ruff, mypy, pytest"
+	@echo "make test-aws  the demo in a real account, compared with the rehearsal; asks first"
+	@echo "make docs    build the documentation into site/, to be read without a network"
 	@echo "make bench   measure speed and memory beside other libraries, in ten minutes"
 	@echo "make lint    run ruff and mypy only"
 	@echo "make clean   remove what these made, .venv included"
@@ -19,10 +21,19 @@ demo: .venv/.runtime
 	@rm -rf $(DEMO)
 	@mkdir -p demo
 	@$(BIN)/batcat new --no-input --output-dir demo --example battery
-	@$(BIN)/batcat rehearse $(DEMO)
+	@$(BIN)/batcat rehearse -C $(DEMO)
 
 test: lint
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+docs: .venv/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "Open site/index.html"
+
+# With your own credentials, and your own money: it says how much, and asks.
+test-aws: .venv/.dev
+	@test -n "$(ACCOUNT)" -a -n "$(REGION)" || { echo "Name both: make test-aws ACCOUNT=123456789012 REGION=eu-central-1"; exit 1; }
+	$(BIN)/python -m tests.aws.suite --account "$(ACCOUNT)" --region "$(REGION)"
 
 bench: .venv/.bench
 	$(BIN)/python -m benchmarks $(BENCH)
@@ -33,7 +44,7 @@ lint: .venv/.dev
 	$(BIN)/mypy
 
 clean:
-	rm -rf .venv demo .bench
+	rm -rf .venv demo site .bench
 
 .venv/.runtime: pyproject.toml
 	$(call setup,deploy,rehearse)
@@ -42,9 +53,13 @@ clean:
 	$(call setup,bench)
 	@touch .venv/.runtime
 
+.venv/.docs: pyproject.toml
+	$(call setup,docs)
+	@touch .venv/.runtime
+
 .venv/.dev: pyproject.toml
 	$(call setup,dev)
-	@touch .venv/.runtime
+	@touch .venv/.runtime .venv/.docs
 
 comma := ,
 define setup

@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     from batcat_runtime.operate.destroy import destroy as destroy
     from batcat_runtime.operate.doctor import doctor as doctor
     from batcat_runtime.operate.logs import logs as logs
-    from batcat_runtime.operate.open import open as open  # noqa: A004
     from batcat_runtime.operate.plan import plan as plan
     from batcat_runtime.operate.results import results as results
     from batcat_runtime.operate.results_get import get_results as get_results
@@ -84,7 +83,6 @@ _HOME = {
     "get_secret": "io.secrets",
     "list_keys": "io.places",
     "logs": "operate.logs",
-    "open": "operate.open",
     "plan": "operate.plan",
     "print_event": "events",
     "processing_job": "job",
@@ -118,8 +116,7 @@ _HOME = {
     "test_workflow": "operate.trial",
 }
 
-# `import *` must not put our `open` in the place of Python's.
-__all__ = ["__version__", *sorted(_HOME.keys() - {"open"})]
+__all__ = ["__version__", *sorted(_HOME)]
 
 
 def __getattr__(name: str) -> Any:

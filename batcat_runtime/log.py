@@ -1,7 +1,8 @@
-"""Logging for scripts and jobs: one line an event, to standard error, in UTC.
+"""What a script logs, and what a function that takes long says meanwhile.
 
-SageMaker sends both streams of a container to CloudWatch, so nothing else is needed there. The
-level comes from the environment variable ``BATCAT_LOG_LEVEL`` (default ``INFO``).
+A script's log is one line an event, to standard error, in UTC. SageMaker sends both streams of a
+container to CloudWatch, so nothing else is needed there. The level comes from the environment
+variable ``BATCAT_LOG_LEVEL`` (default ``INFO``).
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+_show: Callable[[str], None] = print
 _FORMAT = "%(asctime)sZ %(levelname)s %(name)s: %(message)s"
 
 
@@ -39,3 +43,19 @@ def get_logger(name: str = "batcat") -> logging.Logger:
         logger.setLevel(os.environ.get("BATCAT_LOG_LEVEL", "INFO").upper())
         logger.propagate = False
     return logger
+
+
+def report(line: str) -> None:
+    """Say what is going on, to whoever waits: printed, unless `reporting` says otherwise."""
+    _show(line)
+
+
+@contextmanager
+def reporting(show: Callable[[str], None]) -> Iterator[None]:
+    """Let `show` have what is reported, for as long as the context lasts."""
+    global _show
+    before, _show = _show, show
+    try:
+        yield
+    finally:
+        _show = before

@@ -276,13 +276,22 @@ class S3Trigger(Part):
 
 
 class RehearsalSettings(Part):
-    """What a rehearsal pretends: the local time, in the schedule's zone, at which it fires."""
+    """What a rehearsal pretends.
 
-    fire_at: str
+    The local time, in the schedule's zone, at which it fires; tables (``dw_bms.battery_usage``,
+    ``catalog.db.table``, ``redshift:schema.table``) and the files with their rows; secrets, and the
+    JSON files with their content. File names count from the project's folder.
+    """
+
+    fire_at: str | None = None
+    tables: dict[str, str] = {}
+    secrets: dict[str, str] = {}
 
     @field_validator("fire_at")
     @classmethod
-    def _fire_at_is_a_time(cls, value: str) -> str:
+    def _fire_at_is_a_time(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
         try:
             moment = datetime.fromisoformat(value)
         except ValueError as error:

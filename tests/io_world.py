@@ -10,6 +10,7 @@ import pandas as pd
 
 import batcat_runtime as bc
 from batcat_runtime.rehearsal import EmbeddedAWS
+from batcat_runtime.rehearsal.aws.lake.redshift_world import make_clusters, make_tables
 
 REGION = "cn-northwest-1"
 BUCKETS = ("2022-rnd-battery", "apac-athena-queryresult")
@@ -52,28 +53,18 @@ def furnish(aws: EmbeddedAWS) -> dict[str, Any]:
         database="dw_bms",
         table="battery_usage",
     )
-    redshift = boto3.client("redshift")
-    redshift.create_cluster(
-        ClusterIdentifier=CLUSTER,
-        NodeType="ra3.xlplus",
-        ClusterType="single-node",
-        MasterUsername=USER,
-        MasterUserPassword=PASSWORD,
+    session = boto3.Session(region_name=REGION)
+    login = {"username": USER, "password": PASSWORD, "dbClusterIdentifier": CLUSTER}
+    secrets = make_clusters({"secret/manager": {**login, "dbname": "dev"}}, session)
+    login = secrets["secret/manager"]
+    boto3.client("secretsmanager").create_secret(
+        Name="secret/manager", SecretString=json.dumps(login)
     )
-    endpoint = redshift.describe_clusters(ClusterIdentifier=CLUSTER)["Clusters"][0]["Endpoint"]
-    login = {
-        "username": USER,
-        "password": PASSWORD,
-        "host": endpoint["Address"],
-        "port": endpoint["Port"],
-        "dbClusterIdentifier": CLUSTER,
-        "dbname": "dev",
-    }
-    secrets = boto3.client("secretsmanager")
-    secrets.create_secret(Name="secret/manager", SecretString=json.dumps(login))
+    usage().to_parquet(aws.home / "usage.parquet")
+    make_tables({"redshift:cdc.dw_bms.battery_usage": "usage.parquet"}, aws.home, session, secrets)
     return {
-        "host": endpoint["Address"],
-        "port": endpoint["Port"],
+        "host": login["host"],
+        "port": login["port"],
         "password": PASSWORD,
         "redshift_role": _role(),
     }

@@ -19,6 +19,7 @@ from batcat_runtime.commands.terminal import (
     folder_option,
     json_option,
     param_option,
+    params_of,
     print_json,
     print_table,
     purpose_option,
@@ -68,7 +69,6 @@ def command(
     stopped. Ctrl-C ends the waiting only.
     """
     from batcat_runtime.operate.backfill import backfill as compute
-    from batcat_runtime.operate.parameters import params_of
 
     with _shown() as watch:
         state = compute(

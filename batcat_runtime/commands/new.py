@@ -1,4 +1,4 @@
-"""`batcat new`: a project from the template, after five questions."""
+"""`batcat new` and `add`: a project from the template after five questions; one more pipeline."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from batcat_runtime.commands.terminal import PATH
+from batcat_runtime.commands.terminal import PATH, folder_option
 from batcat_runtime.errors import UserError
 from batcat_runtime.project import new_project, profile_defaults, questions
 
@@ -61,6 +61,25 @@ command.params += [
     _choice("--licence", "licence"),
     _choice("--example", "example"),
 ]
+
+
+@click.command()
+@click.argument("name", help="The new pipeline's name, such as forecast.")
+@folder_option
+def add(name: str, folder: Path) -> None:
+    """Add a pipeline to a project.
+
+    A script, its test and an entry in script/config.json, made like those of the first one.
+    """
+    from batcat_runtime.addition import add_purpose
+    from batcat_runtime.config import find_project
+
+    project = find_project(folder)
+    for path in add_purpose(project, name):
+        click.echo(path.as_posix())
+    click.echo(
+        f"\nRun it here:  make run PURPOSE={name}   Rehearse it:  batcat rehearse --purpose {name}"
+    )
 
 
 def _pairs(answers: Sequence[str]) -> dict[str, str]:

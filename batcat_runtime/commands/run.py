@@ -15,6 +15,7 @@ from batcat_runtime.commands.terminal import (
     folder_option,
     json_option,
     param_option,
+    params_of,
     print_json,
     purpose_option,
     say,
@@ -48,7 +49,6 @@ def command(
     Shows its states as they go, then the result's place and first rows. Exit code 1: it failed, and
     the reason is shown. Ctrl-C ends the waiting only.
     """
-    from batcat_runtime.operate.parameters import params_of
     from batcat_runtime.operate.run import run as start
 
     params = params_of(param)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -17,7 +18,7 @@ from batcat_runtime.commands.terminal import (
 )
 
 if TYPE_CHECKING:
-    from batcat_runtime.operate.schedule_state import ScheduleState
+    from batcat_runtime.operate.schedule import Schedule
 
 
 @click.command("schedule")
@@ -31,10 +32,7 @@ if TYPE_CHECKING:
 @folder_option
 @any_purpose_option
 def command(
-    action: Literal["on", "off", "show"],
-    as_json: bool,
-    folder: Path,
-    purpose: str | None,
+    action: Literal["on", "off", "show"], as_json: bool, folder: Path, purpose: str | None
 ) -> None:
     """Show when pipelines run by themselves, or switch that on or off.
 
@@ -42,24 +40,17 @@ def command(
     """
     from batcat_runtime.operate.schedule import schedule
 
-    with progress() as tell:
-        if action == "show":
-            tell("asking AWS for the schedules")
-        found = schedule(action, folder=folder, purpose=purpose, progress=tell)
-    if action != "show":
-        for one in found:
-            say(_done(one, action))
+    with progress():
+        found = schedule(action, folder=folder, purpose=purpose)
+    for state in found if action != "show" else ():
+        say(_done(state, action))
     if as_json:
         print_json(found)
         return
-    for number, one in enumerate(found):
-        if number:
-            click.echo()
-        for line in lines_of(one):
-            click.echo(line)
+    click.echo("\n\n".join("\n".join(_lines(state)) for state in found))
 
 
-def _done(state: ScheduleState, action: str) -> str:
+def _done(state: Schedule, action: str) -> str:
     if not state.changed:
         return f"The schedule of {state.purpose} is {action} already; nothing was changed."
     if state.deployed == "none":
@@ -70,33 +61,22 @@ def _done(state: ScheduleState, action: str) -> str:
     return f"The schedule of {state.purpose} is {action}. Changed: {', '.join(state.changed)}."
 
 
-def lines_of(state: ScheduleState) -> list[str]:
-    """Return what is printed of one purpose."""
-    lines = [f"{state.purpose}: {_headline(state)}"]
+def _lines(state: Schedule) -> Iterator[str]:
+    deployed = "not deployed" if state.deployed == "none" else state.deployed
+    configured = f", configured {state.configured}" if state.configured != "none" else ""
+    if state.configured == state.deployed:
+        configured = ""
+    yield f"{state.purpose}: {deployed + configured if state.expression else 'no schedule'}"
     if state.expression:
         days = f"{state.window_days} day{'s' if state.window_days > 1 else ''}"
-        lines.append(f"  {state.expression} in {state.timezone}, each run over {days}")
-    fires = "fires next" if state.deployed == "on" else "would fire next"
-    for number, one in enumerate(state.next):
-        label = fires if number == 0 else ""
-        when = f"{one.time:%a %Y-%m-%d %H:%M %z}"
-        lines.append(f"  {label:<16} {when[:-2]}:{when[-2:]}   for {one.window}")
-    if state.upload is not None:
-        upload = state.upload
-        said = "" if upload.configured == upload.deployed else f"; configured {upload.configured}"
-        there = "not deployed" if upload.deployed == "none" else upload.deployed
-        lines.append(f"  uploads under {upload.prefix}: {there}{said}")
-    lines += [f"  note: {note}" for note in state.notes]
-    return lines
-
-
-def _headline(state: ScheduleState) -> str:
-    if not state.expression:
-        return "no schedule"
-    there = "not deployed" if state.deployed == "none" else state.deployed
-    if state.configured == state.deployed:
-        return there
-    said = (
-        "no longer configured" if state.configured == "none" else f"configured {state.configured}"
-    )
-    return f"{there}, {said}"
+        yield f"  {state.expression} in {state.timezone}, each run over {days}"
+    label = "fires next" if state.deployed == "on" else "would fire next"
+    for run in state.next:
+        zone = run.time.isoformat()[-6:]
+        yield f"  {label:<16} {run.time:%a %Y-%m-%d %H:%M} {zone}   for {run.window}"
+        label = ""
+    if state.uploads:
+        there = "not deployed" if state.uploads_deployed == "none" else state.uploads_deployed
+        yield f"  uploads under {state.uploads}: {there}"
+    for note in state.notes:
+        yield f"  note: {note}"

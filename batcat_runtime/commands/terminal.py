@@ -21,13 +21,15 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from batcat_runtime.errors import ConfigError, UserError
+from batcat_runtime.log import reporting
 from batcat_runtime.text import NOTHING, one_line
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 PATH = click.Path(path_type=Path)
 folder_option = click.option(
-    "--folder",
+    "folder",
     "-C",
     type=PATH,
     default=Path(),
@@ -55,12 +57,19 @@ STYLES = {
 
 @contextlib.contextmanager
 def progress(verbose: bool = False) -> Iterator[Callable[[str], None]]:
-    """Yield a function that shows a line: as a spinner on a terminal, as itself elsewhere."""
+    """Yield a function that shows a line: as a spinner on a terminal, as itself elsewhere.
+
+    What the work itself reports goes there too.
+    """
     if verbose or not err.is_terminal:
         yield say
         return
-    with err.status("") as status:
-        yield lambda line: status.update(escape(one_line(line, max(20, err.width - 4))))
+
+    def show(line: str) -> None:
+        status.update(escape(one_line(line, max(20, err.width - 4))))
+
+    with err.status("") as status, reporting(show):
+        yield show
 
 
 def say(line: str) -> None:
@@ -129,6 +138,34 @@ def plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
+def params_of(texts: Sequence[str] | None) -> dict[str, str | int | float | bool]:
+    """Return parameters from texts such as ``limit=3``: a value is a JSON scalar, or else text.
+
+    Raises
+    ------
+    UserError
+        One has no equals sign or no name, or is a list, an object, null or NaN.
+    """
+    found: dict[str, str | int | float | bool] = {}
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise UserError(
+                f"{text!r} is no parameter.", fix="Write it as name=value, e.g. --param limit=10."
+            )
+        try:
+            parsed = json.loads(value)
+        except ValueError:
+            parsed = value
+        if not isinstance(parsed, str | int | float | bool) or parsed != parsed:
+            raise UserError(
+                f"The parameter {name.strip()} is {value}, which is no text, number or boolean.",
+                fix="Give one value; for a list give several parameters, or a file's address.",
+            )
+        found[name.strip()] = parsed
+    return found
+
+
 def size_of(count: int) -> str:
     """Return a number of bytes as a reader says it: ``812 B``, ``1.4 MB``."""
     size = float(count)
@@ -137,3 +174,15 @@ def size_of(count: int) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.1f} TB"
+
+
+def need(module: str, extra: str) -> None:
+    """Refuse to go on without a package, which an extra of ours brings."""
+    from importlib.util import find_spec
+
+    if find_spec(module) is None:
+        raise ConfigError(
+            f"This needs the package {module}, which is not installed.",
+            fix=f"Install batcat-runtime with its [{extra}] extra; a project's requirements.txt "
+            "names it.",
+        )

@@ -42,16 +42,11 @@ def account_of(config: Config) -> str:
     CredentialsError
         There are none, they have expired, or they belong to another partition than the region.
     """
-    from botocore.exceptions import BotoCoreError, ClientError
+    from batcat_runtime.io.aws_errors import translated
+    from batcat_runtime.io.clients import client
 
-    try:
-        identity = session_for(config.region).client("sts").get_caller_identity()
-    except (BotoCoreError, ClientError) as error:
-        raise CredentialsError(
-            f"AWS does not know who is deploying: {error}",
-            fix="Run `aws configure` or `aws sso login`, or set AWS_PROFILE. China regions need an "
-            "account of their own.",
-        ) from error
+    with translated("your AWS account", "sts:GetCallerIdentity"):
+        identity = client("sts", region=config.region, hasty=True).get_caller_identity()
     partition = identity["Arn"].split(":")[1]
     if partition != config.partition:
         raise CredentialsError(

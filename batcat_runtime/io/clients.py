@@ -39,7 +39,7 @@ def client(
     region : str, optional
         By default the session's own.
     hasty : bool
-        Whether to give up soon, for a caller that tries again by himself and says so meanwhile.
+        Whether to give up within half a minute, for a person who waits.
 
     Returns
     -------
@@ -60,8 +60,9 @@ def _kept(
     import boto3
     from botocore.config import Config
 
-    retries = retry_settings(2 if hasty else MAX_ATTEMPTS)
-    timeouts = {"connect_timeout": 5, "read_timeout": 30} if hasty else {}
+    retries = retry_settings(4 if hasty else MAX_ATTEMPTS)
+    # With four attempts and the pauses between them, a lost network is told within half a minute.
+    timeouts = {"connect_timeout": 4, "read_timeout": 10} if hasty else {}
     config = Config(retries=retries, max_pool_connections=MAX_CONNECTIONS, **timeouts)
     return (session or boto3.Session()).client(service, region_name=region, config=config)
 

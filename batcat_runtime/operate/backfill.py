@@ -31,9 +31,8 @@ from batcat_runtime.operate.backfill_record import (
 )
 from batcat_runtime.operate.backfill_stop import stop_backfill
 from batcat_runtime.operate.backfill_watch import at_once, follow
-from batcat_runtime.operate.executions import not_deployed
-from batcat_runtime.operate.parameters import checked_params
-from batcat_runtime.operate.project import Project, open_project
+from batcat_runtime.operate.connection import Project, open_project
+from batcat_runtime.operate.executions import checked_params, not_deployed
 from batcat_runtime.operate.survey import Range, Survey, execution_name, survey
 
 VERBS = ("stop", "resume", "retry", "show")

@@ -15,10 +15,9 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from batcat_runtime.errors import UserError
-from batcat_runtime.operate.executions import RUNNING
-from batcat_runtime.operate.project import Project
+from batcat_runtime.operate.connection import Project
+from batcat_runtime.operate.executions import RUNNING, Window
 from batcat_runtime.operate.survey import Range
-from batcat_runtime.operate.windows import Window
 
 _NONE = {"StateMachineDoesNotExist", "StateMachineDeleting"}
 

@@ -14,8 +14,8 @@ from botocore.exceptions import ClientError
 
 from batcat_runtime.operate.backfill_record import Backfill, Record, read_record
 from batcat_runtime.operate.backfill_watch import list_children, map_run_of, outcome
+from batcat_runtime.operate.connection import Project
 from batcat_runtime.operate.executions import execution_arn
-from batcat_runtime.operate.project import Project
 
 _CAUSE = "Stopped by `batcat backfill stop`"
 _ERROR = "Stopped"

@@ -29,10 +29,9 @@ from batcat_runtime.operate.backfill_record import (
     Record,
     read_record,
 )
-from batcat_runtime.operate.executions import describe, execution_arn
-from batcat_runtime.operate.project import Project
+from batcat_runtime.operate.connection import Project
+from batcat_runtime.operate.executions import Window, describe, execution_arn
 from batcat_runtime.operate.survey import Survey, survey
-from batcat_runtime.operate.windows import Window
 
 MOST_REASONS = 100
 _SHOWN = 5

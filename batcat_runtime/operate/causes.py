@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from batcat_runtime.operate.connection import Project
 from batcat_runtime.operate.executions import Execution
-from batcat_runtime.operate.project import Project
 
 
 @dataclass(frozen=True)

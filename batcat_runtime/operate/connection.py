@@ -1,127 +1,92 @@
-"""Asking AWS again and again for as long as someone watches: what is lost meanwhile is asked again.
+"""The project, the account that it lives in, and its stacks there: what every command begins with.
 
-A request that got no answer is sent again as it was, with the same token, so that nothing is left
-out and nothing comes twice.
+`open_project` is the one way in: from a folder to the configuration, its purposes, and clients for
+the region that it is deployed in. They give up within half a minute when the network is lost.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import replace
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+import contextlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
-from batcat_runtime.errors import BatcatError, ConnectError, ServiceError, ThrottledError
-from batcat_runtime.operate.project import Project
-from batcat_runtime.text import format_seconds
+from batcat_runtime.config import Config, find_project, get_config
+from batcat_runtime.deploy.session import account_of
+from batcat_runtime.io.aws_errors import translated
+from batcat_runtime.io.clients import client
+from batcat_runtime.names import Names
 
-_LONGEST_PAUSE = 15.0
+# States in which a stack holds what its template says.
+STANDING = frozenset(
+    {
+        "CREATE_COMPLETE",
+        "UPDATE_COMPLETE",
+        "UPDATE_ROLLBACK_COMPLETE",
+        "IMPORT_COMPLETE",
+        "IMPORT_ROLLBACK_COMPLETE",
+    }
+)
 
 
-class Connection:
-    """How someone who watches asks AWS.
-
-    Parameters
-    ----------
-    project : Project
-        Where.
-    patience : float
-        Seconds for which a lost connection is tried again; 0 for not at all.
-    come_back : str
-        What to do when it stays lost, for the error's `fix`.
-    progress : callable
-        Called with a line when the connection is lost and when it is back.
-    sleep : callable
-        Waits, in seconds.
+@dataclass(frozen=True)
+class Project:
+    """A project, its configuration, and clients for the region that it is deployed in.
 
     Attributes
     ----------
-    project : Project
-        The same with clients that give up soon, if we try again ourselves.
+    folder : Path
+        The project's folder.
+    config : Config
+        Its configuration, checked.
     """
 
-    def __init__(
-        self,
-        project: Project,
-        *,
-        patience: float,
-        come_back: str,
-        progress: Callable[[str], None],
-        sleep: Callable[[float], None],
-    ) -> None:
-        self.project = replace(project, hasty=patience > 0)
-        self._patience = patience
-        self._come_back = come_back
-        self._progress = progress
-        self._sleep = sleep
-        self._skew = 0.0
+    folder: Path
+    config: Config
 
-    @property
-    def now(self) -> int:
-        """AWS's time in milliseconds, whatever this machine's clock says."""
-        return int((time.time() + self._skew) * 1000)
+    def client(self, service: str) -> Any:
+        """Return the boto3 client of a service in the project's region, made once."""
+        return client(service, region=self.config.region, hasty=True)
 
-    def ask(self, place: str, action: str, call: Callable[[], Any]) -> Any:
-        """Return what a call answers, trying it again while the connection is lost.
+    def names(self, purpose: str) -> Names:
+        """Return the AWS names of a purpose."""
+        return Names.of(self.config, purpose)
 
-        Raises
-        ------
-        ConnectError
-            It stayed lost.
-        BatcatError
-            AWS refused, for a reason that does not pass.
-        """
-        lost, pause = 0.0, 1.0
-        while True:
-            try:
-                with self.project.asked(place, action):
-                    answer = call()
-            except BatcatError as error:
-                if self._patience <= 0 or not _passes(error):
-                    raise
-                started = time.monotonic()
-                if not lost:
-                    lost = started
-                    self._tell_lost(error)
-                elif started - lost > self._patience:
-                    raise ConnectError(
-                        f"{error.message.rstrip('.')}; it stayed so for "
-                        f"{format_seconds(started - lost)}.",
-                        fix=self._come_back,
-                    ) from error
-                self._sleep(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE)
-            else:
-                if lost:
-                    self._progress("AWS answers again.")
-                self._note_time(answer)
-                return answer
+    def purposes(self, purpose: str | None = None) -> list[str]:
+        """Return the purpose that was named, or all of them in their order."""
+        return [self.config.purpose_name(purpose)] if purpose else list(self.config.purposes)
 
-    def _tell_lost(self, error: BatcatError) -> None:
-        what = (
-            "AWS asks to slow down"
-            if isinstance(error, ThrottledError)
-            else "The connection to AWS is lost"
-        )
-        again = format_seconds(self._patience)
-        self._progress(f"{what}; trying again for up to {again}. No line will be missing.")
+    @cached_property
+    def account(self) -> str:
+        """The 12-digit account id of the credentials in use."""
+        return account_of(self.config)
 
-    def _note_time(self, answer: Any) -> None:
-        try:
-            told = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
-        except (KeyError, TypeError, ValueError):
-            return  # no answer of AWS's own
-        skew = (told - datetime.now(UTC)).total_seconds()
-        # The header has whole seconds; less than that is no skew.
-        self._skew = skew if abs(skew) > 2 else 0.0
+    def machine_arn(self, purpose: str) -> str:
+        """Return the ARN of a purpose's state machine."""
+        names = self.names(purpose)
+        return names.arn("states", f"stateMachine:{names.state_machine}", self.account)
+
+    def result_uri(self, purpose: str) -> str:
+        """Return the ``s3://`` prefix of a purpose's results, without a slash at its end."""
+        return f"s3://{self.config.result_s3_bucket}/{self.names(purpose).result_prefix}"
+
+    def option(self, purpose: str) -> str:
+        """Return what a command for this purpose needs: `` --purpose NAME``, or nothing."""
+        return f" --purpose {purpose}" if len(self.config.purposes) > 1 else ""
+
+    def asked(self, place: str, action: str) -> contextlib.AbstractContextManager[None]:
+        """Turn AWS's refusals into typed errors that name the place and the action needed."""
+        return translated(place, action)
 
 
-def _passes(error: BatcatError) -> bool:
-    """Whether a refusal is one that passes by itself."""
-    if isinstance(error, ConnectError | ThrottledError):
-        return True
-    response = getattr(error.__cause__, "response", None) or {}
-    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    return isinstance(error, ServiceError) and int(status) >= 500
+def open_project(folder: str | Path | None = None) -> Project:
+    """Return the project at or above a folder, by default the working directory.
+
+    Raises
+    ------
+    ConfigError
+        There is none, or its configuration is wrong.
+    """
+    found = find_project(folder)
+    return Project(found, get_config(found))

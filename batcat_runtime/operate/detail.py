@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from batcat_runtime.errors import NoSuchExecutionError
+from batcat_runtime.operate.connection import Project
 from batcat_runtime.operate.executions import find_execution
 from batcat_runtime.operate.failures import Failure, explain
 from batcat_runtime.operate.history import read_states
 from batcat_runtime.operate.jobs import read_jobs
-from batcat_runtime.operate.manifests import Result, result_of, results_of
-from batcat_runtime.operate.project import Project
+from batcat_runtime.operate.manifests import Result, folder_of, result_of, results_of
 from batcat_runtime.operate.rows import Row, row_of, timezone_of
-from batcat_runtime.operate.run import folder_of
 from batcat_runtime.operate.visits import Visit, visits_of
 
 

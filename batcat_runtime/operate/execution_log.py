@@ -14,7 +14,6 @@ from datetime import datetime
 from typing import Any
 
 from batcat_runtime.errors import CredentialsError, WaitInterruptedError
-from batcat_runtime.operate.connection import Connection
 from batcat_runtime.operate.executions import Execution, describe
 from batcat_runtime.operate.happenings import (
     SOURCE,
@@ -26,6 +25,7 @@ from batcat_runtime.operate.happenings import (
 )
 from batcat_runtime.operate.loglines import JOB_LOG_GROUP, LogLine
 from batcat_runtime.operate.tail import Log, merged
+from batcat_runtime.operate.waiting import Connection
 
 # For this long a log is looked at after its last line should have been written.
 _LINGER = 30_000

@@ -1,23 +1,50 @@
-"""Executions of a purpose's workflow: which there are, and what they compute."""
+"""Executions of a purpose's workflow: what each computes, which there are, and starting one.
+
+An execution computes a window of time, half-open: its ends are dates, or date-times of whole
+minutes without a zone, since the schedule's own zone counts. They travel as text: ``2022-01-08``,
+``2022-01-08T05:00``.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from itertools import islice
 from typing import Any
 
-from botocore.exceptions import ClientError
-
-from batcat_runtime.errors import NoSuchExecutionError, NotDeployedError
-from batcat_runtime.operate.project import Project
-from batcat_runtime.operate.windows import Window
+from batcat_runtime.errors import NoSuchExecutionError, NotDeployedError, UserError
+from batcat_runtime.operate.connection import Project
 
 RUNNING = frozenset({"RUNNING", "PENDING_REDRIVE"})
+Scalar = str | int | float | bool
 _GONE = {"StateMachineDoesNotExist", "StateMachineDeleting"}
+_LONGEST_PARAMS = 256  # SageMaker's limit for an environment variable
+
+
+@dataclass(frozen=True, order=True)
+class Window:
+    """A half-open window ``[start, end)``.
+
+    Attributes
+    ----------
+    start, end : str
+        ``2022-01-08`` or ``2022-01-08T05:00``; both of the same form.
+    """
+
+    start: str
+    end: str
+
+    def __str__(self) -> str:
+        return f"{self.start} to {self.end}"
+
+    @property
+    def day(self) -> str:
+        """The day that it begins on, which names the folder of its results."""
+        return self.start[:10]
 
 
 @dataclass(frozen=True)
@@ -77,6 +104,8 @@ def list_executions(
     NotDeployedError
         The purpose has no workflow in this account and region.
     """
+    from botocore.exceptions import ClientError
+
     client = project.client("stepfunctions")
     asked: dict[str, Any] = {
         "stateMachineArn": project.machine_arn(purpose),
@@ -108,6 +137,8 @@ def describe(project: Project, purpose: str, arn: str) -> Execution:
     NoSuchExecutionError
         Step Functions does not know it, or no longer: it keeps executions for 90 days.
     """
+    from botocore.exceptions import ClientError
+
     client = project.client("stepfunctions")
     name = arn.rpartition(":")[2]
     with project.asked(f"the execution {name}", "states:DescribeExecution"):
@@ -209,6 +240,162 @@ def not_deployed(project: Project, purpose: str) -> NotDeployedError:
         fix="Deploy it with `batcat deploy`. If it was, look at `region` in script/config.json and "
         "at AWS_PROFILE.",
     )
+
+
+def input_of(window: Window | None, params: Mapping[str, Scalar] | None) -> dict[str, Any]:
+    """Return an execution's input.
+
+    Raises
+    ------
+    UserError
+        The parameters are impossible.
+    """
+    given: dict[str, Any] = {}
+    if window:
+        given = {"date_start": window.start, "date_end": window.end}
+    if params:
+        given["params"] = checked_params(params)
+    return given
+
+
+def new_name(form: str, now: datetime | None = None) -> str:
+    """Return a new name for an execution: what starts it, when, and six digits of chance."""
+    return f"{(now or datetime.now(UTC)).strftime(form)}-{uuid.uuid4().hex[:6]}"
+
+
+def start(
+    project: Project, purpose: str, name: str, given: Mapping[str, Any], machine: str = ""
+) -> str:
+    """Start an execution; return its ARN.
+
+    Asking twice for the same, as a retry after a lost answer does, starts it once.
+
+    Raises
+    ------
+    NotDeployedError
+        The purpose has no workflow in this account and region.
+    """
+    from botocore.exceptions import ClientError
+
+    machine = machine or project.machine_arn(purpose)
+    with project.asked(f"the workflow of {purpose}", "states:StartExecution"):
+        try:
+            answer = project.client("stepfunctions").start_execution(
+                stateMachineArn=machine, name=name, input=json.dumps(given)
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _GONE:
+                raise not_deployed(project, purpose) from error
+            raise
+    return str(answer["executionArn"])
+
+
+def window_of(start: str | date | None, end: str | date | None) -> Window | None:
+    """Return the window from two ends as a caller gives them, or None when neither is given.
+
+    Raises
+    ------
+    UserError
+        One end is missing or no date, or the window is empty; nothing was started.
+    """
+    if start is None and end is None:
+        return None
+    if start is None or end is None:
+        raise UserError("Give both date_start and date_end, or neither.")
+    first, last = moment(start, "date_start"), moment(end, "date_end")
+    hours = isinstance(first, datetime) or isinstance(last, datetime)
+    if hours:
+        first, last = midnight(first), midnight(last)
+    if first >= last:
+        raise UserError(
+            f"The date window is empty: {first} is not before {last}.",
+            fix="The end is exclusive: for one day give the next day as its end.",
+        )
+    return Window(text_of(first), text_of(last))
+
+
+def moment(value: str | date, name: str) -> date | datetime:
+    """Return an end of a window as a date or, with a time of day, as a naive date-time.
+
+    Raises
+    ------
+    UserError
+        It is neither.
+    """
+    text = value.isoformat() if isinstance(value, date) else str(value).strip()
+    try:
+        if len(text) == 10:
+            return date.fromisoformat(text)
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UserError(
+            f"{name}={text!r} is no date.", fix="Write 2022-01-31, or 2022-01-31T05:00."
+        ) from error
+    if found.tzinfo is not None or found.second or found.microsecond:
+        raise UserError(
+            f"{name}={text!r} has an offset or seconds.",
+            fix="Write whole minutes in the schedule's own time zone: 2022-01-31T05:00.",
+        )
+    return found
+
+
+def text_of(value: date | datetime) -> str:
+    """Return an end of a window as it travels."""
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="minutes")
+    return value.isoformat()
+
+
+def checked_params(params: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return parameters, checked.
+
+    Raises
+    ------
+    UserError
+        A value is no text, number or boolean, or all together are too long.
+    """
+    given = dict(params or {})
+    if not all(isinstance(value, str | int | float | bool) for value in given.values()):
+        raise UserError("params must hold texts, numbers and booleans.")
+    if len(json.dumps(given)) > _LONGEST_PARAMS:
+        raise UserError(
+            f"params is longer than {_LONGEST_PARAMS} characters as JSON.",
+            fix="Put what is long into a file in S3, and give its address.",
+        )
+    return given
+
+
+def params_of(texts: Sequence[str] | None) -> dict[str, str | int | float | bool]:
+    """Return parameters from texts such as ``limit=3``: a value is a JSON scalar, or else text.
+
+    Raises
+    ------
+    UserError
+        One has no equals sign or no name, or is a list, an object, null or NaN.
+    """
+    found: dict[str, str | int | float | bool] = {}
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise UserError(
+                f"{text!r} is no parameter.", fix="Write it as name=value, e.g. --param limit=10."
+            )
+        try:
+            parsed = json.loads(value)
+        except ValueError:
+            parsed = value
+        if not isinstance(parsed, str | int | float | bool) or parsed != parsed:
+            raise UserError(
+                f"The parameter {name.strip()} is {value}, which is no text, number or boolean.",
+                fix="Give one value; for a list give several parameters, or a file's address.",
+            )
+        found[name.strip()] = parsed
+    return found
+
+
+def midnight(value: date | datetime) -> datetime:
+    """Return the beginning of a day; a date-time stays as it is."""
+    return value if isinstance(value, datetime) else datetime(value.year, value.month, value.day)
 
 
 def _object(text: str | None) -> dict[str, Any]:

@@ -19,11 +19,11 @@ from typing import Any
 
 from batcat_runtime.errors import AccessDeniedError
 from batcat_runtime.operate.causes import About, advice
+from batcat_runtime.operate.connection import Project
 from batcat_runtime.operate.executions import Execution
 from batcat_runtime.operate.history import StateRun, read_states
 from batcat_runtime.operate.jobs import Job, culprit, job_in, read_jobs, step_of
 from batcat_runtime.operate.loglines import JOB_LOG_GROUP
-from batcat_runtime.operate.project import Project
 
 LAST_LINES = 20
 _AT_ONCE = 16

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import time
-import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any
-
-from botocore.exceptions import ClientError
+from datetime import datetime
 
 from batcat_runtime.errors import (
     ConnectError,
@@ -18,67 +13,15 @@ from batcat_runtime.errors import (
     ThrottledError,
     WaitInterruptedError,
 )
-from batcat_runtime.operate.executions import Execution, describe, not_deployed
+from batcat_runtime.operate.connection import Project
+from batcat_runtime.operate.executions import Execution, describe
 from batcat_runtime.operate.history import StateRun, read_states
-from batcat_runtime.operate.parameters import checked_params
-from batcat_runtime.operate.project import Project
 from batcat_runtime.operate.visits import visits_of
-from batcat_runtime.operate.windows import Window
 from batcat_runtime.text import format_seconds
 
-Scalar = str | int | float | bool
 # What ends a wait without ending what is waited for.
 LOST = (CredentialsError, ConnectError, ThrottledError)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
-
-
-def input_of(window: Window | None, params: Mapping[str, Scalar] | None) -> dict[str, Any]:
-    """Return an execution's input.
-
-    Raises
-    ------
-    UserError
-        The parameters are impossible.
-    """
-    given: dict[str, Any] = {}
-    if window:
-        given = {"date_start": window.start, "date_end": window.end}
-    if params:
-        given["params"] = checked_params(params)
-    return given
-
-
-def execution_name(form: str, now: datetime | None = None) -> str:
-    """Return a new name for an execution: what starts it, when, and six digits of chance."""
-    return f"{(now or datetime.now(UTC)).strftime(form)}-{uuid.uuid4().hex[:6]}"
-
-
-def start(
-    project: Project, purpose: str, name: str, given: Mapping[str, Any], machine: str = ""
-) -> str:
-    """Start an execution; return its ARN.
-
-    Asking twice for the same, as a retry after a lost answer does, starts it once.
-
-    Raises
-    ------
-    NotDeployedError
-        The purpose has no workflow in this account and region.
-    """
-    machine = machine or project.machine_arn(purpose)
-    with project.asked(f"the workflow of {purpose}", "states:StartExecution"):
-        try:
-            answer = project.client("stepfunctions").start_execution(
-                stateMachineArn=machine, name=name, input=json.dumps(given)
-            )
-        except ClientError as error:
-            if error.response["Error"]["Code"] in {
-                "StateMachineDoesNotExist",
-                "StateMachineDeleting",
-            }:
-                raise not_deployed(project, purpose) from error
-            raise
-    return str(answer["executionArn"])
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from batcat_runtime.errors import NoSuchExecutionError, UserError
-from batcat_runtime.operate.connection import Connection
+from batcat_runtime.operate.connection import Project, open_project
 from batcat_runtime.operate.execution_log import ExecutionLog, come_back
 from batcat_runtime.operate.executions import Execution, find_execution
 from batcat_runtime.operate.happenings import millis
 from batcat_runtime.operate.loglines import JOB_LOG_GROUP, LogLine
-from batcat_runtime.operate.project import Project, open_project
+from batcat_runtime.operate.waiting import Connection
 
 _AGO = re.compile(r"(\d+)\s*([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}

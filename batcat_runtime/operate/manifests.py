@@ -16,8 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from batcat_runtime.operate.project import Project
-from batcat_runtime.operate.windows import Window
+from batcat_runtime.operate.connection import Project
+from batcat_runtime.operate.executions import Window
 
 _KEY = re.compile(r"(?:(?P<step>[^/]+)/)?date=(?P<day>[^/]+)/run=(?P<run>[^/]+)/(?P<name>.+)")
 _AT_ONCE = 16
@@ -144,6 +144,17 @@ def results_of(project: Project, purpose: str, run_id: str) -> Iterator[Result]:
         if f"/run={run}/" in entry[0]
     ]
     yield from _results(project, purpose, prefix, found)
+
+
+def folder_of(project: Project, result: Result) -> str:
+    """Return the ``s3://`` folder of a result, or the prefix below which its folders are."""
+    place = project.result_uri(result.purpose)
+    folders = {one.key.rpartition("/run=")[0] for one in result.files}
+    if len(folders) == 1:
+        bucket = project.config.result_s3_bucket
+        run = next(iter(result.files)).key.rpartition("/run=")[2].partition("/")[0]
+        return f"s3://{bucket}/{folders.pop()}/run={run}/"
+    return f"{place}/"
 
 
 def _parts(project: Project, purpose: str) -> list[str]:

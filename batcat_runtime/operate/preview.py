@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from batcat_runtime.deploy.session import session_for
+from batcat_runtime.operate.connection import Project
 from batcat_runtime.operate.manifests import Result
-from batcat_runtime.operate.project import Project
 
 _TABLES = (".csv", ".csv.gz", ".parquet")
 

@@ -16,9 +16,9 @@ from typing import Literal
 
 from batcat_runtime.deploy.bucket import check_bucket
 from batcat_runtime.errors import UserError
+from batcat_runtime.operate.connection import Project, open_project
+from batcat_runtime.operate.executions import moment
 from batcat_runtime.operate.manifests import Result, read_results
-from batcat_runtime.operate.project import Project, open_project
-from batcat_runtime.operate.windows import moment
 
 _QUIET_SECONDS = 1.0
 State = Literal["newest", "superseded", "not whole"]

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from datetime import date, timedelta
 
 from batcat_runtime.errors import NoSuchResultError
-from batcat_runtime.operate.project import Project
+from batcat_runtime.operate.connection import Project
+from batcat_runtime.operate.executions import moment, text_of, window_of
 from batcat_runtime.operate.results import WindowResult, look_at_bucket, newest_results
-from batcat_runtime.operate.windows import moment, text_of, window_of
 
 
 def chosen(

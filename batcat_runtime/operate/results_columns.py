@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from batcat_runtime.errors import DataFormatError, UserError
+from batcat_runtime.operate.connection import Project
 from batcat_runtime.operate.manifests import ResultFile
-from batcat_runtime.operate.project import Project
 from batcat_runtime.operate.results import WindowResult
 from batcat_runtime.operate.results_table import (
     BIG,

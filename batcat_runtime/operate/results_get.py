@@ -23,7 +23,7 @@ from typing import Any
 
 from batcat_runtime.errors import ObjectChangedError, UserError, WaitInterruptedError
 from batcat_runtime.io.progress import human_size
-from batcat_runtime.operate.project import Project, open_project
+from batcat_runtime.operate.connection import Project, open_project
 from batcat_runtime.operate.results import WindowResult
 from batcat_runtime.operate.results_choice import chosen
 

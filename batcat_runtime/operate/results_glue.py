@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from batcat_runtime.errors import AccessDeniedError, UserError
 from batcat_runtime.io.catalogue import GlueTable
-from batcat_runtime.operate.project import Project
+from batcat_runtime.operate.connection import Project
 from batcat_runtime.operate.results_table import OURS, PURPOSE, Shape
 
 Change = Literal["created", "updated", "unchanged"]

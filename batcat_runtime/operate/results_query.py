@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from batcat_runtime.errors import QueryError, UserError
 from batcat_runtime.io.types import DtypeBackend
-from batcat_runtime.operate.project import Project, open_project
+from batcat_runtime.operate.connection import Project, open_project
 from batcat_runtime.operate.results import look_at_bucket, stated_results
 from batcat_runtime.operate.results_choice import no_result_yet
 from batcat_runtime.operate.results_columns import (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from batcat_runtime.errors import NoSuchResultError, UserError
 from batcat_runtime.io.types import DtypeBackend
-from batcat_runtime.operate.project import open_project
+from batcat_runtime.operate.connection import open_project
 from batcat_runtime.operate.results import days_of, look_at_bucket, newest_results
 from batcat_runtime.operate.results_choice import no_result_yet
 from batcat_runtime.operate.results_columns import chosen_file

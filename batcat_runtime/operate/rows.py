@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
+from batcat_runtime.operate.connection import Project
 from batcat_runtime.operate.executions import Execution
 from batcat_runtime.operate.manifests import Result
 from batcat_runtime.operate.origins import origin_of
-from batcat_runtime.operate.project import Project
 
 
 @dataclass(frozen=True)

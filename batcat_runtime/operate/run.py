@@ -10,24 +10,22 @@ from pathlib import Path
 
 from batcat_runtime.deploy.bucket import check_bucket
 from batcat_runtime.errors import BatcatError
-from batcat_runtime.operate.executions import Execution, describe, execution_arn
-from batcat_runtime.operate.failures import Failure, explain
-from batcat_runtime.operate.follow import (
-    LOST,
-    Lines,
-    Look,
+from batcat_runtime.operate.connection import Project, open_project
+from batcat_runtime.operate.executions import (
+    Execution,
     Scalar,
-    execution_name,
-    follow,
-    goes_on,
+    describe,
+    execution_arn,
     input_of,
+    new_name,
     start,
+    window_of,
 )
-from batcat_runtime.operate.manifests import Result, result_of
+from batcat_runtime.operate.failures import Failure, explain
+from batcat_runtime.operate.follow import LOST, Lines, Look, follow, goes_on
+from batcat_runtime.operate.manifests import Result, folder_of, result_of
 from batcat_runtime.operate.preview import Preview, preview_of
-from batcat_runtime.operate.project import Project, open_project
 from batcat_runtime.operate.visits import Visit, visits_of
-from batcat_runtime.operate.windows import window_of
 from batcat_runtime.text import format_seconds
 
 _NAME = "run-%Y%m%d-%H%M%S"
@@ -127,7 +125,7 @@ def run(
     given = input_of(window, params)
     project = open_project(folder)
     purpose = project.config.purpose_name(purpose)
-    name = execution_name(_NAME)
+    name = new_name(_NAME)
     arn = execution_arn(project, purpose, name)
     started = False
     try:
@@ -165,14 +163,3 @@ def _outcome(project: Project, look: Look) -> Run:
     except BatcatError:
         preview = None  # it succeeded, whether or not its table can be shown
     return Run(execution, visits, result, folder_of(project, result), preview)
-
-
-def folder_of(project: Project, result: Result) -> str:
-    """Return the ``s3://`` folder of a result, or the prefix below which its folders are."""
-    place = project.result_uri(result.purpose)
-    folders = {one.key.rpartition("/run=")[0] for one in result.files}
-    if len(folders) == 1:
-        bucket = project.config.result_s3_bucket
-        run = next(iter(result.files)).key.rpartition("/run=")[2].partition("/")[0]
-        return f"s3://{bucket}/{folders.pop()}/run={run}/"
-    return f"{place}/"

@@ -17,11 +17,11 @@ from batcat_runtime.errors import (
     NotDeployedError,
     UserError,
 )
+from batcat_runtime.operate.connection import Project, open_project
 from batcat_runtime.operate.detail import Detail, detail_of
 from batcat_runtime.operate.executions import describe, list_executions, not_deployed
 from batcat_runtime.operate.failures import Failure, explain
 from batcat_runtime.operate.manifests import result_of
-from batcat_runtime.operate.project import Project, open_project
 from batcat_runtime.operate.rows import Row, row_of, timezone_of
 
 LAST = 5

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from batcat_runtime.errors import NotDeployedError, UserError
+from batcat_runtime.operate.connection import Project, open_project
 from batcat_runtime.operate.executions import (
     Execution,
     describe,
     find_execution,
     list_executions,
 )
-from batcat_runtime.operate.project import Project, open_project
 
 _ERROR = "Stopped"
 _CAUSE = "Stopped by `batcat stop`"

@@ -13,23 +13,30 @@ import re
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
-from batcat_runtime.errors import NoSuchExecutionError
-from batcat_runtime.operate.executions import RUNNING, describe, list_executions
-from batcat_runtime.operate.manifests import Result, read_results
-from batcat_runtime.operate.project import Project
-from batcat_runtime.operate.windows import (
-    STEPS,
+from batcat_runtime.errors import NoSuchExecutionError, UserError
+from batcat_runtime.operate.connection import Project
+from batcat_runtime.operate.executions import (
+    RUNNING,
     Window,
+    describe,
+    list_executions,
+    midnight,
     moment,
     text_of,
     window_of,
-    windows_between,
 )
+from batcat_runtime.operate.manifests import Result, read_results
 
+Every = Literal["hour", "day", "week"]
+STEPS: dict[str, timedelta] = {
+    "hour": timedelta(hours=1),
+    "day": timedelta(days=1),
+    "week": timedelta(weeks=1),
+}
 _MOMENT = r"\d{4}-\d\d-\d\d(?:T\d{4})?"
 _NAME = re.compile(rf"(?P<stem>({_MOMENT})_({_MOMENT})_[0-9a-f]{{8}})(?:_b(?P<attempt>\d{{1,4}}))?")
 _STATUSES = ("", "RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED", "PENDING_REDRIVE")
@@ -242,6 +249,33 @@ def _note_running(project: Project, purpose: str, found: Survey, arn: str) -> No
     index = found.scope.index(described.window)
     if index is not None and described.params == found.scope.params:
         found.running[index] = described.running
+
+
+def windows_between(start: str | date, end: str | date, every: str) -> Iterator[Window]:
+    """Yield the windows of one hour, day or week from `start` up to `end`; the last may be shorter.
+
+    Raises
+    ------
+    UserError
+        An end is no date, the whole is empty, or `every` is unknown; raised before the first one.
+    """
+    if every not in STEPS:
+        raise UserError(
+            f"There are no windows of one {every!r}.", fix=f"Take one of: {', '.join(STEPS)}."
+        )
+    window_of(start, end)
+    first, last = moment(start, "start"), moment(end, "end")
+    if every == "hour" or isinstance(first, datetime) or isinstance(last, datetime):
+        first, last = midnight(first), midnight(last)
+    return _windows(first, last, STEPS[every])
+
+
+def _windows(first: date, last: date, step: timedelta) -> Iterator[Window]:
+    start = first
+    while start < last:
+        end = min(start + step, last)
+        yield Window(text_of(start), text_of(end))
+        start = end
 
 
 def _legal(text: str) -> str:

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from batcat_runtime.errors import AccessDeniedError
-from batcat_runtime.operate.connection import Connection
 from batcat_runtime.operate.happenings import WRITTEN, Happening
 from batcat_runtime.operate.loglines import LogLine, time_of
+from batcat_runtime.operate.waiting import Connection
 from batcat_runtime.text import clean
 
 OVERLAP = 60_000

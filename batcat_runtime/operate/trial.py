@@ -13,11 +13,18 @@ from pathlib import Path
 from batcat_runtime.config import Config, get_config
 from batcat_runtime.deploy.stack import StackChange
 from batcat_runtime.errors import WorkflowError
-from batcat_runtime.operate.executions import Execution, describe
+from batcat_runtime.operate.connection import Project
+from batcat_runtime.operate.executions import (
+    Execution,
+    Scalar,
+    describe,
+    input_of,
+    new_name,
+    start,
+    window_of,
+)
 from batcat_runtime.operate.failures import reason_in
-from batcat_runtime.operate.follow import Scalar, execution_name, follow, input_of, start
-from batcat_runtime.operate.project import Project
-from batcat_runtime.operate.windows import window_of
+from batcat_runtime.operate.follow import follow
 
 _NAME = "test-%Y%m%dT%H%M%S"
 
@@ -103,7 +110,7 @@ def test_workflow(
     purpose = config.purpose_name(purpose)
     given = input_of(window_of(date_start, date_end), params)
     project = Project(Path(), config)
-    name = execution_name(_NAME)
+    name = new_name(_NAME)
     machine = workflow.outputs["StateMachineArn"] if workflow else ""
     arn = start(project, purpose, name, given, machine)
     progress(f"execution {name}: started")

@@ -11,15 +11,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .embedded import ACCOUNT_ID, EmbeddedAWS
-    from .environment import client_environment
+    from .aws.embedded import ACCOUNT_ID, EmbeddedAWS
+    from .container import tool as container_tool
     from .local import LocalAWS, local_down, local_status, local_up
 
 _HOME = {
-    "ACCOUNT_ID": "embedded",
-    "EmbeddedAWS": "embedded",
+    "ACCOUNT_ID": "aws.embedded",
+    "EmbeddedAWS": "aws.embedded",
     "LocalAWS": "local",
-    "client_environment": "environment",
     "local_down": "local",
     "local_status": "local",
     "local_up": "local",
@@ -29,7 +28,7 @@ __all__ = [
     "ACCOUNT_ID",
     "EmbeddedAWS",
     "LocalAWS",
-    "client_environment",
+    "container_tool",
     "local_down",
     "local_status",
     "local_up",
@@ -37,6 +36,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "container_tool":
+        return import_module(f"{__name__}.container.tool")
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

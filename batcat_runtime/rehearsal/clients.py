@@ -22,8 +22,6 @@ from .aws.iam.sessions import token_via
 Keys = tuple[str, str, str]
 _SESSION_SECONDS = 43_200
 _RENEWED_BEFORE = timedelta(hours=11)
-# The server's own: it is nobody's role, and may do everything.
-_OWN: Keys = ("embedded", "embedded", "")
 
 
 class Clients:
@@ -33,11 +31,11 @@ class Clients:
     ----------
     endpoint_url : str
         The server's own address.
-    keys : tuple of str, optional
+    keys : tuple of str
         Access key id, secret and session token of whom the clients call for.
     """
 
-    def __init__(self, endpoint_url: str, keys: Keys = _OWN) -> None:
+    def __init__(self, endpoint_url: str, keys: Keys) -> None:
         self.endpoint_url = endpoint_url
         self.keys = keys
         # Shared with the clients of other keys: it keeps the service models that it has read.
@@ -106,7 +104,8 @@ class Clients:
         tuple of str
             Access key id, secret and session token.
         """
-        name = _SESSIONS.get(service, service)
+        # A session's name has two characters or more, a function's may have one.
+        name = _SESSIONS.get(service, service).ljust(2, "-")
         with self._lock:
             key = (role_arn, name)
             if key not in self._roles or datetime.now(UTC) > self._roles[key][1] - _RENEWED_BEFORE:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
@@ -96,8 +97,21 @@ def reason_of(execution: dict[str, Any], jobs: list[dict[str, Any]], lines: list
 
     error, cause = execution.get("error") or "", execution.get("cause") or ""
     failure = failure_of(execution["status"], error, cause, jobs, log_of)
-    written = failure.log or failure.exit_message.splitlines()
-    return "\n".join([failure.summary, *written])
+    written = failure.log or tuple(failure.exit_message.splitlines())
+    summary, said = failure.summary, _exception_in(written)
+    if said and failure.reason.startswith("AlgorithmError"):
+        # The script's log may have gone on after its exception.
+        summary = f"{summary.partition('):')[0]}): {said}"
+    if re.search(r"No such file or directory: .*\bdata/raw\b", said):
+        summary += " Fix: read it with job.input_files; a container has no data/raw."
+    return "\n".join([summary, *written])
+
+
+def _exception_in(lines: Sequence[str]) -> str:
+    """Return the exception's own line: the first after the last traceback that is not indented."""
+    starts = [number for number, line in enumerate(lines) if line.startswith("Traceback (most")]
+    after = lines[starts[-1] + 1 :] if starts else ()
+    return next((line for line in after if line and not line[0].isspace()), "")
 
 
 def read_result(s3: Any, config: Config, purpose: str, run_id: str) -> Result:

@@ -118,6 +118,8 @@ class Rehearsal:
         Software to version.
     mails : tuple of Mail
         What somebody would have been told by mail.
+    hints : tuple of str
+        What is not as on AWS here: packages in other versions, a weaker sandbox.
     """
 
     title: str
@@ -142,3 +144,4 @@ class Rehearsal:
     resources: tuple[tuple[str, str], ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
     mails: tuple[Mail, ...] = ()
+    hints: tuple[str, ...] = ()

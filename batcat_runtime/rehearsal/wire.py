@@ -194,11 +194,11 @@ _REASONS = {
 
 def _credential_scope(environ: Environ) -> tuple[str, str] | None:
     """Return (signing name, region) from the Authorization header or a presigned URL."""
-    parts = _credential(environ)[0].split("/")
+    parts = credential_of(environ)[0].split("/")
     return (parts[-2].lower(), parts[-3]) if len(parts) >= 5 else None
 
 
-def _credential(environ: Environ) -> tuple[str, str]:
+def credential_of(environ: Environ) -> tuple[str, str]:
     """Return a request's credential (key id, date, region, service) and its session token."""
     authorization = str(environ.get("HTTP_AUTHORIZATION", ""))
     credential = authorization.partition("Credential=")[2].split(",")[0].strip()
@@ -225,7 +225,7 @@ def _match(environ: Environ, service: str, region: str, *, signed: bool) -> Call
     if service == "s3" and _has_document(operation, environ) and signed:
         body = _buffer_body(environ)
         request = Request(_without_body(environ, body))
-    credential, token = _credential(environ)
+    credential, token = credential_of(environ)
     params: dict[str, Any] = {}
     error = None
     try:

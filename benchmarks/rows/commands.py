@@ -93,7 +93,7 @@ def rehearse(bench: Bench) -> Outcome:
             _Command(
                 "batcat rehearse",
                 "BatCat",
-                [*_batcat(), "rehearse", "project_battery"],
+                [*_batcat(), "rehearse", "-C", "project_battery"],
                 before=lambda folder: _new_project(folder),
             )
         ],

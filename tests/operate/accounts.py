@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from batcat_runtime.rehearsal import principals
+from batcat_runtime.rehearsal.aws.iam import principals
 from tests.operate.world import PURPOSE, DeployedProject
 
 # What a plan could leave behind, and how to list it.

@@ -18,10 +18,9 @@ import batcat_runtime as bc
 from batcat_runtime.cli import app
 from batcat_runtime.errors import BatcatError
 from batcat_runtime.operate.backfill_record import list_backfills
-from batcat_runtime.operate.executions import list_executions
+from batcat_runtime.operate.executions import Window, list_executions
 from batcat_runtime.operate.manifests import read_results
 from batcat_runtime.operate.survey import execution_name
-from batcat_runtime.operate.windows import Window
 from tests.operate.world import PURPOSE, DeployedProject, World
 
 # Quick: no pandas. A bad day fails once.

@@ -16,7 +16,7 @@ from batcat_runtime.config import Config, parse_config
 from batcat_runtime.errors import WaitInterruptedError
 from batcat_runtime.operate.backfill_record import Backfill, Record
 from batcat_runtime.operate.backfill_watch import follow
-from batcat_runtime.operate.project import Project
+from batcat_runtime.operate.connection import Project
 from batcat_runtime.operate.survey import Range
 from tests.conftest import CONFIG
 

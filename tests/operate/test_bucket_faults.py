@@ -16,7 +16,7 @@ import pytest
 from batcat_runtime.deploy.bucket import check_bucket
 from batcat_runtime.errors import BucketOwnerError, NoSuchBucketError
 from batcat_runtime.operate.executions import list_executions
-from batcat_runtime.rehearsal import principals
+from batcat_runtime.rehearsal.aws.iam import principals
 from tests.operate.buckets import (
     STRANGER,
     bucket_elsewhere,

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from batcat_runtime.rehearsal.faults import Fault, set_faults
+from tests.faultproxy import Fault
 from tests.operate.accounts import account, as_deployer, configure
 from tests.operate.world import DeployedProject, World
 
@@ -25,7 +25,7 @@ def project(chinese: World) -> Iterator[DeployedProject]:
     configure(made, s3_trigger={"prefix": f"s3://{made.config.result_s3_bucket}/raw/"})
     as_deployer(made)
     yield made
-    set_faults(chinese.aws.home)
+    chinese.wire.set()
 
 
 def test_a_projects_deployments(project: DeployedProject) -> None:
@@ -74,9 +74,10 @@ def first_plan(project: DeployedProject) -> None:
 
 def failed_deployment(project: DeployedProject) -> None:
     fault = Fault("stepfunctions", "CreateStateMachine", "AccessDeniedException", DENIED)
-    set_faults(project.world.aws.home, fault)
+    project.world.wire.set(fault)
     failed = project.batcat("deploy", code=1)
     assert failed.stdout == ""
+    assert failed.stderr.count("Error: ") == failed.stderr.count("states:CreateStateMachine.") == 1
     told = failed.stderr.rpartition("Error: The stack ")[2]
     assert told.startswith(f"{project.names.workflow_stack} was not deployed (ROLLBACK_COMPLETE).")
     assert "  AWS::StepFunctions::StateMachine StateMachine: User: arn:aws-cn:sts::" in told

@@ -6,9 +6,8 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from batcat_runtime.operate.executions import Execution
+from batcat_runtime.operate.executions import Execution, Window
 from batcat_runtime.operate.happenings import Job, Story, outcome_of
-from batcat_runtime.operate.windows import Window
 from tests.operate.test_history import START, History
 
 EXECUTION = Execution(

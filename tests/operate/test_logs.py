@@ -192,7 +192,7 @@ def test_an_execution_that_is_forgotten_leaves_a_trace_in_cloudwatch(
     shown = project.batcat("logs", "long-ago", code=1)
     assert "There is no execution long-ago" in shown.stderr
     assert "90 days" in shown.stderr
-    assert f"--log-stream-name-prefix {project.names.job_prefix(PURPOSE)}" in shown.stderr
+    assert f"--log-stream-name-prefix {project.names.job_prefix}" in shown.stderr
     with pytest.raises(NoSuchExecutionError):
         bc.logs("long-ago", folder=project.folder)
 

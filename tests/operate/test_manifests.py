@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 
-from batcat_runtime.operate.executions import find_execution, last_executions, list_executions
+from batcat_runtime.operate.executions import (
+    Window,
+    find_execution,
+    last_executions,
+    list_executions,
+)
 from batcat_runtime.operate.manifests import read_results, result_of
-from batcat_runtime.operate.windows import Window
 from tests.operate.world import PURPOSE, DeployedProject
 
 

@@ -10,9 +10,9 @@ from types import ModuleType
 
 import pytest
 
+from batcat_runtime.operate.executions import Window
 from batcat_runtime.operate.manifests import Result
-from batcat_runtime.operate.survey import Range, Survey, execution_name
-from batcat_runtime.operate.windows import Window, windows_between
+from batcat_runtime.operate.survey import Range, Survey, execution_name, windows_between
 from tests.conftest import REPOSITORY
 
 LAMBDA = "{{cookiecutter.project_slug}}/deploy/lambda/lambda_function.py"

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from batcat_runtime.operate.connection import Connection
 from batcat_runtime.operate.loglines import LogLine, instance_of, job_source
 from batcat_runtime.operate.tail import Log, Seen, merged
+from batcat_runtime.operate.waiting import Connection
 from tests.operate.world import World
 
 NOW = int(time.time() * 1000) - 600_000

@@ -15,7 +15,6 @@ def test_every_command_that_looks_answers_in_a_terminal(project: DeployedProject
         (("logs", "in-a-terminal"), "line 0 of 2019-05-01"),
         (("results", "--first", "2019-05-01", "--last", "2019-05-01"), "in-a-terminal"),
         (("schedule",), f"{PURPOSE}: o"),
-        (("open", "results", "--print"), project.config.result_s3_bucket),
     ):
         terminal = project.terminal(*words, timeout=120)
         assert terminal.wait() == 0, terminal.shown

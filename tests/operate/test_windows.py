@@ -7,7 +7,8 @@ from datetime import date, datetime
 import pytest
 
 from batcat_runtime.errors import UserError
-from batcat_runtime.operate.windows import Window, window_of, windows_between
+from batcat_runtime.operate.executions import Window, window_of
+from batcat_runtime.operate.survey import windows_between
 
 
 def test_windows_of_days_weeks_and_hours_are_half_open_and_leave_no_gap() -> None:

@@ -19,9 +19,10 @@ import boto3
 
 from batcat_runtime.config import Config, get_config
 from batcat_runtime.names import Names
-from batcat_runtime.operate.project import Project
+from batcat_runtime.operate.connection import Project
 from batcat_runtime.project import new_project
 from batcat_runtime.rehearsal import EmbeddedAWS, container_tool
+from tests.faultproxy import FaultProxy
 
 REGIONS = ("cn-northwest-1", "us-east-1")
 PURPOSE = "usage-analysis"
@@ -49,11 +50,14 @@ class World:
     ----------
     aws : EmbeddedAWS
         Policies are enforced, as in an account.
+    wire : FaultProxy
+        In front of it.
     home : Path
         Where projects are made.
     """
 
     aws: EmbeddedAWS
+    wire: FaultProxy
     home: Path
     made: int = 0
 
@@ -63,8 +67,8 @@ class World:
             service,
             region_name=region or self.aws.region,
             endpoint_url=self.aws.endpoint_url,
-            aws_access_key_id="testing",
-            aws_secret_access_key="testing",
+            aws_access_key_id=self.aws.keys[0],
+            aws_secret_access_key=self.aws.keys[1],
         )
 
     def session(self, name: str, *denied: str) -> dict[str, str]:

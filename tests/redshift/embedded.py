@@ -54,7 +54,7 @@ class Warehouse:
         self.keep(SECRET, dbClusterIdentifier=CLUSTER, dbname="dev", port=5439)
 
     def session(self) -> boto3.Session:
-        return boto3.Session("testing", "testing", region_name=REGION)
+        return boto3.Session(*self.aws.keys[:2], region_name=REGION)
 
     def client(self, service: str) -> Any:
         return self.session().client(service, endpoint_url=self.aws.endpoint_url)

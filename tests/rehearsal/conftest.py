@@ -15,8 +15,9 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from batcat_runtime.rehearsal import EmbeddedAWS, image_build
-from batcat_runtime.rehearsal.images import MANIFEST_TYPE, Image, ImageStore
+from batcat_runtime.rehearsal import EmbeddedAWS
+from batcat_runtime.rehearsal.container.build import build
+from batcat_runtime.rehearsal.container.images import MANIFEST_TYPE, Image, ImageStore
 
 REGIONS = ("us-east-1", "cn-northwest-1", "us-gov-west-1")
 REGION = "cn-northwest-1"
@@ -77,8 +78,8 @@ class Cloud:
             service,
             region_name=region,
             endpoint_url=self.endpoint_url,
-            aws_access_key_id="testing",
-            aws_secret_access_key="testing",
+            aws_access_key_id=self.aws.keys[0],
+            aws_secret_access_key=self.aws.keys[1],
             # What is tested is the server's own examination, not botocore's.
             config=Config(
                 parameter_validation=False,
@@ -108,12 +109,18 @@ class Cloud:
         return str(answer["Role"]["Arn"])
 
     def _image_uri(self, region: str = REGION) -> str:
-        home = self.aws.home
-        context = home / f"context-{region}"
+        return self.image(_SCRIPT, region=region)
+
+    def image(self, script: str, dockerfile: str = "", *, region: str = REGION, **more: str) -> str:
+        """Push an image that holds a script, run.py, and other files; return its address."""
+        context = self.aws.home / f"context-{uuid.uuid4().hex}"
         context.mkdir()
-        (context / "run.py").write_text(_SCRIPT)
-        (context / "Dockerfile").write_text("FROM scratch\nCOPY run.py /opt/batcat/run.py\n")
-        image: Image = image_build.build(context, ImageStore(home))
+        content = {"run.py": script, "Dockerfile": dockerfile or "FROM python\n", **more}
+        if not dockerfile:
+            content["Dockerfile"] += "WORKDIR /opt/batcat\nCOPY run.py .\n"
+        for name, text in content.items():
+            (context / name).write_text(text)
+        image: Image = build(context, ImageStore(self.aws.home))
         ecr = self.client("ecr", region)
         made = ecr.create_repository(repositoryName=f"test/{uuid.uuid4().hex[:8]}")["repository"]
         ecr.put_image(
@@ -124,6 +131,29 @@ class Cloud:
             imageDigest=image.digest,
         )
         return f"{made['repositoryUri']}@{image.digest}"
+
+    def run(self, script: str, dockerfile: str = "", **changes: Any) -> tuple[dict[str, Any], Any]:
+        """Run a job whose image holds a script; return its description and its log."""
+        words = ["python3", "/opt/batcat/run.py"]
+        specification = {"ImageUri": self.image(script, dockerfile), "ContainerEntrypoint": words}
+        count = changes.pop("instances", 1)
+        request = self.job(**{"AppSpecification": specification, **changes})
+        request["ProcessingResources"]["ClusterConfig"]["InstanceCount"] = count
+        self.client("sagemaker").create_processing_job(**request)
+        job = self.ended_job(request["ProcessingJobName"])
+        try:
+            lines = self.log_lines("/aws/sagemaker/ProcessingJobs", request["ProcessingJobName"])
+        except ClientError:  # nothing was ever logged
+            lines = []
+        return job, lines
+
+    def objects(self, bucket: str, prefix: str = "out/") -> dict[str, bytes]:
+        """Return what a bucket holds below a prefix."""
+        s3 = self.client("s3")
+        found = s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])
+        return {
+            one["Key"]: s3.get_object(Bucket=bucket, Key=one["Key"])["Body"].read() for one in found
+        }
 
     def job(self, *arguments: str, region: str = REGION, **changes: Any) -> dict[str, Any]:
         """Return a CreateProcessingJob request that is sound until changed."""

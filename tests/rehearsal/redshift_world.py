@@ -5,21 +5,23 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from tests.rehearsal.conftest import REGION, Cloud
+import redshift_connector
 
-ADMIN = "awsuser"
-PASSWORD = "Canary-Pa55word"
+from tests.rehearsal.conftest import REGION, Cloud, until
+
+ADMIN, PASSWORD = "awsuser", "Canary-Pa55word"
 
 
 class House:
-    """A cluster in one region, and the Data API to talk to it."""
+    """A cluster in one region, with the Data API and the wire to talk to it."""
 
     def __init__(self, cloud: Cloud, region: str = REGION, **changes: Any) -> None:
-        self.cloud = cloud
-        self.region = region
+        self.cloud, self.region = cloud, region
         self.name = f"cells-{uuid.uuid4().hex[:8]}"
+        self.target = {"ClusterIdentifier": self.name, "Database": "dev"}
         self.api = cloud.client("redshift-data", region)
-        cloud.client("redshift", region).create_cluster(
+        self.redshift = cloud.client("redshift", region)
+        self.redshift.create_cluster(
             ClusterIdentifier=self.name,
             NodeType="ra3.xlplus",
             ClusterType="single-node",
@@ -28,19 +30,27 @@ class House:
             **changes,
         )
 
-    def execute(self, sql: str, **more: Any) -> dict[str, Any]:
+    def execute(self, sql: str, parameters: dict[str, str] | None = None, **more: Any) -> Any:
         """Execute a statement and return its description once it has ended."""
-        if "SessionId" not in more:
-            more = {"ClusterIdentifier": self.name, "Database": "dev", **more}
-        parameters = more.pop("parameters", None)
         if parameters:
             more["Parameters"] = [{"name": k, "value": v} for k, v in parameters.items()]
-        answer = self.api.execute_statement(Sql=sql, WaitTimeSeconds=30, **more)
-        return dict(self.api.describe_statement(Id=answer["Id"], WaitTimeSeconds=30))
+        return self.ended(self.api.execute_statement(Sql=sql, **{**self.target, **more})["Id"])
 
-    def run(self, *statements: str, **more: Any) -> dict[str, Any]:
+    def batch(self, *statements: str, **more: Any) -> Any:
+        """Execute statements as one transaction."""
+        request = {**self.target, "Sqls": statements, **more}
+        return self.ended(self.api.batch_execute_statement(**request)["Id"])
+
+    def ended(self, identifier: str) -> Any:
+        """Wait for a statement's end and return its description."""
+        return until(
+            lambda: self.api.describe_statement(Id=identifier),
+            lambda found: found["Status"] in ("FINISHED", "FAILED", "ABORTED"),
+        )
+
+    def run(self, *statements: str, **more: Any) -> Any:
         """Execute statements that must succeed; return the last one's description."""
-        done: dict[str, Any] = {}
+        done: Any = {}
         for sql in statements:
             done = self.execute(sql, **more)
             assert done["Status"] == "FINISHED", f"{sql}: {done.get('Error')}"
@@ -52,11 +62,10 @@ class House:
         assert done["Status"] == "FAILED", f"{sql}: {done['Status']}"
         return str(done["Error"])
 
-    def result(self, identifier: str) -> tuple[list[dict[str, Any]], list[list[Any]]]:
+    def result(self, identifier: str) -> tuple[list[dict[str, Any]], list[Any]]:
         """Return column metadata and the fields of every row, read page by page."""
         pages = self.api.get_paginator("get_statement_result").paginate(Id=identifier)
-        columns: list[dict[str, Any]] = []
-        rows: list[list[Any]] = []
+        columns, rows = [], []
         for page in pages:
             columns = page["ColumnMetadata"]
             rows += page["Records"]
@@ -64,15 +73,13 @@ class House:
 
     def rows(self, sql: str, **more: Any) -> list[tuple[Any, ...]]:
         """Return the rows of a query as plain values."""
-        done = self.run(sql, **more)
-        return [tuple(map(plain, row)) for row in self.result(done["Id"])[1]]
+        found = self.result(self.run(sql, **more)["Id"])[1]
+        return [tuple(None if "isNull" in f else next(iter(f.values())) for f in r) for r in found]
 
-    def value(self, expression: str, **more: Any) -> Any:
-        """Return the value of an expression."""
-        return self.rows(f"SELECT {expression}", **more)[0][0]
-
-
-def plain(field: dict[str, Any]) -> Any:
-    """Return a field's value; None for null."""
-    ((kind, value),) = field.items()
-    return None if kind == "isNull" else value
+    def connect(self, **changes: Any) -> Any:
+        """Connect by the wire."""
+        described = self.redshift.describe_clusters(ClusterIdentifier=self.name)
+        place = described["Clusters"][0]["Endpoint"]
+        login = {"user": ADMIN, "password": PASSWORD, "database": "dev", "ssl": False}
+        login |= {"host": place["Address"], "port": place["Port"], **changes}
+        return redshift_connector.connect(**login)

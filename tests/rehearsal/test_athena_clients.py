@@ -16,7 +16,7 @@ import boto3
 import pandas as pd
 import pytest
 
-from batcat_runtime.rehearsal.environment import applied, client_environment
+from batcat_runtime.rehearsal.aws.environment import applied
 from tests.rehearsal.athena_world import World
 from tests.rehearsal.conftest import REGION, Cloud
 
@@ -31,7 +31,7 @@ def world(cloud: Cloud) -> World:
 
 @pytest.fixture
 def environment(cloud: Cloud, tmp_path: Path) -> Any:
-    settings = client_environment(cloud.endpoint_url, REGION, tmp_path)
+    settings = cloud.aws.environment()
     with applied(settings):
         yield settings
 

@@ -21,7 +21,7 @@ STRANGER = "210987654321"
 def answer(cloud: Cloud, method: str, path: str, region: str) -> Any:
     """Return the answer to one signed request, which nothing follows to another region."""
     request = AWSRequest(method, f"{cloud.endpoint_url}{path}")
-    S3SigV4Auth(Credentials("testing", "testing"), "s3", region).add_auth(request)
+    S3SigV4Auth(Credentials(*cloud.aws.keys[:2]), "s3", region).add_auth(request)
     return URLLib3Session().send(request.prepare())
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import http.client
 
+import boto3
 import pytest
 
-from batcat_runtime.rehearsal.guard import refusal
-from tests.rehearsal.conftest import Cloud
+from batcat_runtime.rehearsal import EmbeddedAWS
+from batcat_runtime.rehearsal.aws.guard import refusal
+from tests.rehearsal.conftest import REGION, Cloud, error_of
 
 
 def ask(cloud: Cloud, path: str = "/", method: str = "GET", **headers: str) -> tuple[int, str]:
@@ -26,12 +28,14 @@ def ask(cloud: Cloud, path: str = "/", method: str = "GET", **headers: str) -> t
     return answer.status, body
 
 
-SIGNED = {"Authorization": "AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/s3/aws4_request, x"}
+def signed(key: str, service: str = "s3") -> dict[str, str]:
+    scope = f"{key}/20260101/cn-northwest-1/{service}/aws4_request"
+    return {"Authorization": f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=x, Signature=x"}
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:PORT", "localhost:PORT", "[::1]:PORT"])
 def test_loopback_names_are_served(cloud: Cloud, host: str) -> None:
-    status, body = ask(cloud, Host=host, **SIGNED)
+    status, body = ask(cloud, Host=host, **signed(cloud.aws.keys[0]))
     assert status == 200
     assert "ListAllMyBucketsResult" in body
 
@@ -51,7 +55,7 @@ def test_loopback_names_are_served(cloud: Cloud, host: str) -> None:
     ],
 )
 def test_other_names_are_refused(cloud: Cloud, host: str) -> None:
-    status, body = ask(cloud, Host=host, **SIGNED)
+    status, body = ask(cloud, Host=host, **signed(cloud.aws.keys[0]))
     assert status == 403
     assert "loopback" in body
 
@@ -69,7 +73,7 @@ def test_other_names_are_refused(cloud: Cloud, host: str) -> None:
 )
 def test_web_pages_are_refused(cloud: Cloud, headers: dict[str, str]) -> None:
     for method in ("GET", "POST", "OPTIONS"):
-        status, body = ask(cloud, method=method, **headers, **SIGNED)
+        status, body = ask(cloud, method=method, **headers, **signed(cloud.aws.keys[0]))
         assert status == 403
         assert "web page" in body
 
@@ -77,7 +81,7 @@ def test_web_pages_are_refused(cloud: Cloud, headers: dict[str, str]) -> None:
 def test_no_answer_invites_other_origins(cloud: Cloud) -> None:
     port = int(cloud.endpoint_url.rpartition(":")[2])
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    connection.request("GET", "/", headers=SIGNED)
+    connection.request("GET", "/", headers=signed(cloud.aws.keys[0]))
     answer = connection.getresponse()
     answer.read()
     assert not [
@@ -119,3 +123,49 @@ def test_a_refusal_says_why() -> None:
     assert "Host" in str(refusal({**good, "HTTP_HOST": "x:5000"}, 5000))
     assert "Origin" in str(refusal({**good, "HTTP_ORIGIN": "x"}, 5000))
     assert refusal({**good, "HTTP_SEC_FETCH_SITE": "none"}, 5000) is None
+
+
+@pytest.mark.parametrize(
+    ("service", "code"),
+    [
+        ("s3", "InvalidAccessKeyId"),
+        ("iam", "InvalidClientTokenId"),
+        ("sts", "InvalidClientTokenId"),
+        ("sagemaker", "UnrecognizedClientException"),
+        ("lambda", "UnrecognizedClientException"),
+        ("codebuild", "UnrecognizedClientException"),
+    ],
+)
+@pytest.mark.parametrize("key", ["testing", "AKIAABCDEFGHIJKLMNOP"])
+def test_a_key_that_was_not_given_out_is_refused(
+    cloud: Cloud, service: str, code: str, key: str
+) -> None:
+    client = boto3.client(
+        service,
+        region_name=REGION,
+        endpoint_url=cloud.endpoint_url,
+        aws_access_key_id=key,
+        aws_secret_access_key="x",
+    )
+    calls = {"s3": "list_buckets", "iam": "list_roles", "sts": "get_caller_identity"}
+    calls |= {"sagemaker": "list_processing_jobs", "lambda": "list_functions"}
+    call = getattr(client, calls.get(service, "list_builds"))
+    assert error_of(call)[0] == code
+
+
+def test_keys_of_iam_and_sts_are_let_in_and_each_server_has_its_own(cloud: Cloud) -> None:
+    iam = cloud.client("iam")
+    iam.create_user(UserName="grace")
+    key = iam.create_access_key(UserName="grace")["AccessKey"]["AccessKeyId"]
+    role = cloud.role("lambda")
+    lent = cloud.client("sts").assume_role(RoleArn=role, RoleSessionName="own")["Credentials"]
+    for good in (key, lent["AccessKeyId"], cloud.aws.keys[0]):
+        assert ask(cloud, **signed(good))[0] == 200
+    assert EmbeddedAWS().keys != cloud.aws.keys
+    status, body = ask(cloud)
+    assert (status, "AccessDenied" in body) == (403, True)
+
+
+def test_a_request_with_two_lengths_is_refused(cloud: Cloud) -> None:
+    headers = signed(cloud.aws.keys[0]) | {"Content-Length": "4", "Transfer-Encoding": "chunked"}
+    assert ask(cloud, "/", "POST", **headers)[0] == 400

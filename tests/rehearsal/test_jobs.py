@@ -1,136 +1,78 @@
-"""Processing jobs that really run: against a plain moto server, in both kinds of sandbox."""
+"""Processing jobs that really run, through SageMaker's API, in both kinds of sandbox."""
 
 from __future__ import annotations
 
 import json
-import sys
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from batcat_runtime.rehearsal import sandbox
-from batcat_runtime.rehearsal.jobs import JobOutcome, ProcessingJobRunner
-from tests.rehearsal.plain_moto import ACCOUNT, REGION, REGISTRY, PlainMoto, plain_moto
-
-
-@pytest.fixture(scope="module")
-def moto() -> PlainMoto:
-    return plain_moto()
-
-
-class Bench:
-    """Makes an image of a script and runs it as a job."""
-
-    def __init__(self, moto: PlainMoto, tmp_path: Path, way: str) -> None:
-        self.moto = moto
-        self.home = tmp_path / "home"
-        self.context = tmp_path / "context"
-        self.way = way
-        self.bucket = moto.bucket()
-        self.log: list[tuple[str, str]] = []
-        self.stop = threading.Event()
-
-    def image(self, script: str, dockerfile: str = "") -> str:
-        (self.context / "script").mkdir(parents=True, exist_ok=True)
-        (self.context / "script" / "main.py").write_text(script)
-        (self.context / "Dockerfile").write_text(
-            dockerfile or "FROM python:3.11\nWORKDIR /opt/batcat\nCOPY script script/\n"
-        )
-        return self.moto.push(self.context, self.home)[0]
-
-    def request(self, image: str, **changes: Any) -> dict[str, Any]:
-        request: dict[str, Any] = {
-            "ProcessingJobName": "Battery-usage-1",
-            "RoleArn": f"arn:aws-cn:iam::{ACCOUNT}:role/job",
-            "AppSpecification": {
-                "ImageUri": image,
-                "ContainerEntrypoint": ["python3", "/opt/batcat/script/main.py"],
-            },
-            "ProcessingOutputConfig": {"Outputs": [self.output("result")]},
-            "ProcessingResources": {
-                "ClusterConfig": {
-                    "InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1,
-                }
-            },
-            "StoppingCondition": {"MaxRuntimeInSeconds": 60},
-            "Tags": [{"Key": "a", "Value": "b"}],
-        }  # fmt: skip
-        count = changes.pop("count", 1)
-        request["ProcessingResources"]["ClusterConfig"]["InstanceCount"] = count
-        if "limit" in changes:
-            request["StoppingCondition"]["MaxRuntimeInSeconds"] = changes.pop("limit")
-        return request | changes
-
-    def output(self, name: str, mode: str = "EndOfJob", path: str = "output") -> dict[str, Any]:
-        return {
-            "OutputName": name,
-            "S3Output": {
-                "S3Uri": f"s3://{self.bucket}/out/",
-                "LocalPath": f"/opt/ml/processing/{path}",
-                "S3UploadMode": mode,
-            },
-        }
-
-    def input(self, uri: str, name: str = "usage", **options: str) -> dict[str, Any]:
-        source = {
-            "S3Uri": uri,
-            "LocalPath": f"/opt/ml/processing/input/{name}",
-            "S3DataType": "S3Prefix",
-            "S3InputMode": "File",
-        }
-        return {"InputName": name, "S3Input": source | options}
-
-    def run(self, request: dict[str, Any], **environment: str) -> JobOutcome:
-        runner = ProcessingJobRunner(
-            endpoint_url=self.moto.endpoint_url,
-            region=REGION,
-            home=self.home,
-            environment=self.moto.environment | {"BATCAT_SANDBOX": self.way} | environment,
-            grace=0.5,
-        )
-        outcome = runner.run(
-            request, log=lambda stream, line: self.log.append((stream, line)), stop=self.stop
-        )
-        assert list((self.home / "jobs").iterdir()) == [], "a sandbox was left behind"
-        return outcome
-
-    def go(self, script: str, **changes: Any) -> JobOutcome:
-        return self.run(self.request(self.image(script), **changes))
-
-    @property
-    def lines(self) -> list[str]:
-        return [line for _, line in self.log]
-
-
-@pytest.fixture(params=["namespaces", "paths"])
-def bench(request: pytest.FixtureRequest, moto: PlainMoto, tmp_path: Path) -> Bench:
-    if request.param == "namespaces" and not sandbox.namespaces().kind:
-        pytest.skip(f"no namespaces here: {sandbox.namespaces().reason}")
-    return Bench(moto, tmp_path, request.param)
-
-
-# What does not depend on the sandbox is tested in the one that this machine would choose.
-@pytest.fixture
-def one(moto: PlainMoto, tmp_path: Path) -> Bench:
-    return Bench(moto, tmp_path, sandbox.choose_way())
-
+from batcat_runtime.rehearsal import EmbeddedAWS
+from batcat_runtime.rehearsal.aws.jobs.sandbox import why_no_namespaces
+from tests.rehearsal.conftest import REGION, REGIONS, Cloud, error_of, until
 
 ROOT = """
-import os, sys
+import json, os, sys, time
 from pathlib import Path
 ML = Path(os.environ.get("BATCAT_ML_ROOT", "/opt/ml"))
 """
+NEEDS_NAMESPACES = pytest.mark.skipif(bool(why_no_namespaces()), reason=why_no_namespaces() or "-")
 
 
-def test_reads_input_writes_result_and_logs(bench: Bench) -> None:
-    bench.moto.put(bench.bucket, **{
-        "raw/usage/2022/a.csv": "1", "raw/usage/b.csv": "2", "raw/usage/": "", "raw/other.csv": "3",
-    })  # fmt: skip
-    outcome = bench.go(
+@pytest.fixture(scope="module")
+def paths_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """Return an embedded AWS that rewrites paths, as on a Mac, with secrets around it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BATCAT_SANDBOX", "paths")
+        patch.setenv("CANARY_SECRET", "tweet")
+        patch.setenv("HTTPS_PROXY", "http://proxy.invalid")
+        home = tmp_path_factory.mktemp("paths")
+        with EmbeddedAWS(region=REGION, home=home, set_environment=False) as aws:
+            yield Cloud(aws)
+
+
+@pytest.fixture(params=["namespaces", "paths"])
+def each(request: pytest.FixtureRequest, cloud: Cloud, paths_cloud: Cloud) -> Cloud:
+    if request.param == "namespaces" and why_no_namespaces():
+        pytest.skip(why_no_namespaces())
+    return cloud if request.param == "namespaces" else paths_cloud
+
+
+def files_of(cloud: Cloud, uri: str, **options: Any) -> tuple[dict[str, Any], Any]:
+    """Run a job that lists the files of one input."""
+    script = ROOT + (
+        "root = ML / 'processing/input/usage'\n"
+        "print(sorted(str(p.relative_to(root)) for p in root.rglob('*') if p.is_file()))"
+    )
+    return cloud.run(script, ProcessingInputs=[an_input(uri, **options)])
+
+
+def an_input(uri: str, name: str = "usage", **options: str) -> dict[str, Any]:
+    source = {
+        "S3Uri": uri,
+        "LocalPath": f"/opt/ml/processing/input/{name}",
+        "S3DataType": "S3Prefix",
+        "S3InputMode": "File",
+    }
+    return {"InputName": name, "S3Input": source | options}
+
+
+def an_output(bucket: str, path: str = "output", mode: str = "EndOfJob") -> dict[str, Any]:
+    place = {"S3Uri": f"s3://{bucket}/out", "LocalPath": f"/opt/ml/processing/{path}"}
+    output = {"OutputName": "result", "S3Output": {**place, "S3UploadMode": mode}}
+    return {"Outputs": [output]}
+
+
+# ---------------------------------------------------------------- what a job does
+
+
+def test_a_job_reads_its_input_writes_its_result_and_logs(each: Cloud) -> None:
+    keys = {"in/2022/a.csv": "1", "in/b.csv": "2", "in/": "", "other.csv": "3"}
+    bucket = each.bucket(**keys)
+    job, lines = each.run(
         ROOT
         + """
 for path in sorted((ML / "processing/input/usage").rglob("*")):
@@ -140,66 +82,62 @@ out = ML / "processing/output/date=2022-01-01"
 out.mkdir()
 (out / "result.csv").write_text("r"); (out / "_manifest.json").write_text("{}")
 (ML / "processing/output/link").symlink_to("/etc/passwd")
-(ML / "output/message").write_text("all well")
+(ML / "output/message").write_text("é" * 600)
+unwritable = ML / "processing/x/y"
+unwritable.mkdir(parents=True); (unwritable / "f").touch(); unwritable.chmod(0)
+configuration = json.loads((ML / "config/processingjobconfig.json").read_text())
+print(configuration["ProcessingJobArn"], "Tags" in configuration)
 """,
-        ProcessingInputs=[bench.input(f"s3://{bench.bucket}/raw/usage/")],
+        bucket=bucket,
     )
-    assert (outcome.status, outcome.failure_reason) == ("Completed", None), bench.lines
-    assert outcome.exit_message == "all well"
-    assert outcome.started < outcome.ended
-    assert bench.lines == [
+    assert job["ProcessingJobStatus"] == "Completed", job
+    assert job["ExitMessage"] == "é" * 512
+    assert lines == [
         "processing/input/usage/2022 False",
         "processing/input/usage/2022/a.csv 1",
         "processing/input/usage/b.csv 2",
         "to stderr",
+        f"{job['ProcessingJobArn']} False",
     ]
-    (stream,) = {stream for stream, _ in bench.log}
-    assert stream == f"Battery-usage-1/algo-1-{int(outcome.started.timestamp() * 1000)}"
-    stored = bench.moto.read(bench.bucket)
-    assert {key: body for key, body in stored.items() if key.startswith("out/")} == {
-        "out/date=2022-01-01/result.csv": "r",
-        "out/date=2022-01-01/_manifest.json": "{}",
+    assert each.objects(bucket) == {
+        "out/date=2022-01-01/result.csv": b"r",
+        "out/date=2022-01-01/_manifest.json": b"{}",
     }
+    created, started = job["CreationTime"], job["ProcessingStartTime"]
+    assert created <= started <= job["ProcessingEndTime"] <= job["LastModifiedTime"]
+    assert list((each.aws.home / "jobs").iterdir()) == [], "a sandbox was left behind"
 
 
-def test_failing_job(bench: Bench) -> None:
-    outcome = bench.go(
-        ROOT
-        + "(ML / 'output/message').write_text('é' * 600)\n"
-        + "(ML / 'processing/output/half.csv').write_text('x')\nsys.exit(3)"
+def test_a_failing_job_uploads_nothing_but_continuous_output(each: Cloud) -> None:
+    script = ROOT + "(ML / 'processing/output/seen').write_text('x'); sys.exit(3)"
+    bucket = each.bucket(**{"in/a": "1"})
+    job, _ = each.run(script, bucket=bucket)
+    assert (job["ProcessingJobStatus"], job["FailureReason"]) == (
+        "Failed",
+        "AlgorithmError: , exit code: 3",
     )
-    assert outcome.status == "Failed"
-    assert outcome.failure_reason == "AlgorithmError: , exit code: 3"
-    assert outcome.exit_message == "é" * 512
-    assert bench.moto.read(bench.bucket) == {}
+    assert each.objects(bucket) == {}
+    each.run(script, bucket=bucket, ProcessingOutputConfig=an_output(bucket, mode="Continuous"))
+    assert each.objects(bucket) == {"out/seen": b"x"}
 
 
-def test_job_that_runs_for_too_long_is_killed_with_all_it_started(bench: Bench) -> None:
-    began = time.monotonic()
-    outcome = bench.go(
+def test_a_job_that_runs_for_too_long_is_killed_with_all_it_started(each: Cloud) -> None:
+    job, lines = each.run(
         "import signal, subprocess, time\n"
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
         "subprocess.Popen(['sleep', '4821'], start_new_session=True)\n"
         "print('hanging', flush=True)\ntime.sleep(600)\n",
-        limit=2,
+        StoppingCondition={"MaxRuntimeInSeconds": 1},
     )
-    assert 2 < time.monotonic() - began < 10
-    assert outcome.status == "Stopped"
-    assert outcome.failure_reason == "Processing job runtime exceeded MaxRuntimeInSeconds (2)"
-    assert bench.lines == ["hanging"]
+    assert job["ProcessingJobStatus"] == "Stopped"
+    assert job["FailureReason"] == "Processing job runtime exceeded MaxRuntimeInSeconds (1)"
+    assert lines == ["hanging"]
     assert not processes("sleep\x004821")
 
 
-def test_stop(one: Bench) -> None:
-    threading.Timer(0.7, one.stop.set).start()
-    outcome = one.go("import time\ntime.sleep(600)")
-    assert (outcome.status, outcome.failure_reason) == ("Stopped", None)
-
-
-def test_daemon_that_holds_the_pipe_ends_with_the_job(bench: Bench) -> None:
-    began = time.monotonic()
-    outcome = bench.go(
-        "import os, subprocess\n"
+def test_a_daemon_that_holds_the_pipe_ends_with_the_job(each: Cloud) -> None:
+    job, lines = each.run(
+        "import os\n"
         "if os.fork() == 0:\n"
         "    os.setsid()\n"
         "    if os.fork() == 0:\n"
@@ -207,16 +145,39 @@ def test_daemon_that_holds_the_pipe_ends_with_the_job(bench: Bench) -> None:
         "    os._exit(0)\n"
         "os.wait(); print('done')\n"
     )
-    assert (outcome.status, bench.lines) == ("Completed", ["done"])
-    assert time.monotonic() - began < 8
+    assert (job["ProcessingJobStatus"], lines) == ("Completed", ["done"])
     assert not processes("sleep\x004822")
 
 
-def test_output_of_every_kind_arrives(one: Bench) -> None:
-    outcome = one.go(
+def test_a_job_that_is_stopped_may_say_goodbye(cloud: Cloud) -> None:
+    sagemaker = cloud.client("sagemaker")
+    script = (
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(print('bye')))\n"
+        "print('up', flush=True)\ntime.sleep(600)\n"
+    )
+    name = "job-that-is-stopped"
+
+    def stop() -> None:
+        read = lambda: cloud.log_lines("/aws/sagemaker/ProcessingJobs", name)  # noqa: E731
+        until(read, lambda lines: lines == ["up"])
+        sagemaker.stop_processing_job(ProcessingJobName=name)
+
+    cloud.run("")  # so that the log group is there
+    thread = threading.Thread(target=stop)
+    thread.start()
+    job, lines = cloud.run(script, ProcessingJobName=name)
+    thread.join()
+    assert (job["ProcessingJobStatus"], lines) == ("Stopped", ["up", "bye"])
+    code, _ = error_of(sagemaker.stop_processing_job, ProcessingJobName=name)
+    assert code == "ValidationException"
+
+
+def test_output_of_every_kind_arrives(cloud: Cloud) -> None:
+    _, lines = cloud.run(
         """
 import os, sys, time
-for number in range(20_000):
+for number in range(5_000):
     print("line", number)
 sys.stdout.flush()
 os.write(1, b"\\xff\\x00binary\\r\\n")
@@ -226,158 +187,195 @@ os.close(1); os.close(2)
 time.sleep(0.5)
 """
     )
-    assert outcome.status == "Completed"
-    assert one.lines[:20_000] == [f"line {number}" for number in range(20_000)]
-    assert one.lines[20_000] == "\ufffd\x00binary"
-    assert one.lines[20_001] == "x" * (256 * 1024 - 26)
-    assert one.lines[20_002:] == ["no newline"]
+    assert lines[:5_000] == [f"line {number}" for number in range(5_000)]
+    assert lines[5_000] == "\ufffd\x00binary"
+    assert lines[5_001:] == ["x" * 250_000, "no newline"]
 
 
-def test_three_instances_share_the_keys_and_run_side_by_side(bench: Bench) -> None:
-    bench.moto.put(bench.bucket, **{f"in/{number}.csv": "x" for number in range(7)})
-    bench.moto.put(bench.bucket, **{"all/reference.csv": "x"})
-    outcome = bench.go(
+def test_instances_share_the_keys_and_run_side_by_side(each: Cloud) -> None:
+    keys = {f"in/{number}.csv": "x" for number in range(7)} | {"all/reference.csv": "x"}
+    bucket = each.bucket(**keys)
+    job, lines = each.run(
         ROOT
         + """
-import json, time
 resources = json.loads((ML / "config/resourceconfig.json").read_text())
 host = resources["current_host"]
 seen = sorted(p.name for p in (ML / "processing/input/usage").iterdir())
 assert [p.name for p in (ML / "processing/input/all").iterdir()] == ["reference.csv"]
-assert not list((ML / "processing/input/none").iterdir()) or host == "algo-1"
-(ML / f"processing/output/{host}.json").write_text(json.dumps([seen, resources, time.time()]))
-(ML / f"processing/output/_manifest-{host}.json").write_text("{}")
+(ML / f"processing/output/{host}.json").write_text(json.dumps([seen, resources]))
 (ML / "output/message").write_text(host + " ")
-time.sleep(1)
+time.sleep(0.5)
 """,
-        count=3,
+        bucket=bucket,
+        instances=3,
         ProcessingInputs=[
-            bench.input(f"s3://{bench.bucket}/in/", S3DataDistributionType="ShardedByS3Key"),
-            bench.input(f"s3://{bench.bucket}/all/", "all"),
-            bench.input(
-                f"s3://{bench.bucket}/all/", "none", S3DataDistributionType="ShardedByS3Key"
-            ),
+            an_input(f"s3://{bucket}/in/", S3DataDistributionType="ShardedByS3Key"),
+            an_input(f"s3://{bucket}/all/", "all"),
         ],
     )
-    assert outcome.status == "Completed", (outcome, bench.lines)
-    assert outcome.exit_message == "algo-1 algo-2 algo-3 "
-    stored = {
-        key.removeprefix("out/"): json.loads(body)
-        for key, body in bench.moto.read(bench.bucket).items()
-        if key.startswith("out/algo")
-    }
-    assert sorted(stored) == ["algo-1.json", "algo-2.json", "algo-3.json"]
-    shards = [stored[f"algo-{number}.json"][0] for number in (1, 2, 3)]
-    assert sorted(name for shard in shards for name in shard) == [f"{n}.csv" for n in range(7)]
-    assert [len(shard) for shard in shards] == [3, 2, 2]
-    assert stored["algo-2.json"][1] == {
+    assert job["ProcessingJobStatus"] == "Completed", lines
+    assert job["ExitMessage"] == "algo-1 algo-2 algo-3 "
+    stored = {key: json.loads(body) for key, body in each.objects(bucket).items()}
+    assert [len(entry[0]) for entry in stored.values()] == [3, 2, 2]
+    assert stored["out/algo-2.json"][1] == {
         "current_host": "algo-2",
         "hosts": ["algo-1", "algo-2", "algo-3"],
         "network_interface_name": "eth0",
     }
-    started = [entry[2] for entry in stored.values()]
-    assert max(started) - min(started) < 1
 
 
-def test_one_failing_instance_ends_the_others(one: Bench) -> None:
-    began = time.monotonic()
-    outcome = one.go(
-        ROOT
-        + "import json, time\n"
-        + "host = json.loads((ML / 'config/resourceconfig.json').read_text())['current_host']\n"
-        + "sys.exit(5) if host == 'algo-2' else time.sleep(600)",
-        count=2,
+def test_one_failing_instance_ends_the_others(cloud: Cloud) -> None:
+    job, _ = cloud.run(
+        ROOT + "host = json.loads((ML / 'config/resourceconfig.json').read_text())['current_host']"
+        "\nsys.exit(5) if host == 'algo-2' else time.sleep(600)",
+        instances=2,
     )
-    assert outcome.failure_reason == "AlgorithmError: , exit code: 5"
-    assert time.monotonic() - began < 10
+    assert job["FailureReason"] == "AlgorithmError: , exit code: 5"
 
 
-def test_environment_is_clean(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CANARY_SECRET", "tweet")
-    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.invalid")
-    monkeypatch.setenv("PYTHONPATH", "/canary")
-    script = "import json, os, sys\nprint(json.dumps([dict(os.environ), sys.prefix, os.getcwd()]))"
+def test_entrypoint_and_command_are_the_images_or_the_requests(cloud: Cloud) -> None:
     dockerfile = (
-        "FROM python:3.11\nENV FROM_IMAGE=1 BOTH=image DATA=/opt/ml/x\n"
-        "WORKDIR /opt/batcat\nCOPY script script/\n"
+        "FROM python\nWORKDIR /opt/batcat\nCOPY run.py .\n"
+        'ENTRYPOINT ["python", "run.py"]\nCMD ["from-image"]\n'
     )
-    request = bench.request(
-        bench.image(script, dockerfile),
+    script = "import sys; print(sys.argv[1:])"
+    image, plain = cloud.image(script, dockerfile), cloud.image("")
+    for specification, said in (
+        ({"ImageUri": image}, ["['from-image']"]),
+        ({"ImageUri": image, "ContainerArguments": ["--given", ""]}, ["['--given', '']"]),
+    ):
+        assert cloud.run("", AppSpecification=specification)[1] == said
+    job, _ = cloud.run("", AppSpecification={"ImageUri": plain})
+    assert "no command specified" in job["FailureReason"]
+    _, lines = cloud.run("", AppSpecification={"ImageUri": plain, "ContainerEntrypoint": ["no"]})
+    assert lines == ['exec: "no": executable file not found in $PATH']
+
+
+# ---------------------------------------------------------------- what a job sees
+
+
+def test_the_environment_is_the_images_and_the_requests(each: Cloud) -> None:
+    job, lines = each.run(
+        "import json, os\nprint(json.dumps([dict(os.environ), os.getcwd()]))",
+        "FROM python\nENV FROM_IMAGE=1 BOTH=image DATA=/opt/ml/x\n"
+        "WORKDIR /opt/batcat\nCOPY run.py .\n",
         Environment={
             "BOTH": "request",
             "AWS_DEFAULT_REGION": "us-west-2",
-            "AWS_ENDPOINT_URL": "https://real.invalid",
             "AWS_ENDPOINT_URL_S3": "https://real.invalid",
         },
     )
-    bench.run(request)
-    environment, prefix, directory = json.loads(bench.lines[0])
-    assert prefix == sys.prefix
-    assert directory.endswith("/opt/batcat")
-    assert environment.pop("PATH").split(":")[0] == str(Path(sys.executable).parent)
-    box = environment.pop("HOME").removesuffix("/home")
-    assert box.startswith(str(bench.home))
-    ml = "/opt/ml" if bench.way == "namespaces" else environment.pop("BATCAT_ML_ROOT")
-    assert environment.pop("TMPDIR") == f"{box}/tmp"
-    assert environment == {
-        **bench.moto.environment,
-        "AWS_DEFAULT_REGION": "us-west-2",
-        "BATCAT_SANDBOX": bench.way,
-        "BOTH": "request",
-        "DATA": f"{ml}/x",
-        "FROM_IMAGE": "1",
-        "LANG": "C.UTF-8",
-        "PYTHONUNBUFFERED": "1",
-        "TZ": "UTC",
-    }
-
-
-def test_configuration_is_the_request_with_its_arn(one: Bench) -> None:
-    one.go(ROOT + "print((ML / 'config/processingjobconfig.json').read_text())")
-    written = json.loads(one.lines[0])
-    arn = f"arn:aws-cn:sagemaker:{REGION}:{ACCOUNT}:processing-job/battery-usage-1"
-    assert written["ProcessingJobArn"] == arn
-    assert written["ProcessingJobName"] == "Battery-usage-1"
-    assert written["StoppingCondition"] == {"MaxRuntimeInSeconds": 60}
-    assert "Tags" not in written
-
-
-def test_image_entrypoint_and_command(one: Bench) -> None:
-    dockerfile = (
-        "FROM python:3.11\nWORKDIR /opt/batcat\nCOPY script script/\n"
-        'ENTRYPOINT ["python", "script/main.py"]\nCMD ["from-image"]\n'
+    environment, directory = json.loads(lines[0])
+    assert directory.endswith("/opt/batcat"), job
+    given = {name: environment.pop(name) for name in list(environment) if name.startswith("AWS_")}
+    assert given["AWS_ENDPOINT_URL"] == each.endpoint_url
+    assert given["AWS_ACCESS_KEY_ID"].startswith("ASIA")
+    assert given["AWS_DEFAULT_REGION"] == "us-west-2"
+    assert "AWS_ENDPOINT_URL_S3" not in given
+    ml = environment.pop("BATCAT_ML_ROOT", "/opt/ml")
+    assert environment["DATA"] == f"{ml}/x"
+    assert environment["BOTH"] == "request"
+    assert set(environment) - {"TMPDIR", "LC_CTYPE"} == (
+        {"DATA", "BOTH", "FROM_IMAGE", "HOME", "LANG", "TZ", "PATH", "PYTHONUNBUFFERED"}
+        | {"NO_PROXY", "no_proxy"}
     )
-    image = one.image("import sys; print(sys.argv[1:])", dockerfile)
-    for specification in ({}, {"ContainerArguments": ["--given"]}):
-        one.run(one.request(image, AppSpecification={"ImageUri": image, **specification}))
-    assert one.lines == ["['from-image']", "['--given']"]
-    plain = one.image("")
-    outcome = one.run(one.request(plain, AppSpecification={"ImageUri": plain}))
-    assert "no command specified" in (outcome.failure_reason or "")
 
 
-@pytest.mark.parametrize("by", ["tag", "digest", "unknown tag", "unknown repository"])
-def test_image_is_found_through_the_registry(one: Bench, by: str) -> None:
-    one.image("print('ran')")
-    uri, image = one.moto.push(one.context, one.home)
-    name = uri.removesuffix(":latest")
-    wanted = {
-        "tag": uri,
-        "digest": f"{name}@{image.digest}",
-        "unknown tag": f"{name}:other",
-        "unknown repository": f"{REGISTRY}/no/such:latest",
-    }[by]
-    outcome = one.run(one.request(wanted))
-    if by in ("tag", "digest"):
-        assert (outcome.status, one.lines) == ("Completed", ["ran"])
-    elif by == "unknown tag":
-        assert outcome.failure_reason == (
-            f"ClientError: API error (404): manifest for {wanted} not found: manifest unknown:"
-            " Requested image not found"
-        )
-    else:
-        assert "The repository with name 'no/such' does not exist" in str(outcome.failure_reason)
-    assert (outcome.status == "Completed") == (by in ("tag", "digest"))
+@NEEDS_NAMESPACES
+def test_a_job_sees_nothing_of_the_laptop(cloud: Cloud, tmp_path: Path) -> None:
+    laptop = tmp_path / "usage.csv"
+    laptop.write_text("mine")
+    _, lines = cloud.run(
+        f"""
+import os
+from pathlib import Path
+print(Path({str(laptop)!r}).exists(), sorted(os.listdir("/opt")), os.path.exists("/home"))
+print(Path.home(), os.path.exists("/etc/shadow"), os.path.exists({str(cloud.aws.home)!r}))
+Path("/tmp/mine").write_text("x"); Path("~/mine").expanduser().write_text("x")
+for place in ("/opt/batcat/run.py", "/usr/bin/mine", "/etc/passwd"):
+    try:
+        Path(place).open("a")
+    except OSError as error:
+        print(error.strerror)
+open({str(laptop)!r})
+"""
+    )
+    assert lines[:2] == ["False ['batcat', 'ml', 'venv'] False", "/root False False"]
+    assert lines[2:5] == ["Read-only file system"] * 3
+    assert lines[-1] == f"FileNotFoundError: [Errno 2] No such file or directory: '{laptop}'"
+
+
+def test_a_job_imports_what_its_lock_names_and_no_more(each: Cloud) -> None:
+    context = {
+        "requirements.lock": "numpy==1.0 \\\n    --hash=sha256:0\n# moto\nsix==1.16.0\n",
+        "Dockerfile": "FROM python AS build\nWORKDIR /build\nCOPY requirements.lock .\n"
+        "RUN pip install --require-hashes -r requirements.lock\n"
+        "FROM python\nWORKDIR /opt/batcat\nCOPY run.py .\n",
+    }
+    script = """
+import importlib
+for name in ("numpy", "six", "moto", "pandas", "batcat_runtime", "json"):
+    try:
+        importlib.import_module(name)
+        print(name)
+    except ModuleNotFoundError as error:
+        print(error)
+"""
+    image = each.image(script, context.pop("Dockerfile"), **context)
+    words = ["python3", "/opt/batcat/run.py"]
+    _, lines = each.run("", AppSpecification={"ImageUri": image, "ContainerEntrypoint": words})
+    missing = [f"No module named '{name}'" for name in ("moto", "pandas", "batcat_runtime")]
+    assert lines == ["numpy", "six", *missing, "json"]
+
+
+@NEEDS_NAMESPACES
+def test_an_image_may_add_to_the_systems_directories_and_to_opt_ml(cloud: Cloud) -> None:
+    dockerfile = (
+        "FROM python\nCOPY run.py /opt/batcat/\nCOPY run.py /usr/local/bin/tool.py\n"
+        "COPY run.py /etc/cells.conf\nCOPY run.py /opt/ml/code/inner.py\nCOPY run.py /bin/own\n"
+    )
+    script = (
+        "import os\nprint([os.path.exists(p) for p in ('/usr/local/bin/tool.py', '/usr/bin/env',"
+        " '/etc/cells.conf', '/etc/passwd', '/opt/ml/code/inner.py', '/bin/own', '/bin/sh')])"
+    )
+    _, lines = cloud.run(script, dockerfile)
+    assert lines == [str([True] * 7)]
+
+
+def test_a_job_that_wants_to_leave_is_told_so(each: Cloud) -> None:
+    """In `batcat rehearse` the network itself is gone: test_rehearse has that."""
+    _, lines = each.run(
+        """
+import socket, urllib.request
+for attempt in (
+    lambda: socket.create_connection(("example.com", 80), 1),
+    lambda: socket.create_connection(("192.0.2.7", 80), 1),
+    lambda: urllib.request.urlopen("https://s3.amazonaws.com", timeout=1),
+):
+    try:
+        attempt()
+    except OSError as error:
+        print(error)
+"""
+    )
+    told = "A rehearsal reaches no other host, and this wants to reach"
+    assert lines[:2] == [f"{told} example.com.", f"{told} 192.0.2.7."]
+    assert f"{told} s3.amazonaws.com." in lines[2]
+
+
+def test_network_isolation_takes_the_embedded_aws_away_too(each: Cloud) -> None:
+    _, lines = each.run(
+        "import os, urllib.request\n"
+        "try:\n    urllib.request.urlopen(os.environ['AWS_ENDPOINT_URL'], timeout=3)\n"
+        "except OSError as error:\n    print('HTTP' in str(error))\n",
+        NetworkConfig={"EnableNetworkIsolation": True},
+    )
+    not_enforced = "batcat: network isolation is not enforced on this machine"
+    assert lines in (["False"], [not_enforced, "True"])
+    assert (lines == ["False"]) == (not (each.aws.home.name.startswith("paths")))
+
+
+# ---------------------------------------------------------------- what S3 gives and takes
 
 
 @pytest.mark.parametrize(
@@ -388,111 +386,135 @@ def test_image_is_found_through_the_registry(one: Bench, by: str) -> None:
         ("in/a.csv", ["a.csv"]),
     ],
 )
-def test_where_keys_of_a_prefix_go(one: Bench, prefix: str, expected: list[str]) -> None:
-    one.moto.put(one.bucket, **{"in/a.csv": "", "in/sub/b.csv": "", "inside.csv": ""})
-    one.go(
-        ROOT + "root = ML / 'processing/input/usage'\n"
-        "print(sorted(str(p.relative_to(root)) for p in root.rglob('*') if p.is_file()))",
-        ProcessingInputs=[one.input(f"s3://{one.bucket}/{prefix}")],
+def test_where_keys_of_a_prefix_go(cloud: Cloud, prefix: str, expected: list[str]) -> None:
+    bucket = cloud.bucket(**{"in/a.csv": "", "in/sub/b.csv": "", "inside.csv": ""})
+    assert files_of(cloud, f"s3://{bucket}/{prefix}")[1] == [str(expected)]
+
+
+def test_an_input_may_be_a_manifest_of_keys(cloud: Cloud) -> None:
+    bucket = cloud.bucket(**{"data/a/1.csv": "x", "data/b.csv": "y", "data/c.csv": "z"})
+    listed = json.dumps([{"prefix": f"s3://{bucket}/data/"}, "a/1.csv", "b.csv"])
+    cloud.client("s3").put_object(Bucket=bucket, Key="list", Body=listed.encode())
+    _, lines = files_of(cloud, f"s3://{bucket}/list", S3DataType="ManifestFile")
+    assert lines == ["['a/1.csv', 'b.csv']"]
+
+
+@pytest.mark.parametrize("other", ["in/a/b.csv", "in//a//b.csv", "in/./a/b.csv"])
+def test_two_keys_that_would_be_one_file_fail_the_job(cloud: Cloud, other: str) -> None:
+    bucket = cloud.bucket(**{"in/a//b.csv": "1", other: "2"})
+    job, lines = files_of(cloud, f"s3://{bucket}/in/")
+    assert lines == []
+    assert "Data download failed: the key" in job["FailureReason"]
+    assert job["FailureReason"].endswith("would be one file, a/b.csv")
+
+
+@pytest.mark.parametrize(
+    ("uri", "options", "reason"),
+    [
+        ("in/nothing/", {}, "No S3 objects found under S3 URL"),
+        ("evil", {}, "outside its input"),
+        ("in/", {"S3CompressionType": "Gzip"}, "Pipe mode"),
+    ],
+)
+def test_inputs_that_cannot_be_given(
+    cloud: Cloud, uri: str, options: dict[str, str], reason: str
+) -> None:
+    bucket = cloud.bucket(**{"evil/../../../../x": "x", "in/a": "a"})
+    job, lines = files_of(cloud, f"s3://{bucket}/{uri}", **options)
+    assert job["ProcessingJobStatus"] == "Failed"
+    assert job["FailureReason"].startswith("ClientError: ")
+    assert reason in job["FailureReason"]
+    assert lines == []
+
+
+def test_outputs_exist_before_the_job_and_may_be_removed_by_it(cloud: Cloud) -> None:
+    bucket = cloud.bucket(**{"in/a": "1"})
+    job, lines = cloud.run(
+        ROOT + "out = ML / 'processing/deep/output'\nprint(out.is_dir()); out.rmdir()",
+        bucket=bucket,
+        ProcessingOutputConfig=an_output(bucket, "deep/output"),
     )
-    assert one.lines == [str(expected)]
+    assert (job["ProcessingJobStatus"], lines) == ("Completed", ["True"])
 
 
-def test_manifest_file(one: Bench) -> None:
-    head = {"prefix": f"s3://{one.bucket}/data/"}
-    one.moto.put(one.bucket, **{
-        "data/a/1.csv": "x", "data/b.csv": "y", "data/c.csv": "z",
-        "list.manifest": json.dumps([head, "a/1.csv", "b.csv"]),
-    })  # fmt: skip
-    one.go(
-        ROOT + "root = ML / 'processing/input/usage'\n"
-        "print(sorted(str(p.relative_to(root)) for p in root.rglob('*') if p.is_file()))",
-        ProcessingInputs=[one.input(f"s3://{one.bucket}/list.manifest", S3DataType="ManifestFile")],
+def test_what_cannot_be_handed_over_fails_the_job(cloud: Cloud) -> None:
+    write = ROOT + "(ML / 'processing/output/a').write_text('x')"
+    job, _ = cloud.run(write, ProcessingOutputConfig=an_output("no-such-bucket-here"))
+    assert "Data upload failed" in job["FailureReason"]
+    job, _ = cloud.run(ROOT + "(ML / 'output/message').write_bytes(b'\\xff' * 2000)")
+    assert job["ProcessingJobStatus"] == "Failed"
+    assert "not UTF-8" in job["FailureReason"]
+
+
+# ---------------------------------------------------------------- what SageMaker says
+
+
+def test_a_name_is_used_once_and_jobs_are_listed_and_tagged(cloud: Cloud) -> None:
+    sagemaker, request = cloud.client("sagemaker"), cloud.job()
+    name = request["ProcessingJobName"]
+    arn = sagemaker.create_processing_job(**request)["ProcessingJobArn"]
+    job = cloud.ended_job(name)
+    for member in ("Environment", "ProcessingInputs", "ProcessingOutputConfig", "RoleArn"):
+        assert job[member] == request[member]
+    code, message = error_of(sagemaker.create_processing_job, **request)
+    assert (code, message.endswith(f"already exists ({arn})")) == ("ResourceInUse", True)
+    elsewhere = cloud.client("sagemaker", "us-east-1")
+    code, message = error_of(elsewhere.describe_processing_job, ProcessingJobName=name)
+    assert code == "ValidationException"
+    assert message.startswith("Could not find requested job with name:")
+    found = sagemaker.list_processing_jobs(NameContains=name, StatusEquals="Completed")
+    assert [one["ProcessingJobName"] for one in found["ProcessingJobSummaries"]] == [name]
+    assert sagemaker.list_tags(ResourceArn=arn)["Tags"] == [{"Key": "team", "Value": "battery"}]
+
+
+@pytest.mark.parametrize("region", REGIONS)
+def test_arns_carry_the_partition(cloud: Cloud, region: str) -> None:
+    request = cloud.job(region=region)
+    made = cloud.client("sagemaker", region).create_processing_job(**request)
+    assert made["ProcessingJobArn"] == (
+        f"arn:{cloud.partition(region)}:sagemaker:{region}:123456789012:processing-job/"
+        + request["ProcessingJobName"]
     )
-    assert one.lines == ["['a/1.csv', 'b.csv']"]
-
-
-Change = Callable[[Bench], dict[str, Any]]
+    ended = cloud.ended_job(request["ProcessingJobName"], region)
+    assert ended["ProcessingJobStatus"] == "Completed"
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda b: {"ProcessingInputs": [b.input(f"s3://{b.bucket}/nothing/")]},
-         "No S3 objects found under S3 URL"),
-        (lambda b: {"ProcessingInputs": [b.input("s3://no-such-bucket-here/x/")]}, "NoSuchBucket"),
-        (lambda b: {"ProcessingInputs": [b.input(f"s3://{b.bucket}/evil")]}, "outside its input"),
-        (lambda b: {"ProcessingInputs": [
-            b.input(f"s3://{b.bucket}/ok/", LocalPath="/opt/ml/processing/../../../etc")]},
-         "LocalPath"),
-        (lambda b: {"ProcessingInputs": [
-            b.input(f"s3://{b.bucket}/ok/", S3CompressionType="Gzip")]}, "Pipe mode"),
-        (lambda b: {"ProcessingOutputConfig": {"Outputs": [b.output("x", path="../x")]}},
-         "LocalPath"),
+        ("tag", "ClientError: API error (404): manifest for "),
+        ("repository", "ClientError: API error (404): repository "),
+        ("elsewhere", "ClientError: API error (404): manifest for docker.io/library/python"),
+        ("bucket", 'ClientError: No S3 objects found under S3 URL "s3://no-such-bucket'),
+        ("mode", "ClientError: Input usage missing one or more required fields"),
     ],
-)  # fmt: skip
-def test_jobs_that_cannot_start(one: Bench, change: Change, reason: str) -> None:
-    one.moto.put(one.bucket, **{"evil/../../../../x": "x", "ok/a": "a"})
-    outcome = one.go("print('started')", **change(one))
-    assert outcome.status == "Failed"
-    assert reason in (outcome.failure_reason or "")
-    assert outcome.failure_reason.startswith("ClientError: ")  # type: ignore[union-attr]
-    assert one.lines == []
+)
+def test_what_is_missing_fails_the_job(cloud: Cloud, change: str, reason: str) -> None:
+    request = cloud.job()
+    application, source = request["AppSpecification"], request["ProcessingInputs"][0]["S3Input"]
+    uri = application["ImageUri"].partition("@")[0]
+    images = {
+        "tag": f"{uri}:no",
+        "repository": f"{uri}x:1",
+        "elsewhere": "docker.io/library/python",
+    }
+    application["ImageUri"] = images.get(change, application["ImageUri"])
+    if change == "bucket":
+        source["S3Uri"] = "s3://no-such-bucket/x/"
+    if change == "mode":
+        del source["S3InputMode"]
+    cloud.client("sagemaker").create_processing_job(**request)
+    job = cloud.ended_job(request["ProcessingJobName"])
+    assert job["ProcessingJobStatus"] == "Failed"
+    assert job["FailureReason"].startswith(reason)
 
 
-def test_outputs_exist_before_the_job_and_may_be_removed_by_it(one: Bench) -> None:
-    outcome = one.go(
-        ROOT + "out = ML / 'processing/deep/output'\nprint(out.is_dir()); out.rmdir()",
-        ProcessingOutputConfig={"Outputs": [one.output("x", path="deep/output")]},
-    )
-    assert (outcome.status, one.lines) == ("Completed", ["True"])
-
-
-def test_continuous_output_of_a_failed_job_is_kept(one: Bench) -> None:
-    script = ROOT + "(ML / 'processing/output/seen').write_text('x'); sys.exit(1)"
-    output = one.output("result", "Continuous")
-    outcome = one.go(script, ProcessingOutputConfig={"Outputs": [output]})
-    assert outcome.status == "Failed"
-    assert one.moto.read(one.bucket) == {"out/seen": "x"}
-
-
-def test_upload_to_a_bucket_that_is_not_there(one: Bench) -> None:
-    output = one.output("result")
-    output["S3Output"]["S3Uri"] = "s3://no-such-bucket-here/x"
-    outcome = one.go(
-        ROOT + "(ML / 'processing/output/a').write_text('x')",
-        ProcessingOutputConfig={"Outputs": [output]},
-    )
-    assert outcome.status == "Failed"
-    assert "Data upload failed" in (outcome.failure_reason or "")
-
-
-def test_exit_message_that_is_no_text(one: Bench) -> None:
-    outcome = one.go(ROOT + "(ML / 'output/message').write_bytes(b'\\xff' * 2000)")
-    assert outcome.status == "Failed"
-    assert "not UTF-8" in (outcome.failure_reason or "")
-
-
-def test_network_isolation(bench: Bench) -> None:
-    outcome = bench.go(
-        "import os, urllib.request\n"
-        "try:\n    urllib.request.urlopen(os.environ['AWS_ENDPOINT_URL'], timeout=3)\n"
-        "except OSError as error:\n    print('unreachable')\n",
-        NetworkConfig={"EnableNetworkIsolation": True},
-    )
-    assert outcome.status == "Completed"
-    if bench.way == "namespaces":
-        assert bench.lines == ["unreachable"]
-    else:
-        assert bench.lines == ["batcat: network isolation is not enforced on this machine"]
-
-
-def test_unwritable_leftovers_are_removed(one: Bench) -> None:
-    outcome = one.go(
-        ROOT + "d = ML / 'processing/x/y'\nd.mkdir(parents=True)\n(d / 'f').touch()\n"
-        "d.chmod(0)\nd.parent.chmod(0)"
-    )
-    assert outcome.status == "Completed"
+def test_paths_outside_opt_ml_processing_are_refused(cloud: Cloud) -> None:
+    request = cloud.job(bucket="b-b")
+    request["ProcessingInputs"][0]["S3Input"]["LocalPath"] = "/data"
+    code, message = error_of(cloud.client("sagemaker").create_processing_job, **request)
+    assert code == "ValidationException"
+    assert "must start with /opt/ml/processing/" in message
 
 
 def processes(marker: str) -> list[str]:

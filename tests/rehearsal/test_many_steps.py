@@ -88,7 +88,7 @@ def indents(output: str) -> dict[str, int]:
 
 
 def test_shards_see_their_own_keys_and_side_by_side_steps_meet(project: Path) -> None:
-    done = batcat("rehearse", project, timeout=240)
+    done = batcat("rehearse", "-C", project, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr
     [file] = kept(project, "usage-analysis.csv")
     result = pd.read_csv(file)
@@ -128,7 +128,7 @@ def test_a_branch_that_fails_is_told_with_its_own_reason(project: Path) -> None:
     (project / "script" / "limits.py").write_text("raise SystemExit('no limits known')")
     slow = "import time\nprint('slow', flush=True)\ntime.sleep(300)\n"
     (project / "script" / "features.py").write_text(slow)
-    done = batcat("rehearse", project, timeout=240)
+    done = batcat("rehearse", "-C", project, timeout=240)
     assert done.returncode == 1
     assert "The script of limits failed (exit code: 1): no limits known" in done.stdout
     report = report_of(project)
@@ -157,7 +157,7 @@ def test_more_instances_than_keys_is_no_failure(project: Path) -> None:
         "with bc.processing_job('usage-analysis') as job:\n"
         "    job.save(pd.DataFrame({'files': [len(job.input_files('usage'))]}), 'count.csv')\n"
     )
-    done = batcat("rehearse", project, timeout=240)
+    done = batcat("rehearse", "-C", project, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "got no file of the input usage" in report_of(project)
     assert [path.name for path in kept(project, "count*.csv")] == ["count-00000.csv"]

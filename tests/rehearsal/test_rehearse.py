@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -53,6 +53,15 @@ def replace_script(project: Path, code: str) -> None:
     (project / "script" / "usage-analysis.py").write_text(code, encoding="utf-8")
 
 
+def uncomment(project: Path, statement: str) -> None:
+    """Let the job role have one of the statements that roles.yaml offers."""
+    roles = project / "deploy" / "roles.yaml"
+    head, sid, rest = roles.read_text("utf-8").partition(f"# - Sid: {statement}\n")
+    assert sid
+    block, empty, tail = rest.partition("#\n")
+    roles.write_text(head + (sid + block).replace("# ", "") + empty + tail, "utf-8")
+
+
 def report_of(project: Path) -> str:
     return (project / "report" / "rehearsal-usage-analysis.html").read_text(encoding="utf-8")
 
@@ -84,7 +93,7 @@ def test_a_fresh_project_rehearses(
     bake: Bake, mark: str, region: str, partition: str, suffix: str
 ) -> None:
     project = bake(region=region)
-    done = batcat("rehearse", project)
+    done = batcat("rehearse", "-C", project)
     assert done.returncode == 0, done.stdout + done.stderr
     for step in ("sample data", "container image", "roles", "workflow", "trigger", "fires"):
         assert step in done.stdout
@@ -107,33 +116,69 @@ def test_a_fresh_project_rehearses(
     assert left_running(mark) == []
 
 
-# Brings loopback up in a fresh network namespace, then becomes the command. The numbers are Linux's
-# SIOCSIFFLAGS, IFF_UP and IFF_RUNNING.
-ALONE = """
-import fcntl, os, socket, struct, sys
-with socket.socket() as any_socket:
-    fcntl.ioctl(any_socket, 0x8914, struct.pack("16sh", b"lo", 0x1 | 0x40))
-os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+LEAVE = """
+import os, subprocess, sys
+from pyarrow import fs
+for host, port in (("127.0.0.1", {port}), ("192.0.2.7", 443)):
+    code = f"exec 3<>/dev/tcp/{{host}}/{{port}}"
+    print(host, subprocess.run(["timeout", "3", "bash", "-c", code]).returncode != 0, flush=True)
+try:
+    fs.S3FileSystem(endpoint_override="http://127.0.0.1:{port}", connect_timeout=1,
+                    access_key="a", secret_key="b").get_file_info("bucket/key")
+except OSError as error:
+    print("arrow", "connect" in str(error).lower(), flush=True)
+open("{laptop}")
 """
 
 
-def test_the_whole_rehearsal_needs_no_network(bake: Bake) -> None:
-    alone = ["unshare", "--map-root-user", "--net"]
-    tried = shutil.which("unshare") and subprocess.run([*alone, "true"], capture_output=True)
-    if not tried or tried.returncode:
-        pytest.skip(f"no network namespace here: {tried.stderr if tried else 'no unshare'}")
+def test_nothing_leaves_a_rehearsal_and_a_job_sees_no_laptop(bake: Bake, tmp_path: Path) -> None:
+    """Not even what opens sockets in C, nor another server on this very machine."""
+    probe = [sys.executable, "-c", "from batcat_runtime.rehearsal.seal import seal; print(seal())"]
+    reason = subprocess.run(probe, capture_output=True, text=True, check=True).stdout.strip()
+    if reason:
+        pytest.skip(f"no network namespace here: {reason}")
     project = bake()
-    command = [*alone, sys.executable, "-c", ALONE, "-m", "batcat_runtime", "rehearse"]
-    done = subprocess.run(
-        [*command, str(project)], capture_output=True, text=True, check=False, timeout=120
+    laptop = project / "data" / "raw" / "usage" / "usage.csv.gz"
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        replace_script(project, LEAVE.format(port=port, laptop=laptop))
+        done = batcat("rehearse", "-C", project)
+        listening.settimeout(0.01)
+        with pytest.raises(TimeoutError):
+            listening.accept()
+    assert done.returncode == 1
+    text = report_of(project)
+    for line in ("127.0.0.1 True", "192.0.2.7 True", "arrow True"):
+        assert line in text, done.stdout
+    reason = f"FileNotFoundError: [Errno 2] No such file or directory: &#39;{laptop}&#39;"
+    assert f"(exit code: 1): {reason} Fix: read it with job.input_files" in text
+
+
+def test_a_script_is_given_the_secrets_that_its_config_names(bake: Bake) -> None:
+    project = bake()
+    (project / "data" / "test" / "secret.json").write_text('{"username": "ada"}')
+    given = {"secrets": {"my/secret": "data/test/secret.json"}}
+    edit_config(
+        project, lambda content: content["purposes"]["usage-analysis"]["rehearsal"].update(given)
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "passed its rehearsal" in done.stdout
+    replace_script(
+        project,
+        "import boto3\nclient = boto3.client('secretsmanager')\n"
+        "raise SystemExit(client.get_secret_value(SecretId='my/secret')['SecretString'])\n",
+    )
+    uncomment(project, "Secrets")
+    done = batcat("rehearse", "-C", project)
+    assert '{"username": "ada"}' in done.stdout
+    (project / "data" / "test" / "secret.json").write_text("{")
+    done = batcat("rehearse", "-C", project)
+    assert done.returncode == 2
+    assert "rehearsal.secrets.my/secret" in done.stderr
+    assert "no JSON" in done.stderr
 
 
 def test_the_rehearsal_and_the_laptop_agree(bake: Bake) -> None:
     project = bake()
-    assert batcat("rehearse", project).returncode == 0
+    assert batcat("rehearse", "-C", project).returncode == 0
     environment = {
         **os.environ,
         "BATCAT_DATE_START": "2022-01-01",
@@ -152,7 +197,7 @@ def test_the_rehearsal_and_the_laptop_agree(bake: Bake) -> None:
 def test_a_failing_script_fails_the_rehearsal_with_its_last_lines(bake: Bake, mark: str) -> None:
     project = bake()
     replace_script(project, "print('reading')\nraise KeyError('no column 电压')\n")
-    done = batcat("rehearse", project)
+    done = batcat("rehearse", "-C", project)
     assert done.returncode == 1
     assert "KeyError: 'no column 电压'" in done.stdout
     report = report_of(project)
@@ -165,7 +210,7 @@ def test_a_failing_script_fails_the_rehearsal_with_its_last_lines(bake: Bake, ma
 def test_a_script_without_a_result_fails_the_rehearsal(bake: Bake) -> None:
     project = bake()
     replace_script(project, "print('nothing to say')\n")
-    done = batcat("rehearse", project)
+    done = batcat("rehearse", "-C", project)
     assert done.returncode == 1
     assert "without a result" in done.stdout
     assert "nothing to say" in report_of(project)
@@ -179,7 +224,7 @@ def test_a_hanging_script_is_stopped_by_its_max_runtime(bake: Bake, mark: str) -
         content["purposes"]["usage-analysis"]["steps"][0]["max_runtime_seconds"] = 2
 
     edit_config(project, shorten)
-    done = batcat("rehearse", project)
+    done = batcat("rehearse", "-C", project)
     assert done.returncode == 1
     assert "stopped" in done.stdout.lower()
     assert "hanging" in report_of(project)
@@ -189,7 +234,7 @@ def test_a_hanging_script_is_stopped_by_its_max_runtime(bake: Bake, mark: str) -
 def test_a_rehearsal_has_a_time_limit_of_its_own(bake: Bake, mark: str) -> None:
     project = bake()
     replace_script(project, "import time\ntime.sleep(600)\n")
-    done = batcat("rehearse", project, "--timeout", "3")
+    done = batcat("rehearse", "-C", project, "--timeout", "3")
     assert done.returncode == 1
     assert "--timeout" in done.stdout
     assert left_running(mark) == []
@@ -199,7 +244,7 @@ def test_ctrl_c_leaves_nothing_running(bake: Bake, mark: str) -> None:
     project = bake()
     replace_script(project, "import time\nprint('hanging', flush=True)\ntime.sleep(600)\n")
     running = subprocess.Popen(
-        [sys.executable, "-m", "batcat_runtime", "rehearse", "-v", str(project)],
+        [sys.executable, "-m", "batcat_runtime", "rehearse", "-v", "-C", str(project)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -225,7 +270,7 @@ def test_a_broken_template_is_reported(bake: Bake) -> None:
     project = bake()
     template = project / "deploy" / "workflow.yaml"
     template.write_text(template.read_text().replace("RetentionInDays: 90", "RetentionInDays: 91"))
-    done = batcat("rehearse", project)
+    done = batcat("rehearse", "-C", project)
     assert done.returncode == 1
     assert "AWS::Logs::LogGroup LogGroup: " in done.stdout
     assert "deployment" in done.stdout
@@ -235,7 +280,7 @@ def test_a_failed_night_is_told_by_mail(bake: Bake) -> None:
     project = bake()
     edit_config(project, lambda content: content.update(alert_email="nights@example.com"))
     replace_script(project, "raise KeyError('no column')\n")
-    done = batcat("rehearse", project)
+    done = batcat("rehearse", "-C", project)
     assert done.returncode == 1
     told = done.stdout.partition("On AWS, nights@example.com would get a mail:\n")[2]
     assert re.match(r'  "battery--usage-analysis: the execution \S+ ended FAILED\."\n', told), told
@@ -247,7 +292,7 @@ def test_a_trigger_that_fails_is_told_by_mail(bake: Bake) -> None:
     edit_config(project, lambda content: content.update(alert_email="nights@example.com"))
     function = project / "deploy" / "lambda" / "lambda_function.py"
     function.write_text("def lambda_handler(event, context):\n    raise ValueError('no day')\n")
-    done = batcat("rehearse", project)
+    done = batcat("rehearse", "-C", project)
     assert done.returncode == 1
     assert "ValueError: no day" in done.stdout
     assert "On AWS, nights@example.com would get a mail:" in done.stdout
@@ -258,7 +303,7 @@ def test_a_name_that_aws_refuses_fails_the_rehearsal_too(bake: Bake) -> None:
     project = bake()
     network = {"subnets": ["subnet_1"], "security_group_ids": ["sg-1"]}
     edit_config(project, lambda content: content.update(network=network))
-    done = batcat("rehearse", project)
+    done = batcat("rehearse", "-C", project)
     assert done.returncode == 1
     assert "subnet_1" in done.stdout
     assert "regular expression" in done.stdout
@@ -266,7 +311,7 @@ def test_a_name_that_aws_refuses_fails_the_rehearsal_too(bake: Bake) -> None:
 
 def test_a_window_without_data_is_the_scripts_own_error(bake: Bake) -> None:
     project = bake()
-    done = batcat("rehearse", project, "--at", "2023-05-01T02:00")
+    done = batcat("rehearse", "-C", project, "--at", "2023-05-01T02:00")
     assert done.returncode == 1
     assert "No rows in the window" in done.stdout
 
@@ -275,7 +320,7 @@ def test_given_roles_are_used_and_none_is_created(bake: Bake) -> None:
     project = bake()
     arn = "arn:aws-cn:iam::123456789012:role/team/batcat"
     edit_config(project, lambda content: content.update(workflow_execution_role=arn))
-    done = batcat("rehearse", project)
+    done = batcat("rehearse", "-C", project)
     assert done.returncode == 0, done.stdout
     assert "AWS::IAM::Role" not in report_of(project)
 
@@ -289,7 +334,7 @@ def test_given_roles_are_used_and_none_is_created(bake: Bake) -> None:
 )
 def test_hostile_names_rehearse(bake: Bake, answers: dict[str, str], title: str) -> None:
     project = bake(**answers)
-    done = batcat("rehearse", project)
+    done = batcat("rehearse", "-C", project)
     assert done.returncode == 0, done.stdout + done.stderr
     assert title in report_of(project)
     assert "<b> $HOME" not in report_of(project)
@@ -310,7 +355,7 @@ def test_mistakes_are_told_before_anything_starts(
 ) -> None:
     project = bake()
     break_it(project)
-    done = batcat("rehearse", project)
+    done = batcat("rehearse", "-C", project)
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
@@ -324,6 +369,6 @@ def test_impossible_options_are_told(bake: Bake) -> None:
         (("--purpose", "forecast"), "no purpose 'forecast'"),
         (("--timeout", "0"), "timeout"),
     ):
-        done = batcat("rehearse", project, *arguments)
+        done = batcat("rehearse", "-C", project, *arguments)
         assert done.returncode == 2
         assert said in done.stderr

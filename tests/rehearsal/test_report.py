@@ -3,24 +3,29 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
+import warnings
 import zlib
 from collections import Counter
 from datetime import timedelta
+from decimal import Decimal
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 
 from batcat_runtime.rehearsal.record import LogLine, Rehearsal, Step
 from batcat_runtime.rehearsal.report import render_report, write_report
 from tests.rehearsal.records import (
-    HOSTILE,
     START,
     failed_rehearsal,
     hostile_rehearsal,
     rehearsal,
     result_of,
+    task,
     usage_frame,
 )
 
@@ -108,7 +113,7 @@ def test_a_page_asks_for_nothing_from_outside_and_runs_nothing(any_record: Rehea
     assert "url(" not in (Path(__file__).parents[2] / CSS).read_text("utf-8")
 
 
-CSS = "batcat_runtime/rehearsal/assets/report.css"
+CSS = "batcat_runtime/rehearsal/report/report.css"
 
 
 def test_hostile_text_is_only_ever_text() -> None:
@@ -212,7 +217,7 @@ def test_pictures_of_the_job_are_put_in_as_data() -> None:
     png = b"\x89PNG\r\n\x1a\n" + zlib.compress(rows)
     images = (("plot.png", png), ("notes.txt", b"not a picture"))
     page = Page(render_report(rehearsal(images=images)))
-    assert [a["alt"] for a in page.every("img")] == ["plot.png"]
+    assert [a["alt"] for a in page.every("img")][-1] == "plot.png"
     assert "notes.txt is not a picture" in page.text
 
 
@@ -270,5 +275,110 @@ def test_a_browser_shows_it_without_overflow_on_phone_and_desk(tmp_path: Path) -
     assert title[1].split("; ") == expected
 
 
-def test_hostile_strings_are_really_in_the_record() -> None:
-    assert all(part in HOSTILE for part in ("<script>", "\x1b", "\x00", "\u202e", "\ud800"))
+# ---------------------------------------------------------------- the workflow
+
+
+def page_of(definition: dict[str, Any], status: dict[str, str]) -> str:
+    return Page(render_report(rehearsal(definition=definition, state_status=status))).text
+
+
+def test_the_workflow_has_its_states_in_order_with_what_is_inside_them() -> None:
+    definition = {
+        "StartAt": "Defaults",
+        "States": {
+            "Defaults": {"Type": "Pass", "Next": "Input"},
+            "Input": {"Type": "Pass", "Next": "clean"},
+            "both": {
+                "Type": "Parallel",
+                "Branches": [
+                    {"StartAt": "left", "States": {"left": task()}},
+                    {"StartAt": "right", "States": {"right": task()}},
+                ],
+                "Next": "Enough?",
+            },
+            "clean": task("clean completed?"),
+            "clean completed?": {"Type": "Choice", "Choices": [], "Default": "both"},
+            "Enough?": {
+                "Type": "Choice",
+                "Choices": [
+                    {"Variable": "$.rows", "NumericGreaterThan": 0, "Next": "write"},
+                    {"And": [{"Variable": "$.a", "IsNull": False}], "Next": "write"},
+                ],
+                "Default": "Failed",
+            },
+            "write": {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "End": True},
+            "Failed": {"Type": "Fail"},
+        },
+    }
+    text = page_of(definition, {"clean": "succeeded", "both": "failed", "left": "failed"})
+    text = text[text.index("Workflow clean") : text.index("Timeline sample")]
+    for one, other in pairwise(["clean processing job", "both all at", "left", "right", "Enough?"]):
+        assert text.index(one) < text.index(other)
+    assert "clean processing job · ✓ succeeded" in text
+    assert "left processing job · ✗ failed" in text
+    assert "$.rows > 0 → write" in text
+    assert "$.a is not null → write" in text
+    assert "otherwise → Failed" in text
+    assert "write Lambda function · \N{EN DASH} not reached" in text
+    assert not re.search(r"Defaults|completed\?|ends in failure", text)
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [
+        {"States": {"a": {"Next": "nowhere"}, "b": []}},
+        {"StartAt": "x", "States": {"a": {"Type": "Map", "Next": "a"}}},
+        {"StartAt": 1, "States": "no"},
+    ],
+)
+def test_a_broken_definition_is_shown_as_far_as_it_goes(definition: dict[str, Any]) -> None:
+    assert "passed its rehearsal" in page_of(definition, {})
+
+
+# ---------------------------------------------------------------- charts
+
+
+def test_the_example_gives_one_line_a_vehicle() -> None:
+    page = Page(render_report(rehearsal()))
+    titles = [a["alt"] for a in page.every("img")]
+    assert len(titles) == 4
+    assert (titles[0] or "").startswith("energy charged [Wh]. LBC001: ")
+    assert "one line for each vin" in page.text
+
+
+@pytest.mark.parametrize(
+    ("columns", "note"),
+    [
+        ({}, "There is no result table."),
+        ({"x": []}, "The result table has no rows."),
+        ({"a": ["x"]}, "The result table has no column of numbers."),
+        ({"x": [float("nan")] * 3}, "The result table has no column of numbers."),
+        ({"cell": list("abab"), "x": [1, 2, 3, 5]}, "One bar for each cell. Each is the mean"),
+        ({"x": [1.0, 2, 3, 9]}, "How many rows have which value."),
+        ({"day": ["2022-01-01", "2022-01-02"], "x": [1, 2]}, "Along the axis: day, 2022-01-01 to"),
+        ({"day": ["2022-01-01", "9999-12-31"], "x": [1, 2]}, "How many rows"),
+        ({"ok": [True, False], "x": [Decimal("1.5"), None]}, "One bar for each ok"),
+        ({"t": pd.to_timedelta([1, 2], unit="h"), "k": ["$a$", "电"]}, "One bar for each k"),
+        ({"x": [float("inf"), 1.0, 2.0]}, "How many rows"),
+        ({"day": pd.period_range("2022-01", periods=3, freq="M"), "x": [1, 2, 4]}, "Along the"),
+    ],
+)
+def test_any_table_is_drawn_or_said_why_not(columns: dict[str, Any], note: str) -> None:
+    frame = pd.DataFrame(columns)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert note in Page(render_report(rehearsal(result=result_of(frame)))).text
+
+
+def test_many_rows_are_gathered_and_the_picture_stays_small() -> None:
+    times = pd.date_range("2022-01-01", periods=100_000, freq="min")
+    frame = pd.DataFrame({"time": times, "x_v": range(100_000), "cell": ["a", "b"] * 50_000})
+    html = render_report(rehearsal(result=result_of(frame), logs=()))
+    assert "Each point is the mean of its rows." in html
+    assert len(html) < 300_000
+
+
+def test_importing_the_report_does_not_import_pandas() -> None:
+    code = "import batcat_runtime.rehearsal.report as r, sys; print({'pandas'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

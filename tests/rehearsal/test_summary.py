@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from batcat_runtime.rehearsal.record import Mail, Rehearsal
-from batcat_runtime.rehearsal.summary import print_summary
+from batcat_runtime.rehearsal.report.summary import print_summary
 from batcat_runtime.text import clean, display_width, format_column, format_seconds
 from tests.rehearsal.records import (
     failed_rehearsal,

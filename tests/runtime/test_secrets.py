@@ -31,8 +31,8 @@ def server() -> Iterator[EmbeddedAWS]:
             "secretsmanager",
             region_name=REGION,
             endpoint_url=aws.endpoint_url,
-            aws_access_key_id="testing",
-            aws_secret_access_key="testing",
+            aws_access_key_id=aws.keys[0],
+            aws_secret_access_key=aws.keys[1],
         )
         made.create_secret(Name="secret/manager", SecretString=json.dumps(CONTENT))
         made.create_secret(Name="text", SecretString=CANARY)

@@ -211,7 +211,7 @@ def test_data_are_pushed_once_and_read_by_the_notebook(
         keys = ["none.csv", "sub/large.csv", "usage.csv.gz"]
         assert [one["Key"] for one in listed] == [f"raw/usage/{key}" for key in keys]
 
-        assert batcat("add", "forecast", project).returncode == 0
+        assert batcat("add", "forecast", "-C", project).returncode == 0
         config = (project / "script/config.json").read_text()
         end = config.rindex('"usage": ')  # of the new pipeline, which reads what is not here
         (project / "script/config.json").write_text(f'{config[:end]}"else": {config[end + 9 :]}')

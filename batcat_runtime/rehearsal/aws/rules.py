@@ -16,7 +16,7 @@ from zoneinfo import available_timezones
 
 from moto.utilities.utils import get_partition
 
-from batcat_runtime.deploy.firing import parse_expression
+from batcat_runtime.deploy.schedule_expression import check_expression
 from batcat_runtime.errors import ConfigError
 
 from ..wire import ACCOUNT_ID, Call, ServiceError
@@ -119,7 +119,7 @@ def schedules(call: Call) -> None:
     target = call.params.get("Target") or {}
     window = call.params.get("FlexibleTimeWindow") or {}
     try:
-        parse_expression(expression)
+        check_expression(expression)
     except ConfigError:
         text = f"Invalid Schedule Expression {expression}."
         raise ServiceError("ValidationException", text) from None

@@ -29,26 +29,34 @@ if TYPE_CHECKING:
 Event = dict[str, Any]
 
 
-def install(clients: Clients, run_function: Callable[[Any, Any], tuple[str, bool, str]]) -> None:
+def install(run_function: Callable[[Any, Any], tuple[str, bool, str]]) -> None:
     """Put every patch in place that needs no room of the embedded AWS.
 
     Parameters
     ----------
-    clients : Clients
-        For the tasks of Step Functions.
     run_function : callable
         From moto's Lambda function and an event to (payload, failed, log).
     """
     from moto.core.config import default_user_config
 
     default_user_config["stepfunctions"] = {"execute_state_machine": True}
-    with _light_batch_package():
-        interpreter.install(clients)
     functions_run_here(run_function)
     registries_have_their_host()
     parts_need_their_upload()
     tables_have_versions()
     buckets_are_closed()
+
+
+def install_interpreter(clients: Clients) -> None:
+    """Import the interpreter of Step Functions, which takes 100 MB, and patch it.
+
+    Parameters
+    ----------
+    clients : Clients
+        For its tasks.
+    """
+    with _light_batch_package():
+        interpreter.install(clients)
 
 
 def functions_run_here(run_function: Callable[[Any, Any], tuple[str, bool, str]]) -> None:

@@ -1,0 +1,1 @@
+"""SageMaker processing jobs that really run, each in a sandbox that holds what its image would."""
