@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from batcat_runtime.commands.terminal import PATH, folder_option, say
+from batcat_runtime.commands.terminal import PATH, folder_option
 
 
 @click.command()
@@ -41,7 +41,7 @@ def command(folder: Path, context: Path | None, sbom: Path | None) -> None:
 
     config = get_config(find_project(folder))
     if context is None and sbom is None:
-        click.echo(setup_image(config, progress=say))
+        click.echo(setup_image(config))
         return
     files = context_of(config)
     if sbom is not None:

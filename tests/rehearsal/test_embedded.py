@@ -10,15 +10,19 @@ import subprocess
 import sys
 import textwrap
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 
+from batcat_runtime.config import get_config
 from batcat_runtime.errors import BatcatError, EmbeddedAWSError
+from batcat_runtime.project import new_project
 from batcat_runtime.rehearsal import EmbeddedAWS, local_down, local_status, local_up
-from tests.rehearsal.conftest import REGIONS, Cloud, error_of, trust, until
+from tests.conftest import batcat
+from tests.rehearsal.conftest import Cloud, until
 
 
 def answers(port: int, host: str = "127.0.0.1") -> bool:
@@ -125,21 +129,6 @@ def test_it_dies_with_its_parent_even_by_sigkill(fork: str) -> None:
     until(lambda: Path(home).exists(), lambda there: not there, seconds=5)
 
 
-def test_two_live_side_by_side(cloud: Cloud) -> None:
-    with EmbeddedAWS(region="us-east-1", set_environment=False) as other:
-        assert other.endpoint_url != cloud.endpoint_url
-        mine = cloud.bucket()
-        s3 = boto3.client(
-            "s3",
-            region_name="us-east-1",
-            endpoint_url=other.endpoint_url,
-            aws_access_key_id=other.keys[0],
-            aws_secret_access_key=other.keys[1],
-        )
-        assert s3.list_buckets()["Buckets"] == []
-        assert error_of(s3.list_objects_v2, Bucket=mine)[0] == "NoSuchBucket"
-
-
 def test_a_port_in_use_is_told_with_a_way_out(cloud: Cloud) -> None:
     port = port_of(cloud.endpoint_url)
     with pytest.raises(EmbeddedAWSError) as caught, EmbeddedAWS(port=port):
@@ -221,38 +210,6 @@ def test_the_server_process_never_leaves_the_machine(tmp_path: Path) -> None:
     assert "s3.cn-northwest-1.amazonaws.com.cn" in record.read_text()
 
 
-@pytest.mark.parametrize("region", REGIONS)
-def test_a_whole_deployment_and_run_contacts_no_real_endpoint(cloud: Cloud, region: str) -> None:
-    """Every service the product uses, in each partition; the record of attempts stays empty."""
-    request = cloud.job(region=region)
-    cloud.client("sagemaker", region).create_processing_job(**request)
-    job = cloud.ended_job(request["ProcessingJobName"], region)
-    assert job["ProcessingJobStatus"] == "Completed"
-    template = {
-        "Resources": {
-            "Role": {
-                "Type": "AWS::IAM::Role",
-                "Properties": {"AssumeRolePolicyDocument": trust("states")},
-            },
-            "Group": {"Type": "AWS::Logs::LogGroup"},
-        }
-    }
-    cloudformation = cloud.client("cloudformation", region)
-    name = f"no-network-{region}"
-    cloudformation.create_stack(
-        StackName=name, TemplateBody=json.dumps(template), Capabilities=["CAPABILITY_IAM"]
-    )
-    until(
-        lambda: cloudformation.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"],
-        lambda status: status == "CREATE_COMPLETE",
-    )
-    for service in ("athena", "glue", "secretsmanager", "events", "scheduler", "sts"):
-        assert cloud.client(service, region)
-    cloud.client("sts", region).get_caller_identity()
-    cloud.client("glue", region).get_databases()
-    assert not (cloud.aws.home / "network.log").exists()
-
-
 # ---- the long-lived one
 
 
@@ -302,6 +259,42 @@ def test_it_outlives_the_process_that_started_it(runtime: Path) -> None:
     assert local_down() is True
 
 
+def test_one_that_was_killed_while_it_started_is_in_nobodys_way(runtime: Path) -> None:
+    code = "from batcat_runtime.rehearsal import local_up; local_up()"
+    starting = run_python(code, XDG_RUNTIME_DIR=str(runtime.parent))
+    note = runtime / "embedded-aws.json"
+    until(note.exists, bool, seconds=30)
+    home = json.loads(note.read_text())["home"]
+    starting.kill()
+    starting.communicate()
+    assert local_up() == local_status()
+    assert local_down() is True
+    until(lambda: _servers_of(home), lambda found: not found, seconds=30)
+
+
+def _servers_of(home: str) -> list[str]:
+    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+    return [line for line in listed.stdout.splitlines() if home in line]
+
+
+def test_a_stopped_one_is_neither_declared_dead_nor_orphaned(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("batcat_runtime.rehearsal.local._ANSWER_TIMEOUT", 0.5)
+    local = local_up()
+    os.kill(local.pid, signal.SIGSTOP)
+    try:
+        assert local_status() == local
+        with pytest.raises(EmbeddedAWSError, match="running already"):
+            local_up()
+        with pytest.raises(EmbeddedAWSError, match=f"kill -CONT {local.pid}"):
+            local_down()
+    finally:
+        os.kill(local.pid, signal.SIGCONT)
+    assert local_status() == local
+    assert local_down() is True
+
+
 def test_a_stale_note_is_cleared_and_a_stranger_is_never_ended(runtime: Path, cloud: Cloud) -> None:
     runtime.mkdir(exist_ok=True)
     stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
@@ -326,13 +319,45 @@ def test_a_stale_note_is_cleared_and_a_stranger_is_never_ended(runtime: Path, cl
         stranger.wait()
 
 
-def test_boto3_forgets_the_embedded_credentials_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "mine")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "mine too")
-    boto3.setup_default_session()
-    mine = boto3.DEFAULT_SESSION
-    assert mine.get_credentials().access_key == "mine"
-    with EmbeddedAWS(region="us-east-1"):
-        boto3.client("s3").list_buckets()
-        assert boto3.DEFAULT_SESSION.get_credentials().access_key != "mine"
-    assert boto3.DEFAULT_SESSION is mine
+def test_a_deployment_to_a_local_aws_asks_no_real_docker(
+    runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`batcat local env` leads the shell that has a real docker on its PATH."""
+    real = tmp_path / "real"
+    real.mkdir()
+    (real / "docker").write_text(f"#!/bin/sh\necho called >> {real}/calls\nexit 1\n")
+    (real / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{real}{os.pathsep}{os.environ['PATH']}")
+    project = new_project({"region": "eu-central-1"}, no_input=True, output_dir=tmp_path)
+    up = batcat("local", "up", "--region", "eu-central-1")
+    assert "Its jobs can reach the network" in up.stdout, up.stderr
+    printed = batcat("local", "env").stdout
+    bucket = get_config(project).result_s3_bucket
+    script = f"""{printed}
+{sys.executable} -c "import boto3; boto3.client('s3').create_bucket(Bucket='{bucket}',
+CreateBucketConfiguration=dict(LocationConstraint='eu-central-1'))"
+{sys.executable} -m batcat_runtime deploy -C {project}
+command -v docker
+"""
+    done = subprocess.run(["sh", "-ec", script], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "image" in done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1].startswith(str(runtime))
+    assert not (real / "calls").exists()
+
+
+def test_concurrent_uploads_of_one_key_leave_each_reader_a_whole_object(cloud: Cloud) -> None:
+    s3, bucket = cloud.client("s3"), cloud.bucket()
+    bodies = [bytes([number]) * 200_000 for number in range(4)]
+    s3.put_object(Bucket=bucket, Key="k", Body=bodies[0])
+
+    def work(number: int) -> set[bytes]:
+        seen = set()
+        for _ in range(15):
+            s3.put_object(Bucket=bucket, Key="k", Body=bodies[number % 4])
+            seen.add(s3.get_object(Bucket=bucket, Key="k")["Body"].read())
+        return seen
+
+    with ThreadPoolExecutor(8) as pool:
+        for seen in pool.map(work, range(8)):
+            assert seen <= set(bodies)
