@@ -12,7 +12,6 @@ import importlib.metadata
 import os
 import platform
 import re
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -24,7 +23,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from batcat_runtime.config import Config, find_project, get_config, partition_of
 from batcat_runtime.deploy.bucket import check_bucket
-from batcat_runtime.deploy.builders import CODEBUILD, TOOLS, VARIABLE
+from batcat_runtime.deploy.builders import CODEBUILD, VARIABLE, container_tool
 from batcat_runtime.deploy.context import context_of
 from batcat_runtime.deploy.limits import check_limits
 from batcat_runtime.deploy.parameters import given_roles
@@ -106,7 +105,7 @@ def doctor(*, folder: str | Path | None = None, purpose: str | None = None) -> l
 def findings(folder: Path, purpose: str | None = None) -> Iterator[Finding]:
     """Yield what each check finds, as soon as it does."""
     yield from _examined("versions", lambda: versions(folder))
-    yield from _examined("container tool", container_tool)
+    yield from _examined("container tool", builder)
     try:
         config = get_config(folder)
     except ConfigError as error:
@@ -307,23 +306,15 @@ def alert(subject: Subject) -> Iterator[Finding]:
             yield warning(f"{address} has not confirmed the alerts of {purpose}", fix)
 
 
-def container_tool() -> Iterator[Finding]:
+def builder() -> Iterator[Finding]:
     """Check that something can build the image."""
-    wanted = os.environ.get(VARIABLE, "")
-    known = [wanted] if wanted in TOOLS else [] if wanted == CODEBUILD else list(TOOLS)
-    if wanted and wanted not in (*TOOLS, CODEBUILD):
-        yield failed(f"{VARIABLE} is {wanted!r}: no builder", f"unset {VARIABLE}")
-        return
-    path = next(filter(None, map(shutil.which, known)), None)
-    if path is None and wanted in TOOLS:
-        words = f"{VARIABLE} is {wanted!r}, which is not on the PATH"
-        yield failed(words, f"unset {VARIABLE}")
-    elif path is None:
-        yield ok("AWS CodeBuild builds the image: deploy/builder.yaml")
-    else:
-        problem = _tool_problem(path)
+    path = container_tool()
+    problem = _tool_problem(path) if path else ""
+    if problem and path:
         fix = f"start {Path(path).name}; or let AWS build: export {VARIABLE}={CODEBUILD}"
-        yield failed(problem, fix) if problem else ok(path)
+        yield failed(problem, fix)
+    else:
+        yield ok(path or "AWS CodeBuild builds the image: deploy/builder.yaml")
 
 
 def versions(folder: Path) -> Iterator[Finding]:

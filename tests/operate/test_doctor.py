@@ -236,7 +236,7 @@ def test_a_container_tool_whose_daemon_is_down(
     assert "does not answer: Cannot connect to the Docker daemon" in found.found
     assert "export BATCAT_IMAGE_BUILDER=codebuild" in found.fix
     monkeypatch.setenv("BATCAT_IMAGE_BUILDER", "kaniko")
-    assert the(one_project, "container tool").fix == "unset BATCAT_IMAGE_BUILDER"
+    assert the(one_project, "container tool").fix.startswith("unset BATCAT_IMAGE_BUILDER")
     monkeypatch.setenv("BATCAT_IMAGE_BUILDER", "codebuild")
     assert examined(one_project, "container tool") == []
     monkeypatch.delenv("BATCAT_IMAGE_BUILDER")
