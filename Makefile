@@ -6,11 +6,12 @@ BIN := .venv/bin
 DEMO := demo/project_battery
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test docs bench lint clean
+.PHONY: help demo test test-aws docs bench lint clean
 
 help:
 	@echo "make demo    generate a project and rehearse its whole pipeline on this machine"
 	@echo "make test    run every check: ruff, mypy, pytest"
+	@echo "make test-aws  the demo in a real account, compared with the rehearsal; asks first"
 	@echo "make docs    build the documentation into site/, to be read without a network"
 	@echo "make bench   measure speed and memory beside other libraries, in ten minutes"
 	@echo "make lint    run ruff and mypy only"
@@ -26,8 +27,13 @@ test: lint
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 docs: .venv/.docs
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "Open site/index.html"
+
+# With your own credentials, and your own money: it says how much, and asks.
+test-aws: .venv/.dev
+	@test -n "$(ACCOUNT)" -a -n "$(REGION)" || { echo "Name both: make test-aws ACCOUNT=123456789012 REGION=eu-central-1"; exit 1; }
+	$(BIN)/python -m tests.aws.suite --account "$(ACCOUNT)" --region "$(REGION)"
 
 bench: .venv/.bench
 	$(BIN)/python -m benchmarks $(BENCH)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,8 @@ class Answers:
         self.values: dict[str, Any] = prompt_for_config({"cookiecutter": context}, no_input=True)
         hook = template_folder() / "hooks" / "pre_gen_project.py"
         rules: dict[str, Any] = {"__name__": "rules"}
-        exec(compile(self.render(hook.read_text(encoding="utf-8")), hook.name, "exec"), rules)
+        source = self.render(hook.read_text(encoding="utf-8"))
+        exec(compile(source, hook.name, "exec"), rules)  # noqa: S102 (the template's own hook)
         self._problem = rules["problem"]
 
     def problem(self, question: str) -> str:
@@ -188,20 +190,52 @@ def profile_defaults() -> dict[str, str]:
 
 
 def runtime_source(template: Path) -> str:
-    """Return where a new project gets its runtime from, as the requirement's URL.
+    """Return where a new project gets its runtime from: a requirement's URL, or ``==version``.
 
     The template in a repository is its own source. An installed wheel knows where it came from
-    (PEP 610, ``direct_url.json``).
+    (PEP 610, ``direct_url.json``); one without that came from a package index, as a release.
     """
     if template == _PACKAGE.parent:
         return template.as_uri()
+    return _installed_from() or f"=={importlib.metadata.version('batcat-runtime')}"
+
+
+def other_runtime(folder: Path) -> tuple[str, str] | None:
+    """Return the runtime that a project names and the one that is installed, if they differ.
+
+    Parameters
+    ----------
+    folder : Path
+        The project's folder.
+
+    Returns
+    -------
+    tuple of (str, str) or None
+        Versions, such as ``0.1.0``, or URLs with a commit. None if they are the same, or if
+        requirements.txt names neither a version nor a URL of the runtime.
+    """
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    path = folder / "requirements.txt"
+    for line in path.read_text("utf-8").splitlines() if path.is_file() else []:
+        try:
+            wanted = Requirement(line.partition(" #")[0])
+        except InvalidRequirement:
+            continue  # a comment, an option, or a form that only pip knows
+        if re.sub(r"[-_.]+", "-", wanted.name).lower() != "batcat-runtime":
+            continue
+        version, source = importlib.metadata.version("batcat-runtime"), _installed_from()
+        if wanted.url:
+            return (wanted.url, source or version) if wanted.url != source else None
+        fits = wanted.specifier.contains(version, prereleases=True)
+        return None if fits else (str(wanted.specifier).removeprefix("=="), version)
+    return None
+
+
+def _installed_from() -> str:
+    """Return the URL that this runtime was installed from, at its commit; nothing of an index."""
     text = importlib.metadata.distribution("batcat-runtime").read_text("direct_url.json")
-    if not text:
-        raise UserError(
-            "This runtime was installed from a package index, so a project cannot say safely where "
-            "to get it from.",
-            fix="Use `cookiecutter gh:org/batcat`, or install from the repository's URL.",
-        )
-    origin = json.loads(text)
+    origin = json.loads(text or "{}")
     info = origin.get("vcs_info")
-    return f"{info['vcs']}+{origin['url']}@{info['commit_id']}" if info else str(origin["url"])
+    url = str(origin.get("url", ""))
+    return f"{info['vcs']}+{url}@{info['commit_id']}" if info else url

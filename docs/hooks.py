@@ -1,8 +1,9 @@
-"""What the pages say that the code says already: the commands' help, the functions' docstrings."""
+"""What pages say that files say already: commands' help, functions' docstrings, decisions."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -15,7 +16,8 @@ _ROOMS = {"io": "Reading and writing data", "deploy": "Deploying", "operate": "O
 
 def on_page_markdown(markdown: str, *, page: Any, **_: object) -> str:
     """Put the commands, or the functions, behind the text of the page that is about them."""
-    more = {"commands.md": commands, "reference.md": functions}.get(page.file.src_uri)
+    parts = {"commands.md": commands, "reference.md": functions, "decisions/index.md": decisions}
+    more = parts.get(page.file.src_uri)
     return markdown + "".join(f"\n{part}\n" for part in more()) if more else markdown
 
 
@@ -40,3 +42,13 @@ def functions() -> Iterator[str]:
     for room, names in rooms.items():
         yield f"## {room}"
         yield from (f"::: batcat_runtime.{name}" for name in names)
+
+
+def decisions() -> Iterator[str]:
+    """Yield a table of the decisions, the newest first."""
+    rows = []
+    for path in sorted((Path(__file__).parent / "decisions").glob("2*.md"), reverse=True):
+        title, _, status = path.read_text("utf-8").splitlines()[:3]
+        date, _, status = status.partition(" · Status: ")
+        rows.append(f"| {date} | [{title.removeprefix('# ')}]({path.name}) | {status} |")
+    yield "\n".join(["| Date | Decision | Status |", "|---|---|---|", *rows])

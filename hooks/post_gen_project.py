@@ -1,9 +1,9 @@
 """Finish a new project: say where its runtime comes from, show its files and the next commands.
 
-The runtime that a project installs is the one that its template came from, never whatever package
-bears the name in a public index. So requirements.txt gets a direct reference, made from the
-address that cookiecutter was given: a folder becomes a ``file://`` URL, a repository a ``git+`` URL
-at the very commit.
+The runtime that a project installs is the one that its template came from. So requirements.txt gets
+a direct reference, made from the address that cookiecutter was given: a folder becomes a
+``file://`` URL, a repository a ``git+`` URL at the very commit. Only `batcat new` of a release that
+was installed from a package index names that release instead (``==0.1.0``).
 
 Cookiecutter renders this file with Jinja and runs it inside the new project; a non-zero exit
 removes the project. Standard library only, Python 3.9 or later.
@@ -31,24 +31,27 @@ Next:
 
 
 def runtime_source(answers, folders):
-    """Return the URL that pip installs the template's own runtime from, or None.
+    """Return what pip installs the template's own runtime from, a URL or ``==version``; or None.
 
     `folders` are those that a relative template path may start from.
     """
     given = answers.get("_runtime_source")
     if given:
-        return given if "://" in given else Path(folders[0], given).resolve().as_uri()
+        as_it_is = "://" in given or given.startswith("==")
+        return given if as_it_is else Path(folders[0], given).resolve().as_uri()
     template = answers.get("_template") or ""
     # A clone knows what a short form such as gh:owner/name stands for; cruft has none of either.
     origin = git(answers.get("_repo_dir"), "remote", "get-url", "origin")
-    return local_source(template, folders) or remote_source(origin or template, answers)
+    return local_source(template, folders, answers) or remote_source(origin or template, answers)
 
 
-def local_source(template, folders):
-    """Return the URL of a template that is a folder or an archive here."""
+def local_source(template, folders, answers):
+    """Return the URL of a template that is a folder, an archive or a bare repository here."""
     for folder in folders:
         path = Path(folder, template).resolve()
         project = path / "pyproject.toml"
+        if template and Path(path, "HEAD").is_file():
+            return remote_source(path.as_uri(), answers)
         is_template = project.is_file() and '"batcat-runtime"' in project.read_text("utf-8")
         if is_template or (path.is_file() and path.suffix == ".zip"):
             return path.as_uri()
@@ -69,7 +72,7 @@ def remote_source(url, answers):
         return address
     # What never moves: cruft tells the commit, cookiecutter leaves its clone.
     commit = answers.get("_commit") or git(answers.get("_repo_dir"), "rev-parse", "HEAD")
-    return f"git+{address}@{commit or 'v' + answers['_runtime_version']}"
+    return f"git+{address}@{commit}" if commit else None
 
 
 def git(folder, *command):
@@ -113,7 +116,8 @@ def main():
     requirements = project / "requirements.txt"  # one that was there already has its source
     text = requirements.read_text(encoding="utf-8")
     if " @ unknown\n" in text:
-        requirements.write_bytes(text.replace(" @ unknown\n", f" @ {source}\n").encode())
+        reference = source if source.startswith("==") else f" @ {source}"
+        requirements.write_bytes(text.replace(" @ unknown\n", f"{reference}\n").encode())
     # pip compiles a template that it installs. A .venv of this folder is not ours to clean.
     for cache in list(project.glob("[!.]*/**/__pycache__")):
         shutil.rmtree(cache)

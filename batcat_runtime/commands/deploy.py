@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import re
 import signal
-from collections.abc import Callable, Iterator
+import sys
+from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -13,7 +15,11 @@ from rich.markup import escape
 from rich.text import Text
 
 from batcat_runtime.commands.terminal import err, folder_option, json_option, print_json, say
+from batcat_runtime.errors import ImageError, NoSuchBucketError
+from batcat_runtime.log import reporting
 from batcat_runtime.text import one_line
+
+_BUILT_LINES = 15
 
 _DOING = {"CREATE": "creating", "UPDATE": "updating", "DELETE": "removing"}
 _RESOURCE_LINE = re.compile(r"([A-Z]+)_(IN_PROGRESS|COMPLETE|FAILED|SKIPPED) (AWS::\S+) (\S+)")
@@ -22,20 +28,23 @@ _DONE = {"CREATE": "created", "UPDATE": "updated", "DELETE": "removed"}
 
 @click.command("deploy")
 @folder_option
+@click.option("--yes", "-y", is_flag=True, help="Make the bucket if there is none; ask nothing.")
 @json_option
-def command(folder: Path, as_json: bool) -> None:
+def command(folder: Path, yes: bool, as_json: bool) -> None:
     """Deploy a project to AWS, with the credentials in use.
 
     Image, roles, workflow, trigger. Safe to run again: what has not changed stays as it is, a
     failed stack is rolled back, and nothing is left half-made.
     """
     from batcat_runtime.deploy.project import deploy as deploy_project
-    from batcat_runtime.operate.connection import open_project, removed_notes
+    from batcat_runtime.operate.connection import open_project
+    from batcat_runtime.operate.stacks import removed_notes
 
     # Asked to end, it ends in order, as with Ctrl-C: no container tool goes on without it.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with _shown() as show:
-        deployed = deploy_project(folder, progress=show)
+    create_bucket = _bucket_is_to_be_made(folder, yes)
+    with _shown():
+        deployed = deploy_project(folder, create_bucket=create_bucket)
     if as_json:
         print_json(deployed)
     else:
@@ -44,15 +53,32 @@ def command(folder: Path, as_json: bool) -> None:
         say(line)
 
 
-@contextlib.contextmanager
-def _shown() -> Iterator[Callable[[str], None]]:
-    """Yield what shows a line: as it is, or on a terminal one line for each resource that is done.
+def _bucket_is_to_be_made(folder: Path, yes: bool) -> bool:
+    """Tell whether the result bucket is missing, and may be made; refuse when it may not."""
+    from batcat_runtime.config import find_project, get_config
+    from batcat_runtime.deploy.bucket import check_bucket
 
-    There, what is under way stands beside a spinner.
+    try:
+        check_bucket(get_config(find_project(folder)))
+    except NoSuchBucketError as error:
+        question = f"{error.message} Make it?"
+        if yes or (sys.stdin.isatty() and click.confirm(question, err=True, default=True)):
+            return True
+        raise
+    return False
+
+
+@contextlib.contextmanager
+def _shown() -> Iterator[None]:
+    """Show what is reported: as it is, or on a terminal one line for each resource that is done.
+
+    There, what is under way stands beside a spinner. When it fails, what a builder wrote last is
+    shown too: the error does not repeat it.
     """
     if not err.is_terminal:
-        yield say
+        yield
         return
+    built: deque[str] = deque(maxlen=_BUILT_LINES)
     with err.status("deploying") as status:
 
         def show(line: str) -> None:
@@ -65,10 +91,18 @@ def _shown() -> Iterator[Callable[[str], None]]:
                 word = _DONE.get(found[1], found[1].lower()) if good else "failed"
                 style = "green" if good else "bold red"
                 err.print(Text.assemble((f"  {word:8}", style), f" {found[3]} {found[4]}"))
-            elif line.startswith(("stack ", "image ", "bucket ")):
+            elif line.startswith("  | "):
+                built.append(line)
+                status.update(escape(one_line(line, max(20, err.width - 4))))
+            else:
+                built.clear()
                 err.print(Text(one_line(line)))
                 status.update("deploying")
-            elif line.strip():
-                status.update(escape(one_line(line, max(20, err.width - 4))))
 
-        yield show
+        try:
+            with reporting(show):
+                yield
+        except ImageError:
+            for line in built:
+                err.print(Text(line))
+            raise

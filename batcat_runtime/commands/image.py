@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from batcat_runtime.commands.terminal import PATH, folder_option, say
+from batcat_runtime.commands.terminal import PATH, folder_option
 
 
 @click.command()
@@ -26,20 +26,28 @@ def lock(folder: Path, upgrade: bool) -> None:
 @click.command("image")
 @folder_option
 @click.option("--context", type=PATH, help="Write the build context there, and build nothing.")
-def command(folder: Path, context: Path | None) -> None:
+@click.option("--sbom", type=PATH, help="Write what it holds there, as CycloneDX JSON.")
+def command(folder: Path, context: Path | None, sbom: Path | None) -> None:
     """Build the image and push it to ECR, or write its build context.
 
     The context is for who builds elsewhere: a folder with the Dockerfile and all that it copies.
     """
+    import json
+
     from batcat_runtime.config import find_project, get_config
     from batcat_runtime.deploy.context import context_of, tag_of, write_context
     from batcat_runtime.deploy.image import setup_image
+    from batcat_runtime.deploy.sbom import sbom_of
 
     config = get_config(find_project(folder))
-    if context is None:
-        click.echo(setup_image(config, progress=say))
+    if context is None and sbom is None:
+        click.echo(setup_image(config))
         return
     files = context_of(config)
+    if sbom is not None:
+        sbom.write_text(json.dumps(sbom_of(files), indent=2) + "\n", "utf-8")
+    if context is None:
+        return
     write_context(files, context)
     click.echo(f"{context}: build it for linux/amd64 and push it as {tag_of(files)}")
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 
 import click
 
-from batcat_runtime.commands.terminal import need, progress
-from batcat_runtime.errors import UserError
+from batcat_runtime.commands.terminal import folder_option, need, progress
+from batcat_runtime.errors import ConfigError, UserError
 
 
 @click.group("local")
@@ -16,24 +17,20 @@ def command() -> None:
 
 
 @command.command()
-@click.option("--region", default="us-east-1", help="The AWS region it pretends to be.")
+@click.option("--region", help="The AWS region it pretends to be.  [default: the project's]")
 @click.option(
     "--port",
     type=click.IntRange(min=0, max=65535),
     default=0,
     help="Its port on 127.0.0.1; 0 takes a free one.",
 )
-def up(region: str, port: int) -> None:
+@folder_option
+def up(region: str | None, port: int, folder: Path) -> None:
     """Start an embedded AWS that stays."""
     need("moto", "rehearse")
-    from batcat_runtime.rehearsal import local_status, local_up
+    from batcat_runtime.rehearsal import local_up
 
-    there = local_status()
-    if there is not None:
-        raise UserError(
-            f"An embedded AWS for {there.region} runs already, at {there.endpoint_url}.",
-            fix='Use it with `eval "$(batcat local env)"`, or stop it with `batcat local down`.',
-        )
+    region = region or _region_of(folder)
     with progress() as show:
         show(f"starting an embedded AWS for {region}")
         running = local_up(region=region, port=port)
@@ -45,7 +42,10 @@ def up(region: str, port: int) -> None:
 
 @command.command()
 def env() -> None:
-    """Print what points a terminal at it."""
+    """Print what points a terminal at it.
+
+    In that terminal, `docker` is a stand-in that builds for it: none logs in to AWS.
+    """
     from batcat_runtime.rehearsal import local_status
 
     running = local_status()
@@ -62,3 +62,14 @@ def down() -> None:
     from batcat_runtime.rehearsal import local_down
 
     click.echo("Stopped." if local_down() else "No embedded AWS was running.")
+
+
+def _region_of(folder: Path) -> str:
+    """Return the project's region; outside of one, that of the first AWS."""
+    from batcat_runtime.config import find_project, get_config
+
+    try:
+        project = find_project(folder)
+    except ConfigError:
+        return "us-east-1"
+    return get_config(project).region

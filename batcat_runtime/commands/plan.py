@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _CHANGED = 3
 _STYLES = {"+": "green", "-": "red", "@": "cyan"}
+_ACTIONS = {"Add": "add", "Modify": "change", "Remove": "remove"}
+_REPLACED = {"True": "yes", "Conditional": "maybe"}
 
 
 @click.command("plan")
@@ -42,7 +44,7 @@ def command(folder: Path, diff: bool, detailed: bool, as_json: bool) -> None:
 
     with progress() as show:
         show("looking at what is deployed")
-        found = plan(folder, progress=show)
+        found = plan(folder)
     if as_json:
         print_json(found)
     else:
@@ -52,28 +54,26 @@ def command(folder: Path, diff: bool, detailed: bool, as_json: bool) -> None:
 
 
 def _print(found: Plan, diff: bool) -> None:
-    rows = [(one.action, one.resource, one.type, one.replaced, one.stack) for one in found.changes]
-    if found.image:
+    rows = [
+        (
+            _ACTIONS.get(row.action, row.action),
+            row.resource,
+            row.type,
+            _REPLACED.get(row.replaced),
+            stack.stack,
+        )
+        for stack in found.stacks
+        for row in stack.changes
+    ]
+    if found.image.builder:
         image = found.image
-        rows.insert(0, ("build", f"{image.repository}:{image.tag}", "image", "", image.builder))
+        rows.insert(0, ("build", f"{image.repository}:{image.tag}", "image", None, image.builder))
     if rows:
         print_table(("ACTION", "RESOURCE", "TYPE", "REPLACED", "STACK"), rows)
-    for note in found.notes:
-        click.echo(note)
-    if diff:
-        _print_differences(found)
-    for line in found.dropped:
-        click.echo(f"\n{line}")
-    click.echo(f"\n{found}" if rows or found.notes else str(found))
-
-
-def _print_differences(found: Plan) -> None:
     console = Console(highlight=False, soft_wrap=True)
-    for one in found.differences:
-        title = f"\nThe workflow of {one.purpose}"
-        if not console.is_terminal:
-            click.echo(f"{title}\n{clean(one.diff)}")
-            continue
-        console.print(Text(title, "bold"))
-        for line in clean(one.diff).split("\n"):
+    for purpose, text in found.diffs.items() if diff else ():
+        console.print(Text(f"\nThe workflow of {purpose}", "bold"))
+        for line in clean(text).split("\n"):
             console.print(Text(line, _STYLES.get(line[:1], "")))
+    for line in (*found.notes, *found.removed, str(found)):
+        click.echo(f"\n{line}" if rows or found.notes else line)

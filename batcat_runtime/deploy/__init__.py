@@ -10,7 +10,6 @@ from types import ModuleType
 
 TYPE_CHECKING = False  # see batcat_runtime/__init__.py
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from batcat_runtime.deploy.project import Deployed
@@ -27,12 +26,12 @@ class _CallableModule(ModuleType):
     """
 
     def __call__(
-        self, folder: str | Path | None = None, *, progress: Callable[[str], None] = print
+        self, folder: str | Path | None = None, *, create_bucket: bool = False
     ) -> Deployed:
         """Deploy the project at or above a folder; see `batcat_runtime.deploy.project.deploy`."""
         from batcat_runtime.deploy.project import deploy
 
-        return deploy(folder, progress=progress)
+        return deploy(folder, create_bucket=create_bucket)
 
 
 sys.modules[__name__].__class__ = _CallableModule

@@ -127,5 +127,6 @@ def _missing(config: Config) -> NoSuchBucketError:
     name = config.result_s3_bucket
     return NoSuchBucketError(
         f"The result bucket {name} does not exist in {partition_of(config.region)}.",
-        fix=f"{make_bucket(name, config.region)}   (or name another one in script/config.json)",
+        fix=f"`batcat deploy --yes` makes it; or make it yourself: "
+        f"{make_bucket(name, config.region)}",
     )

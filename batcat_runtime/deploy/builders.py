@@ -11,19 +11,17 @@ import contextlib
 import os
 import shutil
 import subprocess
-from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from batcat_runtime.config import Config
 from batcat_runtime.errors import ImageError, UserError
+from batcat_runtime.log import report
 
 TOOLS = ("docker", "podman", "buildah")
 VARIABLE = "BATCAT_IMAGE_BUILDER"
 CODEBUILD = "codebuild"
-_LAST_LINES = 15
 
 
 class Builder(Protocol):
@@ -37,7 +35,7 @@ class Builder(Protocol):
         """Build `context` for linux/amd64 and push it to `repository`:`tag`."""
 
 
-def choose_builder(config: Config, session: Any, progress: Callable[[str], None]) -> Builder:
+def choose_builder(config: Config, session: Any) -> Builder:
     """Return the builder that is there, or that ``BATCAT_IMAGE_BUILDER`` names.
 
     Raises
@@ -57,12 +55,12 @@ def choose_builder(config: Config, session: Any, progress: Callable[[str], None]
     for name in tools:
         path = shutil.which(name)
         if path:
-            return ContainerTool(name, path, session.client("ecr"), progress)
+            return ContainerTool(name, path, session.client("ecr"))
     if wanted and wanted != CODEBUILD:
         raise UserError(
             f"{VARIABLE} is {wanted!r}, but that is not on the PATH.", fix="Install or unset it."
         )
-    return CodeBuild(config, session, progress)
+    return CodeBuild(config, session)
 
 
 @dataclass(frozen=True)
@@ -77,14 +75,11 @@ class ContainerTool:
         Its executable.
     ecr : botocore client
         For ECR.
-    progress : callable
-        Called with one line at each stage.
     """
 
     name: str
     path: str
     ecr: Any
-    progress: Callable[[str], None]
 
     def build_and_push(self, context: Path, repository: str, tag: str) -> None:
         """Build for linux/amd64, also on Apple silicon, log in, and push."""
@@ -93,7 +88,7 @@ class ContainerTool:
         form = [] if self.name == "docker" else ["--format", "docker"]
         self._run("build", "--platform", "linux/amd64", *form, "--tag", address, str(context))
         self._login(repository.split("/")[0])
-        self.progress(f"image {tag}: pushing to {repository}")
+        report(f"image {tag}: pushing to {repository}")
         self._run("push", *([] if self.name == "docker" else ["--format", "v2s2"]), address)
 
     def _login(self, registry: str) -> None:
@@ -106,7 +101,7 @@ class ContainerTool:
         # An attestation would make a list of manifests, which SageMaker does not take. The flag
         # --provenance=false says the same, but Docker without buildx does not know it.
         environment = {**os.environ, "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
-        lines: deque[str] = deque(maxlen=_LAST_LINES)
+        last = ""
         with subprocess.Popen(
             [self.path, *words],
             stdin=subprocess.PIPE,
@@ -122,15 +117,14 @@ class ContainerTool:
             try:
                 with contextlib.suppress(BrokenPipeError), child.stdin as given:
                     given.write(text or "")
-                for line in map(str.rstrip, child.stdout):
-                    lines.append(line)
-                    self.progress(f"  | {line}")
+                for line in filter(None, map(str.rstrip, child.stdout)):
+                    last = line
+                    report(f"  | {line}")
             except BaseException:
                 child.terminate()  # it must not go on without us
                 raise
         if child.returncode != 0:
-            said = "".join(f"\n  {line}" for line in lines)
             raise ImageError(
-                f"`{self.name} {words[0]}` failed with exit code {child.returncode}:{said}",
-                fix="Mend what its last lines name, and deploy again.",
+                f"`{self.name} {words[0]}` failed with exit code {child.returncode}: {last}",
+                fix="Mend what the lines above name, and deploy again.",
             )

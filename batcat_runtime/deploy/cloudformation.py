@@ -7,7 +7,7 @@ What ``aws cloudformation package`` does to a template is done here too: a folde
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from batcat_runtime.deploy.parameters import tags_of
 from batcat_runtime.deploy.session import session_for
 from batcat_runtime.deploy.stack import Stack, StackChange, deploy_stack
 from batcat_runtime.errors import ConfigError
+from batcat_runtime.log import report
 from batcat_runtime.names import Names
 
 _MOST_BYTES = 51_200  # CloudFormation's limit for a template in the request
@@ -29,7 +30,6 @@ def deploy_part(
     parameters: Mapping[str, str],
     *,
     purpose: str | None = None,
-    progress: Callable[[str], None] = print,
     planned: bool = False,
     pauses: Sequence[float] = (),
 ) -> StackChange:
@@ -45,7 +45,7 @@ def deploy_part(
         See `parameters.parameters_of`.
     purpose : str, optional
         Whose stack it is; all purposes share it by default.
-    progress, planned, pauses
+    planned, pauses
         See `stack.deploy_stack`.
 
     Raises
@@ -64,8 +64,8 @@ def deploy_part(
         tags=tags_of(config, purpose),
     )
     client = session_for(config.region).client("cloudformation")
-    change = deploy_stack(client, stack, progress=progress, planned=planned, pauses=pauses)
-    progress(f"stack {change.stack}: {change.outcome}")
+    change = deploy_stack(client, stack, planned=planned, pauses=pauses)
+    report(f"stack {change.stack}: {change.outcome}")
     return change
 
 

@@ -8,7 +8,6 @@ its log; take the context away again.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from batcat_runtime.deploy.cloudformation import deploy_part
 from batcat_runtime.deploy.parameters import parameters_of
 from batcat_runtime.deploy.stack import wait_until
 from batcat_runtime.errors import ImageError, UserError
+from batcat_runtime.log import report
 from batcat_runtime.names import Names
 
 
@@ -32,13 +32,10 @@ class CodeBuild:
         The project.
     session : boto3.Session
         For its region.
-    progress : callable
-        Called with one line at each stage, and with each line of the build's log.
     """
 
     config: Config
     session: Any
-    progress: Callable[[str], None]
     name: str = "AWS CodeBuild"
 
     def build_and_push(self, context: Path, repository: str, tag: str) -> None:
@@ -52,7 +49,7 @@ class CodeBuild:
                 "deploy/builder.yaml, and put its ARN into `build_role`.",
             )
         names, bucket = Names.of(config, purpose), config.result_s3_bucket
-        deploy_part(config, "builder", parameters_of(config, purpose), progress=self.progress)
+        deploy_part(config, "builder", parameters_of(config, purpose))
         # A key of its own: whoever builds the same content meanwhile takes only theirs away.
         key = f"{names.build_prefix}/context/{tag}-{uuid.uuid4().hex[:8]}.zip"
         s3 = self.session.client("s3")
@@ -73,12 +70,12 @@ class CodeBuild:
                 {"name": "TAG", "value": tag, "type": "PLAINTEXT"},
             ],
         )["build"]["id"]
-        self.progress(f"image {tag}: {started}")
+        report(f"image {tag}: {started}")
 
         def look() -> dict[str, Any]:
             found: dict[str, Any] = client.batch_get_builds(ids=[started])["builds"][0]
             for line in log.new_lines(found.get("logs", {})):
-                self.progress(f"  | {line.rstrip()}")
+                report(f"  | {line.rstrip()}")
             return found
 
         build = wait_until(look, lambda found: bool(found["buildComplete"]))

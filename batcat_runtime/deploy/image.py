@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from batcat_runtime.deploy.parameters import parameters_of
 from batcat_runtime.deploy.session import session_for
 from batcat_runtime.deploy.stack import StackChange, describe_stack
 from batcat_runtime.errors import ImageError
+from batcat_runtime.log import report
 from batcat_runtime.names import Names
 
 _NEW_ENOUGH = 10
@@ -48,15 +48,13 @@ class Image:
     builder: str = ""
 
 
-def setup_image(config: Config | None = None, *, progress: Callable[[str], None] = print) -> str:
+def setup_image(config: Config | None = None) -> str:
     """Build the project's image and push it to ECR, unless this very image is there already.
 
     Parameters
     ----------
     config : Config, optional
         By default that of the project around the working directory.
-    progress : callable
-        Called with one line at each stage.
 
     Returns
     -------
@@ -72,21 +70,21 @@ def setup_image(config: Config | None = None, *, progress: Callable[[str], None]
     """
     config = config or get_config()
     check_bucket(config)
-    deploy_repository(config, progress=progress)
-    return build_image(config, progress=progress).uri
+    deploy_repository(config)
+    return build_image(config).uri
 
 
 def deploy_repository(
-    config: Config, *, progress: Callable[[str], None] = print, planned: bool = False
+    config: Config, *, planned: bool = False, create_bucket: bool = False
 ) -> StackChange:
-    """Deploy the stack that all purposes share."""
+    """Deploy the stack that all purposes share; a bucket that it made once stays in it."""
     parameters = parameters_of(config, next(iter(config.purposes)))
-    return deploy_part(config, "project", parameters, progress=progress, planned=planned)
+    if create_bucket:
+        parameters["CreateBucket"] = "yes"
+    return deploy_part(config, "project", parameters, planned=planned)
 
 
-def build_image(
-    config: Config, *, progress: Callable[[str], None] = print, planned: bool = False
-) -> Image:
+def build_image(config: Config, *, planned: bool = False) -> Image:
     """Build and push the image of the present content unless it is there; see `setup_image`."""
     session = session_for(config.region)
     names = Names.of(config, next(iter(config.purposes)))
@@ -94,14 +92,14 @@ def build_image(
     tag = tag_of(files)
     found = find_image(ecr, names.repository, tag)
     if found:
-        progress(f"image {tag}: already in ECR")
+        report(f"image {tag}: already in ECR")
         return Image(names.repository, tag, found)
-    builder = choose_builder(config, session, progress)
+    builder = choose_builder(config, session)
     if planned:
         uri = f"{names.repository}@sha256:(known once the image {tag} is built)"
         return Image(names.repository, tag, uri, builder.name)
     repository = _repository(ecr, names.repository)["repositoryUri"]
-    progress(f"image {tag}: building with {builder.name}")
+    report(f"image {tag}: building with {builder.name}")
     with tempfile.TemporaryDirectory(prefix="batcat-image-") as temporary:
         write_context(files, Path(temporary))
         try:
@@ -116,7 +114,7 @@ def build_image(
             f"{builder.name} pushed {repository}:{tag}, but ECR does not have it.",
             fix="Look at the output above, and try again.",
         )
-    progress(f"image {tag}: pushed")
+    report(f"image {tag}: pushed")
     return Image(names.repository, tag, pushed, builder.name)
 
 

@@ -14,11 +14,14 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
+import botocore.loaders
+
 from batcat_runtime.config import CONFIG_PATH, Config
 from batcat_runtime.deploy.parameters import parameters_of, tags_of
 from batcat_runtime.deploy.schedule_expression import check_expression
 from batcat_runtime.errors import ConfigError
 
+_PARTITIONS = ("aws", "aws-cn", "aws-us-gov")
 _MOST_TAGS = 50
 _MOST_PARAMETER = 4096
 _MOST_INPUTS = 10
@@ -110,21 +113,15 @@ def _steps(config: Config) -> Iterator[tuple[str, str, Any]]:
             yield f"purposes.{name}.steps.{step.name}", name, step
 
 
+# Loaders, not sessions: what botocore knows does not depend on the profile in use.
 @cache
 def _instance_types() -> list[str]:
-    import botocore.session
-
-    model = botocore.session.get_session().get_service_model("sagemaker")
-    return list(model.shape_for("ProcessingInstanceType").enum)
+    model = botocore.loaders.create_loader().load_service_model("sagemaker", "service-2")
+    return list(model["shapes"]["ProcessingInstanceType"]["enum"])
 
 
 @cache
 def _regions() -> list[str]:
-    import botocore.session
-
-    session = botocore.session.get_session()
-    return [
-        region
-        for partition in ("aws", "aws-cn", "aws-us-gov")
-        for region in session.get_available_regions("ec2", partition)
-    ]
+    endpoints = botocore.loaders.create_loader().load_data("endpoints")
+    known = [one for one in endpoints["partitions"] if one["partition"] in _PARTITIONS]
+    return [region for partition in known for region in partition["regions"]]

@@ -7,7 +7,7 @@ Dockerfile, the function, and ``author`` in ``deploy/setup_stepfunctions.py``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from batcat_runtime.deploy.limits import check_limits
 from batcat_runtime.deploy.stack import StackChange
 from batcat_runtime.deploy.trigger import setup_trigger
 from batcat_runtime.deploy.workflow import author_of, authored, deploy_workflow
-from batcat_runtime.errors import BatcatError
+from batcat_runtime.errors import BatcatError, NoSuchBucketError
 
 
 @dataclass(frozen=True)
@@ -50,17 +50,15 @@ class Deployed:
         return "Deployed: " + ", ".join(done) + "."
 
 
-def deploy(
-    folder: str | Path | None = None, *, progress: Callable[[str], None] = print
-) -> Deployed:
+def deploy(folder: str | Path | None = None, *, create_bucket: bool = False) -> Deployed:
     """Deploy the project at or above a folder, with the credentials in use.
 
     Parameters
     ----------
     folder : path, optional
         By default the working directory.
-    progress : callable
-        Called with a line for each thing that happens.
+    create_bucket : bool
+        Make the result bucket if it does not exist.
 
     Returns
     -------
@@ -71,6 +69,8 @@ def deploy(
     ------
     ConfigError
         There is no project, or its configuration is wrong; nothing was done.
+    NoSuchBucketError, BucketOwnerError, BucketRegionError
+        The result bucket is missing, not ours or elsewhere; nothing was done.
     StackError
         The deployment failed; the message tells the resource, why, and what was undone.
     WaitInterruptedError
@@ -83,7 +83,7 @@ def deploy(
     config = get_config(find_project(folder))
     done: list[StackChange | Image] = []
     try:
-        for part in deployment(config, progress=progress):
+        for part in deployment(config, create_bucket=create_bucket):
             done.append(part)
     except BatcatError as error:
         changed = [
@@ -101,7 +101,7 @@ def deploy(
 
 
 def deployment(
-    config: Config, *, progress: Callable[[str], None] = print, planned: bool = False
+    config: Config, *, planned: bool = False, create_bucket: bool = False
 ) -> Iterator[StackChange | Image]:
     """Deploy a project part by part, and yield each when it is done.
 
@@ -112,20 +112,24 @@ def deployment(
     ----------
     config : Config
         The project.
-    progress : callable
-        Called with a line for each thing that happens.
     planned : bool
         Execute nothing: find out what would change.
+    create_bucket : bool
+        Make the result bucket if it does not exist.
     """
     check_limits(config)
-    check_bucket(config)
+    missing = False
+    try:
+        check_bucket(config)
+    except NoSuchBucketError:
+        if not create_bucket:
+            raise
+        missing = True
     author = author_of(config)
     definitions = {purpose: authored(config, purpose, author) for purpose in config.purposes}
-    yield deploy_repository(config, progress=progress, planned=planned)
-    image = build_image(config, progress=progress, planned=planned)
+    yield deploy_repository(config, planned=planned, create_bucket=missing)
+    image = build_image(config, planned=planned)
     yield image
     for purpose, definition in definitions.items():
-        yield from deploy_workflow(
-            config, purpose, definition, image.uri, progress=progress, planned=planned
-        )
-        yield setup_trigger(config, purpose, progress=progress, planned=planned)
+        yield from deploy_workflow(config, purpose, definition, image.uri, planned=planned)
+        yield setup_trigger(config, purpose, planned=planned)

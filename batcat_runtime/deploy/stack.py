@@ -29,6 +29,7 @@ from batcat_runtime.errors import (
     WaitInterruptedError,
 )
 from batcat_runtime.io.aws_errors import translated
+from batcat_runtime.log import report
 
 _NO_CHANGES = ("didn't contain changes", "No updates are to be performed")
 _FRESH = {"", "REVIEW_IN_PROGRESS", "DELETE_COMPLETE"}
@@ -117,7 +118,6 @@ def deploy_stack(
     client: Any,
     stack: Stack,
     *,
-    progress: Callable[[str], None] = lambda line: None,
     planned: bool = False,
     pauses: Sequence[float] = (),
 ) -> StackChange:
@@ -129,8 +129,6 @@ def deploy_stack(
         For CloudFormation.
     stack : Stack
         What it is to be.
-    progress : callable
-        Called with a line whenever a resource changes its state.
     planned : bool
         Only find out what would change: the change set is deleted again.
     pauses : sequence of float
@@ -153,7 +151,7 @@ def deploy_stack(
     with translated(f"the stack {stack.name}", "cloudformation:*"):
         while True:
             try:
-                return _deploy_once(client, stack, progress, planned=planned)
+                return _deploy_once(client, stack, planned=planned)
             except _OvertakenError as error:
                 starts -= 1
                 if not starts:
@@ -165,7 +163,7 @@ def deploy_stack(
             except _FailedError as error:
                 if not waits or not role_was_not_known(error.events):
                     raise failure(stack.name, error.status, error.events) from None
-                progress(
+                report(
                     f"stack {stack.name}: a new role is not known everywhere yet; trying again in "
                     f"{waits[0]:.0f} s"
                 )
@@ -202,10 +200,8 @@ class _FailedError(Exception):
         self.events = events
 
 
-def _deploy_once(
-    client: Any, stack: Stack, progress: Callable[[str], None], *, planned: bool
-) -> StackChange:
-    found = _ready(client, stack, progress, planned=planned)
+def _deploy_once(client: Any, stack: Stack, *, planned: bool) -> StackChange:
+    found = _ready(client, stack, planned=planned)
     fresh = _status(found) in _FRESH
     change_set = f"batcat-{uuid.uuid4().hex[:12]}"
     try:
@@ -220,7 +216,7 @@ def _deploy_once(
         would: Outcome = "create" if fresh else "update"
         unchanged = described["Status"] == "FAILED"
         return StackChange(stack.name, "unchanged" if unchanged else would, rows, outputs_of(found))
-    status, events = _execute(client, stack, described, progress)
+    status, events = _execute(client, stack, described)
     if status not in _ENDS_WELL:
         raise _FailedError(status, events)
     outputs = outputs_of(describe_stack(client, described["StackId"]))
@@ -274,9 +270,7 @@ def refuse_foreign(stack: Mapping[str, Any], tags: Mapping[str, str]) -> None:
     )
 
 
-def _ready(
-    client: Any, stack: Stack, progress: Callable[[str], None], *, planned: bool
-) -> dict[str, Any]:
+def _ready(client: Any, stack: Stack, *, planned: bool) -> dict[str, Any]:
     """Return the stack once it can be deployed; remove what a failed first creation has left."""
     while True:
         found = describe_stack(client, stack.name)
@@ -289,14 +283,14 @@ def _ready(
         if status in STUCK:
             raise stuck(stack.name, status, events_since(client, found["StackId"], None))
         if status.endswith("_IN_PROGRESS"):
-            progress(f"stack {stack.name}: somebody is changing it ({status}); waiting")
+            report(f"stack {stack.name}: somebody is changing it ({status}); waiting")
         elif status in _NEVER_WORKED:
             if planned:
                 raise StackError(
                     f"The stack {stack.name} is what a failed first deployment left ({status}).",
                     fix="`batcat deploy` removes it and makes it anew.",
                 )
-            progress(f"stack {stack.name}: removing what a failed first deployment has left")
+            report(f"stack {stack.name}: removing what a failed first deployment has left")
             client.delete_stack(StackName=found["StackId"])
         else:
             return found
@@ -361,7 +355,7 @@ def _parameters(client: Any, stack: Stack, found: Mapping[str, Any]) -> list[dic
 
 
 def _execute(
-    client: Any, stack: Stack, described: Mapping[str, Any], progress: Callable[[str], None]
+    client: Any, stack: Stack, described: Mapping[str, Any]
 ) -> tuple[str, list[dict[str, Any]]]:
     """Execute a change set; return how that ended, and its events."""
     arn, since = described["StackId"], newest_event(client, described["StackId"])
@@ -372,11 +366,11 @@ def _execute(
         "them fails.",
         "Run `batcat deploy` again: it waits for the end of that and does the rest.",
     ):
-        status = follow(client, arn, since, progress)
+        status = follow(client, arn, since)
         return status, events_since(client, arn, since)
 
 
-def follow(client: Any, stack_id: str, since: str | None, progress: Callable[[str], None]) -> str:
+def follow(client: Any, stack_id: str, since: str | None) -> str:
     """Show what happens to the resources of a stack; return the status in which that ends.
 
     Parameters
@@ -387,8 +381,6 @@ def follow(client: Any, stack_id: str, since: str | None, progress: Callable[[st
         The stack's id: its name may be another stack's before long.
     since : str or None
         The newest event before it began.
-    progress : callable
-        Called with a line for each new state of a resource.
     """
     told: set[str] = set()
 
@@ -409,7 +401,7 @@ def follow(client: Any, stack_id: str, since: str | None, progress: Callable[[st
             line = f"{event['ResourceStatus']} {resource}"
             if line not in told:
                 told.add(line)
-                progress(line)
+                report(line)
         return status
 
     return str(wait_until(look, lambda status: not status.endswith("_IN_PROGRESS")))

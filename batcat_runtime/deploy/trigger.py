@@ -10,7 +10,6 @@ EventBridge, which `let_bucket_report` switches on without touching what else is
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from batcat_runtime.deploy.stack import NEW_ROLE, StackChange
 from batcat_runtime.deploy.workflow import roles_of
 from batcat_runtime.errors import AccessDeniedError, ConfigError
 from batcat_runtime.io.aws_errors import translated
+from batcat_runtime.log import report
 
 HANDLER_FILE = Path("deploy") / "lambda" / "lambda_function.py"
 
@@ -30,7 +30,6 @@ def setup_trigger(
     config: Config | None = None,
     purpose: str | None = None,
     *,
-    progress: Callable[[str], None] = print,
     planned: bool = False,
 ) -> StackChange:
     """Deploy what starts a purpose's workflow: the Lambda function, its log group, schedule, rule.
@@ -41,8 +40,6 @@ def setup_trigger(
         By default that of the project around the working directory.
     purpose : str, optional
         May be left out when the project has one.
-    progress : callable
-        Called with a line at each stage.
     planned : bool
         Only find out what would change.
 
@@ -63,19 +60,18 @@ def setup_trigger(
     _check_handler(config.folder / HANDLER_FILE)
     uploads = config.purposes[purpose].s3_trigger
     if uploads is not None and not planned:
-        let_bucket_report(session_for(config.region).client("s3"), uploads.bucket, progress)
+        let_bucket_report(session_for(config.region).client("s3"), uploads.bucket)
     return deploy_part(
         config,
         "trigger",
         {**parameters_of(config, purpose), **roles_of(config, purpose, planned=planned)},
         purpose=purpose,
-        progress=progress,
         planned=planned,
         pauses=() if given_roles(config) else NEW_ROLE,
     )
 
 
-def let_bucket_report(s3: Any, bucket: str, progress: Callable[[str], None] = print) -> bool:
+def let_bucket_report(s3: Any, bucket: str) -> bool:
     """Let a bucket send its events to EventBridge, unless it does so already.
 
     Parameters
@@ -84,8 +80,6 @@ def let_bucket_report(s3: Any, bucket: str, progress: Callable[[str], None] = pr
         For S3.
     bucket : str
         The bucket.
-    progress : callable
-        Called with a line when something was changed.
 
     Returns
     -------
@@ -116,7 +110,7 @@ def let_bucket_report(s3: Any, bucket: str, progress: Callable[[str], None] = pr
             fix="Ask its owner to send them to EventBridge (bucket properties, Amazon "
             "EventBridge: on), or take s3_trigger out of script/config.json.",
         ) from error
-    progress(f"bucket {bucket}: now sends its events to EventBridge")
+    report(f"bucket {bucket}: now sends its events to EventBridge")
     return True
 
 

@@ -45,8 +45,6 @@ def setup_workflow(
     config: Config | None = None,
     purpose: str | None = None,
     author: Author | None = None,
-    *,
-    progress: Callable[[str], None] = print,
 ) -> StackChange:
     """Deploy a purpose's workflow: its roles, its log group and its state machine.
 
@@ -59,8 +57,6 @@ def setup_workflow(
     author : callable, optional
         Takes the configuration and the purpose's name and returns a state or chain of the
         stepfunctions SDK. By default the purpose's steps, in their order.
-    progress : callable
-        Called with a line at each stage.
 
     Returns
     -------
@@ -84,7 +80,7 @@ def setup_workflow(
     check_bucket(config)
     definition = authored(config, purpose, author or chain_of_steps)
     image = pinned_image(config)
-    *_, change = deploy_workflow(config, purpose, definition, image, progress=progress)
+    *_, change = deploy_workflow(config, purpose, definition, image)
     return change
 
 
@@ -94,7 +90,6 @@ def deploy_workflow(
     definition: Definition,
     image: str,
     *,
-    progress: Callable[[str], None] = print,
     planned: bool = False,
 ) -> Iterator[StackChange]:
     """Deploy the roles of a purpose, unless they are given, and its workflow; yield each."""
@@ -108,9 +103,7 @@ def deploy_workflow(
     }
     pauses: Sequence[float] = ()
     if not given_roles(config):
-        roles = deploy_part(
-            config, "roles", parameters, purpose=purpose, progress=progress, planned=planned
-        )
+        roles = deploy_part(config, "roles", parameters, purpose=purpose, planned=planned)
         pauses = NEW_ROLE if roles.outcome in ("created", "updated") else ()
         yield roles
     parameters |= roles_of(config, purpose, planned=planned)
@@ -120,7 +113,6 @@ def deploy_workflow(
         "workflow",
         parameters,
         purpose=purpose,
-        progress=progress,
         planned=planned,
         pauses=pauses,
     )

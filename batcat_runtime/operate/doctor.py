@@ -1,68 +1,82 @@
-"""Look at everything that a pipeline depends on, and say what is wrong with the command to mend it.
+"""Look at all that a pipeline depends on, and say of what is wrong what to type.
 
-The checks are in `checks`, one function each. They run beside each other, each for a limited time;
-one that crashes is reported, and the others go on. Nothing is changed.
+One function a check, called from one list. A check returns what it found, worst first, or raises
+what AWS or the project's files refuse; `_examined` makes a finding of that, and the others go on.
+Nothing is changed. What stands in ``fix`` may be typed: no advice keeps `batcat rehearse` from
+working afterwards.
 """
 
 from __future__ import annotations
 
-import queue
+import importlib.metadata
+import os
+import platform
 import re
-import threading
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any, Literal
 
-from batcat_runtime.config import find_project, get_config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from batcat_runtime.config import Config, find_project, get_config, partition_of
+from batcat_runtime.deploy.bucket import check_bucket
+from batcat_runtime.deploy.builders import CODEBUILD, TOOLS, VARIABLE
+from batcat_runtime.deploy.context import context_of
+from batcat_runtime.deploy.limits import check_limits
+from batcat_runtime.deploy.parameters import given_roles
+from batcat_runtime.deploy.reasons import STUCK
+from batcat_runtime.deploy.session import account_of
+from batcat_runtime.deploy.stack import outputs_of
+from batcat_runtime.deploy.workflow import roles_of
 from batcat_runtime.errors import (
     AccessDeniedError,
     BatcatError,
     ConfigError,
-    ConnectError,
     CredentialsError,
+    StackError,
 )
-from batcat_runtime.operate.checks import LOCAL, ON_AWS, CheckFunction
-from batcat_runtime.operate.checks.finding import Finding, Status, failed, skipped
-from batcat_runtime.operate.checks.patient import Patient
+from batcat_runtime.io.aws_errors import translated
+from batcat_runtime.operate.connection import STANDING, Project
+from batcat_runtime.operate.stacks import ProjectStack, project_stacks, removed_purposes
 
-TIME_LIMIT = 20.0
-_PATIENCE = 2.0
-_POLICY = "deploy/iam/operator.json has all that these checks need"
-_ACTION = re.compile(r"not authorized to perform:? ([a-z0-9-]+:\w+)")
-_NEEDED = re.compile(r"needs ([a-z0-9-]+:\w+)")
+Status = Literal["ok", "warning", "failed", "skipped"]
+_TOOL_SECONDS = 6
+_SERVICES = {
+    "WorkflowRoleArn": "states.amazonaws.com",
+    "JobRoleArn": "sagemaker.amazonaws.com",
+    "TriggerRoleArn": "lambda.amazonaws.com",
+    "ScheduleRoleArn": "scheduler.amazonaws.com",
+}
 
 
 @dataclass(frozen=True)
-class Check:
-    """What one check found.
+class Finding:
+    """What a check found.
 
     Attributes
     ----------
-    name : str
-        What is as it should be, in words: ``"AWS accepts the credentials in use"``.
     status : {"ok", "warning", "failed", "skipped"}
         Warnings do not keep a pipeline from running; skipped is what could not be looked at.
     found : str
-        What is there instead, or in detail.
+        What is there.
     fix : str
-        A command to paste; empty when nothing needs to be done.
+        What to type, or whom to ask; empty when nothing needs to be done.
+    check : str
+        Which check, such as ``"bucket"``.
     """
 
-    name: str
     status: Status
     found: str
     fix: str = ""
+    check: str = ""
 
 
-def doctor(
-    *,
-    folder: str | Path | None = None,
-    purpose: str | None = None,
-    time_limit: float = TIME_LIMIT,
-    progress: Callable[[str], None] = lambda line: None,
-) -> list[Check]:
-    """Look at credentials, region, bucket, roles, image, quota, clock, network and configuration.
+def doctor(*, folder: str | Path | None = None, purpose: str | None = None) -> list[Finding]:
+    """Look at configuration, credentials, bucket, image, roles, quota, tools and what is deployed.
 
     Parameters
     ----------
@@ -70,15 +84,11 @@ def doctor(
         The project's folder; by default the one around the working directory.
     purpose : str, optional
         The one pipeline to look at; by default all.
-    time_limit : float
-        Seconds that a check may take.
-    progress : callable
-        Called with a line while AWS is asked.
 
     Returns
     -------
-    list of Check
-        In a fixed order: what needs no credentials first. Without any, the rest is skipped.
+    list of Finding
+        In the order of the checks. Without credentials, those that need them are skipped.
 
     Raises
     ------
@@ -87,81 +97,389 @@ def doctor(
 
     Examples
     --------
-    >>> [one.name for one in bc.doctor() if one.status == "failed"]  # doctest: +SKIP
-    ["This machine's clock is AWS's, so that signatures are valid"]
+    >>> [one.found for one in bc.doctor() if one.status == "failed"]  # doctest: +SKIP
+    ['The result bucket battery-result does not exist in aws-cn.']
     """
-    place = find_project(folder)
-    patient = Patient(place, None, purpose=purpose)
+    return list(findings(find_project(folder), purpose))
+
+
+def findings(folder: Path, purpose: str | None = None) -> Iterator[Finding]:
+    """Yield what each check finds, as soon as it does."""
+    yield from _examined("versions", lambda: versions(folder))
+    yield from _examined("container tool", container_tool)
     try:
-        patient.config = get_config(place)
+        config = get_config(folder)
     except ConfigError as error:
-        patient.broken = error
-    else:
-        patient.purpose = patient.config.purpose_name(purpose) if purpose else None
-    return _examined(patient, (*LOCAL, *ON_AWS), time_limit, progress)
-
-
-def _examined(
-    patient: Patient,
-    checks: tuple[CheckFunction, ...],
-    time_limit: float,
-    progress: Callable[[str], None],
-) -> list[Check]:
-    found: queue.Queue[tuple[int, list[Finding]]] = queue.Queue()
-
-    def work(number: int, check: CheckFunction) -> None:
-        found.put((number, _findings(patient, check)))
-
-    for number, check in enumerate(checks):
-        # Daemons: one that hangs must not keep us from ending.
-        threading.Thread(target=work, args=(number, check), daemon=True).start()
-    results: dict[int, list[Finding]] = {}
-    deadline = time.monotonic() + time_limit
-    progress(f"looking at {len(checks)} things")
-    while len(results) < len(checks) and time.monotonic() < deadline:
-        left = max(0.0, deadline - time.monotonic())
-        try:
-            number, findings = found.get(timeout=min(_PATIENCE, left))
-        except queue.Empty:
-            waiting = [_name(one) for each, one in enumerate(checks) if each not in results]
-            progress(f"still looking: {waiting[0]}")
+        yield Finding("failed", error.message, error.fix, "config")
+        return
+    subject, refused = Subject(config, config.purpose_name(purpose) if purpose else None), False
+    for name, check in CHECKS.items():
+        if refused:
+            yield Finding("skipped", "needs credentials that AWS accepts", "", name)
             continue
-        results[number] = findings
-    slow = [failed(f"no answer within {time_limit:g} s", "batcat doctor   (again, a little later)")]
-    return [
-        Check(_name(check), one.status, one.found, one.fix)
-        for number, check in enumerate(checks)
-        for one in results.get(number, slow)
-    ]
+        for found in _examined(name, partial(check, subject)):
+            yield found
+            refused = refused or (name == "credentials" and found.status == "failed")
 
 
-def _findings(patient: Patient, check: CheckFunction) -> list[Finding]:
-    """Return what a check finds; what it stumbles over is a finding as well."""
+@dataclass
+class Subject:
+    """The project that is looked at, with what several checks ask AWS for."""
+
+    config: Config
+    purpose: str | None = None
+
+    @cached_property
+    def project(self) -> Project:
+        """The project with clients that give up soon."""
+        return Project(self.config.folder, self.config)
+
+    @property
+    def purposes(self) -> list[str]:
+        """The pipelines to look at."""
+        return self.project.purposes(self.purpose)
+
+    @cached_property
+    def stacks(self) -> list[ProjectStack]:
+        """The project's stacks."""
+        return project_stacks(self.project)
+
+    def stack(self, part: str, purpose: str = "") -> ProjectStack | None:
+        """Return one of the project's stacks that stands or should."""
+        found = [one for one in self.stacks if one.part == part and one.purpose in ("", purpose)]
+        return next((one for one in found if one.ours and one.status != "REVIEW_IN_PROGRESS"), None)
+
+
+def limits(subject: Subject) -> Iterator[Finding]:
+    """Check that script/config.json asks for nothing that AWS refuses."""
+    config = subject.config
+    check_limits(config)
+    yield ok(f"project {config.project}: {', '.join(config.purposes)}")
+
+
+def credentials(subject: Subject) -> Iterator[Finding]:
+    """Check that AWS accepts the credentials, and that they are of the region's partition."""
     try:
-        if check in ON_AWS and patient.config is not None:
-            _ = patient.identity
-        result = check(patient)
+        with translated("AWS", "sts:GetCallerIdentity"):
+            arn = subject.project.client("sts").get_caller_identity()["Arn"]
+        account_of(subject.config)
+    except CredentialsError as error:
+        if "InvalidClientTokenId" in error.message:
+            error.fix += f" {subject.config.partition} has accounts of its own: see AWS_PROFILE."
+        raise
+    if arn.endswith(":root"):
+        fix = "aws configure sso   (or make a user: aws iam create-user --user-name NAME)"
+        yield warning(f"{arn} is the root user, who may do everything", fix)
+    else:
+        yield ok(arn)
+
+
+def region(subject: Subject) -> Iterator[Finding]:
+    """Check that other tools look at the project's region too."""
+    wanted = subject.config.region
+    wrong = {
+        name: os.environ[name]
+        for name in ("AWS_REGION", "AWS_DEFAULT_REGION")
+        if os.environ.get(name, wanted) != wanted
+    }
+    for name, value in wrong.items():
+        found = f"{name} says {value}, script/config.json says {wanted}; batcat goes by the latter"
+        yield warning(found, f"export {name}={wanted}")
+    if not wrong:
+        yield ok(f"{wanted} ({partition_of(wanted)})")
+
+
+def bucket(subject: Subject) -> Iterator[Finding]:
+    """Check that the result bucket exists, is this account's and lies in the region."""
+    s3 = subject.project.client("s3")
+    found = check_bucket(subject.config, s3=s3, account=subject.project.account)
+    if found.ours:
+        yield ok(f"s3://{found.name} in {found.region}")
+    else:
+        words = f"you lack s3:ListBucket on {found.name}, so S3 does not tell whose it is"
+        yield skipped(words, "ask your administrator for s3:ListBucket")
+
+
+def image(subject: Subject) -> Iterator[Finding]:
+    """Check that all of the image is there, and that the lock has what the scripts import."""
+    context_of(subject.config)
+    yield ok("the scripts are there, and the lock has all that they import")
+
+
+def roles(subject: Subject) -> Iterator[Finding]:
+    """Check that every role exists and trusts its service."""
+    iam, given, count = subject.project.client("iam"), given_roles(subject.config), 0
+    for purpose in subject.purposes:
+        try:
+            wanted = roles_of(subject.config, purpose)
+        except StackError:
+            continue  # the deployment makes them
+        for key, service in _SERVICES.items():
+            count, name = count + 1, wanted[key].rpartition("/")[2]
+            with translated(f"the role {name}", "iam:GetRole"):
+                try:
+                    trust = iam.get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]
+                except iam.exceptions.NoSuchEntityException:
+                    fix = "batcat roles   (it prints how an administrator makes them)"
+                    if not given:
+                        stack = subject.project.names(purpose).stack("roles")
+                        fix = f"aws cloudformation delete-stack --stack-name {stack} --region "
+                        fix += f"{subject.config.region} && batcat deploy"
+                    yield failed(f"the role {wanted[key]} does not exist", fix)
+                    continue
+            if service not in str(trust):
+                words = f"the role {name} does not trust {service}, which has to take it on"
+                fix = "ask its administrator for the trust policy that deploy/roles.yaml gives it"
+                yield failed(words, fix)
+    if count:
+        yield ok(f"{count} roles looked at")
+    else:
+        yield skipped("the deployment makes them")
+
+
+def quota(subject: Subject) -> Iterator[Finding]:
+    """Check that SageMaker's quotas are large enough for a run."""
+    wanted: dict[str, int] = {}
+    for purpose in subject.purposes:
+        for stage in subject.config.purposes[purpose].plan:
+            for kind, count in _instances(stage).items():
+                wanted[kind] = max(wanted.get(kind, 0), count)
+    quotas = _quotas(subject.project.client("service-quotas"), set(wanted))
+    for kind, count in wanted.items():
+        if kind not in quotas:
+            words = f"Service Quotas tells none for {kind} in {subject.config.region}"
+            yield skipped(words)
+        elif quotas[kind]["Value"] < count:
+            yield failed(
+                f"{count} {kind} are needed at once, {quotas[kind]['Value']:.0f} are allowed",
+                "aws service-quotas request-service-quota-increase --service-code sagemaker "
+                f"--quota-code {quotas[kind]['QuotaCode']} --desired-value {count} --region "
+                f"{subject.config.region}",
+            )
+        else:
+            yield ok(f"{count} of {quotas[kind]['Value']:.0f} {kind}")
+
+
+def deployed(subject: Subject) -> Iterator[Finding]:
+    """Check that every stack stands, and that none is of a purpose that was removed."""
+    for purpose in removed_purposes(subject.project, subject.stacks):
+        words = f"{purpose} is still deployed and runs, though script/config.json does not have it"
+        yield warning(words, f"batcat destroy --purpose {purpose}")
+    mine = [one for one in subject.stacks if one.ours]
+    if not mine:
+        yield warning("nothing is deployed yet", "batcat deploy")
+        return
+    parts = ("workflow", "trigger") if given_roles(subject.config) else _PURPOSE_PARTS
+    for purpose in subject.purposes:
+        missing = [part for part in parts if subject.stack(part, purpose) is None]
+        if missing:
+            yield failed(f"{purpose}: no {', '.join(missing)}", "batcat deploy")
+        yield from _image_is_there(subject, subject.stack("workflow", purpose))
+    for stack in mine:
+        if stack.status in STUCK:
+            command = f"{STUCK[stack.status].format(name=stack.name)} --region "
+            yield failed(f"{stack.name}: {stack.status}", command + subject.config.region)
+        elif stack.status not in STANDING:
+            yield failed(f"{stack.name}: {stack.status}", "batcat deploy")
+    yield ok(f"{len(mine)} stacks looked at")
+
+
+def alert(subject: Subject) -> Iterator[Finding]:
+    """Check that somebody hears of a night that failed."""
+    address = subject.config.alert_email
+    if not address:
+        yield ok("no alert_email in script/config.json: nobody is told of a failure")
+        return
+    sns = subject.project.client("sns")
+    for purpose in subject.purposes:
+        stack = subject.stack("workflow", purpose)
+        topic = outputs_of(stack.described if stack else {}).get("AlertTopicArn")
+        if not topic:
+            yield skipped(f"{purpose} is not deployed with it", "batcat deploy")
+            continue
+        with translated(f"the topic {topic}", "sns:ListSubscriptionsByTopic"):
+            listed = sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+        mine = [one["SubscriptionArn"] for one in listed if one["Endpoint"] == address]
+        if any(arn.startswith("arn:") for arn in mine):
+            yield ok(f"{address} is told of {purpose}")
+        else:
+            fix = "follow the link in the mail of AWS Notifications; look for it in spam, too"
+            yield warning(f"{address} has not confirmed the alerts of {purpose}", fix)
+
+
+def container_tool() -> Iterator[Finding]:
+    """Check that something can build the image."""
+    wanted = os.environ.get(VARIABLE, "")
+    known = [wanted] if wanted in TOOLS else [] if wanted == CODEBUILD else list(TOOLS)
+    if wanted and wanted not in (*TOOLS, CODEBUILD):
+        yield failed(f"{VARIABLE} is {wanted!r}: no builder", f"unset {VARIABLE}")
+        return
+    path = next(filter(None, map(shutil.which, known)), None)
+    if path is None and wanted in TOOLS:
+        words = f"{VARIABLE} is {wanted!r}, which is not on the PATH"
+        yield failed(words, f"unset {VARIABLE}")
+    elif path is None:
+        yield ok("AWS CodeBuild builds the image: deploy/builder.yaml")
+    else:
+        problem = _tool_problem(path)
+        fix = f"start {Path(path).name}; or let AWS build: export {VARIABLE}={CODEBUILD}"
+        yield failed(problem, fix) if problem else ok(path)
+
+
+def versions(folder: Path) -> Iterator[Finding]:
+    """Check that the installed packages are those of requirements.txt."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    path = folder / "requirements.txt"
+    lines = path.read_text("utf-8").splitlines() if path.is_file() else []
+    wrong = []
+    for line in lines:
+        try:
+            wanted = Requirement(re.sub(r"(^|\s)#.*", "", line).strip())
+            present = importlib.metadata.version(wanted.name)
+        except InvalidRequirement:
+            continue  # a blank line; or pip knows it: an option, a path, a URL
+        except importlib.metadata.PackageNotFoundError:
+            wrong.append(f"{wanted.name} is not installed")
+            continue
+        tag = re.search(r"@v?(\d+(?:\.\d+)+)$", wanted.url or "")
+        if present not in wanted.specifier or (tag and tag[1] != present):
+            asked = tag[1] if tag else wanted.specifier
+            wrong.append(f"{wanted.name} is {present}, requirements.txt has {asked}")
+    if wrong:
+        yield warning("; ".join(wrong), "python -m pip install -r requirements.txt")
+    else:
+        runtime = importlib.metadata.version("batcat-runtime")
+        yield ok(f"batcat-runtime {runtime}, Python {platform.python_version()}")
+
+
+_PURPOSE_PARTS = ("roles", "workflow", "trigger")
+# Those before the credentials ask nobody.
+CHECKS: dict[str, Callable[[Subject], Iterator[Finding]]] = {
+    "config": limits,
+    "image": image,
+    "region": region,
+    "credentials": credentials,
+    "bucket": bucket,
+    "roles": roles,
+    "quota": quota,
+    "deployed": deployed,
+    "alert": alert,
+}
+
+
+def ok(found: str) -> Finding:
+    """Return that all is well."""
+    return Finding("ok", found)
+
+
+def warning(found: str, fix: str) -> Finding:
+    """Return what works, but not as it should."""
+    return Finding("warning", found, fix)
+
+
+def failed(found: str, fix: str) -> Finding:
+    """Return what does not work."""
+    return Finding("failed", found, fix)
+
+
+def skipped(found: str, fix: str = "") -> Finding:
+    """Return what could not be looked at, with the reason."""
+    return Finding("skipped", found, fix)
+
+
+def _examined(name: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """Yield what a check finds; what it stumbles over is a finding as well."""
+    try:
+        for found in check():
+            yield replace(found, check=name)
     except AccessDeniedError as error:
-        found = _ACTION.search(error.message) or _NEEDED.search(error.fix)
-        action = found[1] if found else "a permission"
-        return [skipped(f"you lack {action}", f"ask your administrator for {action}; {_POLICY}")]
-    except CredentialsError:
-        return [skipped("needs credentials that AWS accepts")]
-    except ConnectError:
-        return [skipped("AWS is out of reach")]
-    except ConfigError:
-        return [skipped("needs a valid script/config.json")]
+        lacking = re.search(r"[a-z0-9-]+:[A-Z]\w+", error.fix)
+        action = lacking[0] if lacking else "a permission"
+        fix = f"ask your administrator for {action}; deploy/iam/operator.json has it"
+        yield Finding("skipped", f"you lack {action}", fix, name)
     except BatcatError as error:
-        return [failed(error.message, error.fix or "batcat --debug doctor")]
-    except Exception as error:
-        text = f"the check itself broke: {type(error).__name__}: {error}"
-        return [failed(text, "batcat --debug doctor   (and report it: this is not your mistake)")]
-    return result if isinstance(result, list) else [result]
+        yield Finding("failed", error.message, error.fix or "batcat --debug doctor", name)
+    except BotoCoreError as error:
+        fix = "look at VPN, firewall and proxy: what answered is not AWS"
+        yield Finding("failed", f"AWS gave no answer that can be read: {error}", fix, name)
+    except Exception as error:  # one that breaks must not keep the others from looking
+        words = f"the check itself broke: {type(error).__name__}: {error}"
+        fix = "batcat --debug doctor   (and report it: this is not your mistake)"
+        yield Finding("failed", words, fix, name)
 
 
-def _name(check: CheckFunction) -> str:
-    return _first_line(check.__doc__ or check.__name__).removesuffix(".")
+def _image_is_there(subject: Subject, stack: ProjectStack | None) -> Iterator[Finding]:
+    """Find a workflow whose image ECR has no longer."""
+    listed = stack.described.get("Parameters", []) if stack else []
+    uri = {one["ParameterKey"]: one.get("ParameterValue", "") for one in listed}.get("ImageUri", "")
+    pinned = re.fullmatch(r"[^/]+\.dkr\.ecr\.[^/]+/([^@]+)@(sha256:\w+)", uri)
+    if stack is None or pinned is None:
+        return
+    ecr = subject.project.client("ecr")
+    with translated(f"the repository {pinned[1]}", "ecr:DescribeImages"):
+        try:
+            ecr.describe_images(repositoryName=pinned[1], imageIds=[{"imageDigest": pinned[2]}])
+        except (
+            ecr.exceptions.ImageNotFoundException,
+            ecr.exceptions.RepositoryNotFoundException,
+        ):
+            words = f"{stack.purpose} runs {pinned[1]}@{pinned[2][:19]}, which ECR has no more"
+            yield failed(words, "batcat deploy")
 
 
-def _first_line(text: str) -> str:
-    return text.strip().split("\n")[0]
+def _instances(stage: Any) -> dict[str, int]:
+    """Return the instances that a stage needs at once: its branches run at the same time."""
+    if not isinstance(stage, list):
+        return {stage.instance_type: stage.instance_count}
+    total: dict[str, int] = {}
+    for branch in stage:
+        most: dict[str, int] = {}
+        for part in branch if isinstance(branch, list) else [branch]:
+            for kind, count in _instances(part).items():
+                most[kind] = max(most.get(kind, 0), count)
+        for kind, count in most.items():
+            total[kind] = total.get(kind, 0) + count
+    return total
+
+
+def _quotas(client: Any, kinds: set[str]) -> dict[str, dict[str, Any]]:
+    """Return SageMaker's quotas for these types: it has thousands, and no search by name."""
+    names, found = {f"{kind} for processing job usage": kind for kind in kinds}, {}
+    with translated("SageMaker's quotas", "servicequotas:ListServiceQuotas"):
+        try:
+            pages = client.get_paginator("list_service_quotas").paginate(ServiceCode="sagemaker")
+            for one in (quota for page in pages for quota in page["Quotas"]):
+                if one["QuotaName"] in names:
+                    found[names[one["QuotaName"]]] = one
+                if len(found) == len(names):
+                    break
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in (
+                "NoSuchResourceException",
+                "NotInEmbeddedAWS",
+            ):
+                raise
+    return found
+
+
+def _tool_problem(path: str) -> str:
+    """Return what a tool says when it does not work; Docker asks its daemon, buildah has none."""
+    words = ["version"] if Path(path).name == "buildah" else ["info"]
+    try:
+        done = subprocess.run(
+            [path, *words],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_TOOL_SECONDS,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+    except subprocess.TimeoutExpired:
+        return f"{path} does not answer in {_TOOL_SECONDS} s"
+    except OSError as error:
+        return f"{path}: {error}"
+    lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
+    said = lines[-1] if lines else f"exit code {done.returncode}"
+    return f"{path} does not answer: {said}" if done.returncode else ""

@@ -6,59 +6,16 @@ What differs in a workflow is shown as a diff of its definition.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from batcat_runtime.deploy.image import Image
 from batcat_runtime.deploy.project import deployment
-from batcat_runtime.deploy.stack import ResourceChange, StackChange
+from batcat_runtime.deploy.stack import StackChange
 from batcat_runtime.deploy.trigger import silent_buckets
 from batcat_runtime.deploy.workflow import definition_diff
-from batcat_runtime.operate.connection import open_project, removed_notes
-
-_REPLACED = {"True": "yes", "Conditional": "maybe"}
-_ACTIONS = {"Add": "add", "Modify": "change", "Remove": "remove", "Import": "import"}
-
-
-@dataclass(frozen=True)
-class PlannedChange:
-    """What would happen to one resource.
-
-    Attributes
-    ----------
-    action : {"add", "change", "remove"}
-        What.
-    resource, type, stack : str
-        Its name in the template, its type, and its stack.
-    name : str
-        What it is called in AWS now; empty for a new one.
-    replaced : {"", "yes", "maybe"}
-        Whether a new one would take its place.
-    """
-
-    action: str
-    resource: str
-    type: str
-    stack: str
-    name: str = ""
-    replaced: str = ""
-
-
-@dataclass(frozen=True)
-class Difference:
-    """What would change in the definition of a workflow.
-
-    Attributes
-    ----------
-    purpose : str
-        Whose.
-    diff : str
-        A unified diff without its two lines of file names.
-    """
-
-    purpose: str
-    diff: str
+from batcat_runtime.operate.connection import open_project
+from batcat_runtime.operate.stacks import removed_notes
 
 
 @dataclass(frozen=True)
@@ -67,46 +24,41 @@ class Plan:
 
     Attributes
     ----------
-    stacks : dict of str to str
-        From each stack to ``create``, ``update`` or ``unchanged``, in their order.
-    changes : tuple of PlannedChange
-        One for each resource that would change.
-    differences : tuple of Difference
-        What would change in the workflows.
-    image : Image or None
-        The image that would be built; None when that of the present content is in ECR already.
+    stacks : tuple of StackChange
+        One for each stack, in their order, with a row for each resource.
+    image : Image
+        The image; its `builder` is empty when ECR has it already.
+    diffs : dict of str to str
+        From each purpose whose workflow would change to a unified diff of its definition.
     notes : tuple of str
         What else would happen.
-    dropped : tuple of str
+    removed : tuple of str
         What is deployed but not configured any more, which a deployment leaves alone.
     """
 
-    stacks: dict[str, str]
-    changes: tuple[PlannedChange, ...] = ()
-    differences: tuple[Difference, ...] = ()
-    image: Image | None = None
+    stacks: tuple[StackChange, ...]
+    image: Image
+    diffs: dict[str, str]
     notes: tuple[str, ...] = ()
-    dropped: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
 
     @property
     def changed(self) -> bool:
         """Whether anything would change."""
-        anything = self.image or self.changes or self.notes
-        return bool(anything) or any(one != "unchanged" for one in self.stacks.values())
+        outcomes = {stack.outcome for stack in self.stacks}
+        return bool(self.image.builder or self.notes) or outcomes != {"unchanged"}
 
     def __str__(self) -> str:
         if not self.changed:
             return "Nothing would change: everything is deployed as it is."
-        count = {
-            action: sum(one.action == action for one in self.changes)
-            for action in ("add", "change", "remove")
-        }
-        told = f"{count['add']} to add, {count['change']} to change, {count['remove']} to remove"
-        image = ", and an image to build" if self.image else ""
+        rows = [row.action for stack in self.stacks for row in stack.changes]
+        told = f"{rows.count('Add')} to add, {rows.count('Modify')} to change, "
+        told += f"{rows.count('Remove')} to remove"
+        image = ", and an image to build" if self.image.builder else ""
         return f"Plan: {told}{image}. Nothing has been changed; `batcat deploy` does it."
 
 
-def plan(folder: str | Path | None = None, *, progress: Callable[[str], None] = print) -> Plan:
+def plan(folder: str | Path | None = None) -> Plan:
     """Find out what a deployment of the project at or above a folder would change.
 
     Nothing in the account is different afterwards. The credentials need what deploying needs, and
@@ -116,8 +68,6 @@ def plan(folder: str | Path | None = None, *, progress: Callable[[str], None] = 
     ----------
     folder : path, optional
         By default the working directory.
-    progress : callable
-        Called with a line for each stack.
 
     Returns
     -------
@@ -137,40 +87,17 @@ def plan(folder: str | Path | None = None, *, progress: Callable[[str], None] = 
     Plan: 9 to add, 0 to change, 0 to remove, and an image to build. ...
     """
     project = open_project(folder)
-    stacks: dict[str, str] = {}
-    changes: list[PlannedChange] = []
-    image: Image | None = None
-    for part in deployment(project.config, progress=progress, planned=True):
-        if isinstance(part, Image):
-            image = part
-            continue
-        found = [_change(part, row) for row in part.changes]
-        stacks[part.stack] = part.outcome
-        changes += found
-    differences = []
-    for purpose in project.config.purposes:
-        diff = definition_diff(project.config, purpose)
-        if diff:
-            differences.append(Difference(purpose, diff))
+    parts = list(deployment(project.config, planned=True))
+    diffs = {
+        purpose: definition_diff(project.config, purpose) for purpose in project.config.purposes
+    }
     return Plan(
-        stacks=stacks,
-        changes=tuple(changes),
-        differences=tuple(differences),
-        image=image if image and image.builder else None,
+        stacks=tuple(part for part in parts if isinstance(part, StackChange)),
+        image=next(part for part in parts if isinstance(part, Image)),
+        diffs={purpose: diff for purpose, diff in diffs.items() if diff},
         notes=tuple(
             f"The bucket {bucket} would send its events to EventBridge."
             for bucket in silent_buckets(project.config)
         ),
-        dropped=tuple(removed_notes(project)),
-    )
-
-
-def _change(part: StackChange, row: ResourceChange) -> PlannedChange:
-    return PlannedChange(
-        action=_ACTIONS.get(row.action, row.action.lower()),
-        resource=row.resource,
-        type=row.type,
-        stack=part.stack,
-        name=row.name,
-        replaced=_REPLACED.get(row.replaced, ""),
+        removed=tuple(removed_notes(project)),
     )

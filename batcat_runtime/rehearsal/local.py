@@ -2,7 +2,8 @@
 
 `local_up` starts one that outlives this process and notes it in a state file of the user's own;
 `local_status` says whether it still answers; `local_down` ends it. Process ids are reused, so none
-of them trusts the file: the server must prove with a secret that it is ours before it is ended.
+of them trusts the file: the server must prove with a secret that it is ours before it is ended. The
+note is written before the server starts, so that one whose starter was killed is found again.
 """
 
 from __future__ import annotations
@@ -14,21 +15,23 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import time
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from batcat_runtime.config import partition_of
 from batcat_runtime.errors import EmbeddedAWSError
 
-from .aws.embedded import ACCOUNT_ID, check_region, launch
+from .aws.embedded import ACCOUNT_ID, START_TIMEOUT, check_region, launch
 from .aws.environment import Keys, client_environment, new_keys
 from .container import tool
 
 _STATE = "embedded-aws.json"
 _END_TIMEOUT = 20.0
+_ANSWER_TIMEOUT = 5.0
 
 
 @dataclass(frozen=True)
@@ -114,40 +117,50 @@ def local_up(region: str = "us-east-1", port: int = 0) -> LocalAWS:
                 f"({running.region}).",
                 fix="Use it (batcat local env), or end it first (batcat local down).",
             )
-        token, keys = secrets.token_hex(24), new_keys()
         home = folder / f"aws-{secrets.token_hex(4)}"
         home.mkdir(parents=True, mode=0o700)
-        process, answer = launch(
-            home, region=region, port=port, detached=True, keys=keys, token=token
-        )
+        port = port or _free_port()
+        endpoint, token = f"http://127.0.0.1:{port}", secrets.token_hex(24)
+        local = LocalAWS(endpoint, region, 0, str(home), token, new_keys())
+        _note(local)
+        try:
+            process, answer = launch(
+                home, region=region, port=port, detached=True, keys=local.keys, token=token
+            )
+        except BaseException:
+            _forget(local)
+            raise
         if process.stdout is not None:
             process.stdout.close()
         # The server is meant to outlive us: Popen must not warn of it when it is collected.
         process.returncode = 0
-        local = LocalAWS(
-            f"http://127.0.0.1:{answer['port']}", region, int(answer["pid"]), str(home), token, keys
-        )
-        state = folder / _STATE
-        state.touch(mode=0o600)
-        state.write_text(json.dumps(asdict(local)), encoding="utf-8")
+        local = replace(local, pid=int(answer["pid"]))
+        _note(local)
         return local
 
 
 def local_status() -> LocalAWS | None:
-    """Return the long-lived embedded AWS, or None; a stale note of one is cleared away."""
-    state = _folder() / _STATE
+    """Return the long-lived embedded AWS, or None; a stale note of one is cleared away.
+
+    One that is stopped (``kill -STOP``) or too busy to answer is there all the same.
+    """
     try:
-        note = json.loads(state.read_text(encoding="utf-8"))
-        local = LocalAWS(**note | {"keys": tuple(note["keys"])})
+        text = (_folder() / _STATE).read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
+    try:
+        note = json.loads(text)
+        local = LocalAWS(**note | {"keys": tuple(note["keys"])})
     except (ValueError, TypeError, KeyError):
-        state.unlink(missing_ok=True)
+        (_folder() / _STATE).unlink(missing_ok=True)
         return None
-    if _is_ours(local):
+    try:
+        pid = _pid_of(local)
+    except TimeoutError:
         return local
-    state.unlink(missing_ok=True)
-    shutil.rmtree(local.home, ignore_errors=True)
+    if pid:
+        return replace(local, pid=pid)
+    _forget(local)
     return None
 
 
@@ -158,38 +171,75 @@ def local_down() -> bool:
     -------
     bool
         Whether there was one.
+
+    Raises
+    ------
+    EmbeddedAWSError
+        It does not answer, or does not end.
     """
     local = local_status()
     if local is None:
         return False
-    os.kill(local.pid, signal.SIGTERM)
     deadline = time.monotonic() + _END_TIMEOUT
-    while _is_ours(local):
-        if time.monotonic() > deadline:
-            raise EmbeddedAWSError(
-                f"The embedded AWS (process {local.pid}) does not end.",
-                fix=f"Read {local.home}/server.log, then: kill -9 {local.pid}",
-            )
-        time.sleep(0.05)
+    try:
+        while pid := _pid_of(local):
+            if time.monotonic() > deadline:
+                raise TimeoutError
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+            time.sleep(0.05)
+    except TimeoutError:
+        raise EmbeddedAWSError(
+            f"The embedded AWS at {local.endpoint_url} does not answer: its process {local.pid} "
+            "is stopped, or very busy.",
+            fix=f"Let it go on (kill -CONT {local.pid}), then `batcat local down`; or end it: "
+            f"kill -9 {local.pid}. Its log: {local.home}/server.log",
+        ) from None
     # Its process may be our own child, when up and down come from one process.
     with contextlib.suppress(ChildProcessError, OSError, AttributeError):
         os.waitpid(local.pid, 0)
-    (_folder() / _STATE).unlink(missing_ok=True)
-    shutil.rmtree(local.home, ignore_errors=True)
+    _forget(local)
     return True
 
 
-def _is_ours(local: LocalAWS) -> bool:
-    """Ask the server who it is; only ours knows the token and answers with the noted process id."""
+def _pid_of(local: LocalAWS) -> int:
+    """Ask the server who it is; only ours knows the token, and tells its process id. 0: not ours.
+
+    Raises
+    ------
+    TimeoutError
+        Somebody listens there, and does not answer.
+    """
     request = urllib.request.Request(
         f"{local.endpoint_url}/_batcat/identity", headers={"X-Batcat-Token": local.token}
     )
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(request, timeout=5) as answer:
-            return bool(json.loads(answer.read()).get("pid") == local.pid)
-    except (OSError, ValueError, http.client.HTTPException):  # gone, or going
-        return False
+        with opener.open(request, timeout=_ANSWER_TIMEOUT) as answer:
+            return int(json.loads(answer.read()).get("pid", 0))
+    except TimeoutError:
+        raise
+    except (OSError, ValueError, http.client.HTTPException) as error:  # gone, or going
+        if isinstance(getattr(error, "reason", None), TimeoutError):
+            raise TimeoutError from error
+        return 0
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _note(local: LocalAWS) -> None:
+    state = _folder() / _STATE
+    state.touch(mode=0o600)
+    state.write_text(json.dumps(asdict(local)), encoding="utf-8")
+
+
+def _forget(local: LocalAWS) -> None:
+    (_folder() / _STATE).unlink(missing_ok=True)
+    shutil.rmtree(local.home, ignore_errors=True)
 
 
 def _folder() -> Path:
@@ -202,20 +252,20 @@ def _folder() -> Path:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Let one process at a time start a server."""
-    path = folder / "embedded-aws.lock"
-    try:
-        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    except FileExistsError:
-        if time.time() - path.stat().st_mtime < 120:
-            raise EmbeddedAWSError(
-                "Another process is starting an embedded AWS right now.",
-                fix="Wait a moment and try again.",
-            ) from None
-        path.unlink(missing_ok=True)
-        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    try:
-        os.close(handle)
+    """Let one process at a time start a server; the lock goes with its process, however it ends."""
+    import fcntl
+
+    deadline = time.monotonic() + START_TIMEOUT
+    with (folder / "embedded-aws.lock").open("w") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise EmbeddedAWSError(
+                        "Another process is starting an embedded AWS right now.",
+                        fix="Wait a moment and try again.",
+                    ) from None
+                time.sleep(0.1)
         yield
-    finally:
-        path.unlink(missing_ok=True)

@@ -34,6 +34,7 @@ from batcat_runtime.deploy.lock import LOCK
 from batcat_runtime.deploy.project import deployment
 from batcat_runtime.deploy.stack import StackChange
 from batcat_runtime.errors import BatcatError, UserError
+from batcat_runtime.log import reporting
 from batcat_runtime.names import Names
 from batcat_runtime.operate.history import StateRun, read_states
 from batcat_runtime.operate.loglines import LogLine, read_job_logs, read_logs
@@ -299,8 +300,8 @@ class _Rehearser:
             self.progress(line)
 
         try:
-            with _variables(environment):
-                for part in deployment(self.config, progress=heard):
+            with _variables(environment), reporting(heard):
+                for part in deployment(self.config):
                     now = datetime.now(UTC)
                     self._note(*self._told(part), last, now)
                     last = now

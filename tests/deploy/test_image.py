@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from batcat_runtime import __version__
 from batcat_runtime.config import get_config
 from batcat_runtime.deploy.context import code_sha256, context_of, tag_of, wheel_of_runtime
 from batcat_runtime.errors import ImageError
@@ -43,6 +46,23 @@ def test_the_context_is_written_for_who_builds_elsewhere(project: Path, tmp_path
     assert done.stdout.endswith(f"and push it as {tag(project)}\n")
     names = {path.name for path in (tmp_path / "context").iterdir()}
     assert names == {"Dockerfile", "requirements.lock", "requirements.txt", "script", "wheels"}
+
+
+def test_what_the_image_holds_is_written_as_a_bill_of_materials(
+    project: Path, tmp_path: Path
+) -> None:
+    done = batcat("image", "-C", project, "--sbom", tmp_path / "sbom.json")
+    assert done.returncode == 0, done.stderr
+    content = json.loads((tmp_path / "sbom.json").read_text("utf-8"))
+    assert (content["bomFormat"], content["specVersion"]) == ("CycloneDX", "1.6")
+    assert content["metadata"]["component"]["version"] == tag(project)
+    base, runtime, *packages = content["components"]
+    assert base == {"type": "container", "name": "python", "version": "3.11-slim"}
+    assert runtime["purl"] == f"pkg:pypi/batcat-runtime@{__version__}"
+    lock = (project / "deploy" / "docker" / "requirements.lock").read_text("utf-8")
+    pinned = {line.split()[0] for line in lock.splitlines() if re.match(r"[a-z].*==", line)}
+    assert len(packages) > 10
+    assert {f"{part['name']}=={part['version']}" for part in packages} == pinned
 
 
 def test_a_missing_dockerfile_is_named(project: Path) -> None:

@@ -62,9 +62,9 @@ def edit(project: Path, change: Callable[[dict[str, Any]], Any]) -> None:
 
 def test_deployed_planned_changed_and_deployed_again(project: Path, account: EmbeddedAWS) -> None:
     script = ["bash", str(project / "deploy" / "deploy.sh")]
-    first = bc.plan(project, progress=lambda line: None)
-    assert set(first.stacks.values()) == {"create"}
-    assert first.image is not None
+    first = bc.plan(project)
+    assert {one.outcome for one in first.stacks} == {"create"}
+    assert first.image.builder
     assert not boto3.client("cloudformation").describe_stacks()["Stacks"], "nothing is changed"
     done = subprocess.run(script, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -72,7 +72,7 @@ def test_deployed_planned_changed_and_deployed_again(project: Path, account: Emb
     again = subprocess.run(script, capture_output=True, text=True, check=True)
     assert again.stdout == "Nothing has changed: everything was deployed as it is.\n"
     assert "image" in again.stderr
-    assert str(bc.plan(project, progress=lambda line: None)).startswith("Nothing would change")
+    assert str(bc.plan(project)).startswith("Nothing would change")
 
     edit(
         project,
@@ -80,12 +80,12 @@ def test_deployed_planned_changed_and_deployed_again(project: Path, account: Emb
             instance_type="ml.m5.2xlarge"
         ),
     )
-    plan = bc.plan(project, progress=lambda line: None)
-    assert [one.resource for one in plan.changes] == ["StateMachine"]
-    (difference,) = plan.differences
-    assert '-            "InstanceType": "ml.m5.xlarge"' in difference.diff
-    assert '+            "InstanceType": "ml.m5.2xlarge"' in difference.diff
-    assert str(bc.deploy(project, progress=lambda line: None)).endswith(
+    plan = bc.plan(project)
+    assert [row.resource for one in plan.stacks for row in one.changes] == ["StateMachine"]
+    (diff,) = plan.diffs.values()
+    assert '-            "InstanceType": "ml.m5.xlarge"' in diff
+    assert '+            "InstanceType": "ml.m5.2xlarge"' in diff
+    assert str(bc.deploy(project)).endswith(
         "pushed, batcat-battery unchanged, batcat-battery--usage-analysis--roles unchanged, "
         "batcat-battery--usage-analysis--workflow updated, "
         "batcat-battery--usage-analysis--trigger unchanged."
@@ -103,7 +103,7 @@ def test_deployed_planned_changed_and_deployed_again(project: Path, account: Emb
 def test_two_people_with_the_default_name_do_not_meet(
     project: Path, account: EmbeddedAWS, tmp_path: Path
 ) -> None:
-    bc.deploy(project, progress=lambda line: None)
+    bc.deploy(project)
     answers = {"result_s3_bucket": "somebody-elses-result"}
     other = new_project(answers, no_input=True, output_dir=tmp_path / "other")
     place = {"LocationConstraint": REGION}
@@ -113,20 +113,20 @@ def test_two_people_with_the_default_name_do_not_meet(
     with pytest.raises(
         StackError, match=f"belongs to the project battery with the bucket {BUCKET}"
     ):
-        bc.deploy(other, progress=lambda line: None)
+        bc.deploy(other)
 
 
 def test_the_folder_is_that_of_the_configuration(
     project: Path, account: EmbeddedAWS, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A script of project A may deploy project B: with B's workflow, image and function."""
-    bc.deploy(project, progress=lambda line: None)
+    bc.deploy(project)
     here = new_project({"project_name": "here"}, no_input=True, output_dir=tmp_path)
     (here / "deploy" / "lambda" / "lambda_function.py").write_text("MINE = 1\n")
     monkeypatch.chdir(here)
     config = bc.get_config(project)
-    assert bc.setup_trigger(config, progress=lambda line: None).outcome == "unchanged"
-    assert bc.setup_workflow(config, progress=lambda line: None).outcome == "unchanged"
+    assert bc.setup_trigger(config).outcome == "unchanged"
+    assert bc.setup_workflow(config).outcome == "unchanged"
 
 
 def test_the_aws_cli_deploys_the_same_files(project: Path, account: EmbeddedAWS) -> None:
@@ -144,7 +144,7 @@ def test_the_aws_cli_deploys_the_same_files(project: Path, account: EmbeddedAWS)
             trigger_role=arns["TriggerRoleArn"],
         ),
     )
-    bc.deploy(project, progress=lambda line: None)
+    bc.deploy(project)
     stacks = boto3.client("cloudformation").describe_stacks()["Stacks"]
     assert len(stacks) == 4
     build = "deploy/build/usage-analysis"
@@ -231,7 +231,7 @@ def test_what_is_long_fits_into_a_deployment(project: Path, account: EmbeddedAWS
         ]
 
     edit(project, grow)
-    bc.deploy(project, progress=lambda line: None)
+    bc.deploy(project)
     assert (project / "deploy" / "build" / "usage-analysis.asl.json").stat().st_size > 51_200
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ from botocore.exceptions import EndpointConnectionError
 from batcat_runtime.deploy.session import session_for
 from batcat_runtime.deploy.stack import Stack, StackChange, deploy_stack, stack_status, wait_until
 from batcat_runtime.errors import BatcatError, StackError, WaitInterruptedError
+from batcat_runtime.log import reporting
 from batcat_runtime.rehearsal import EmbeddedAWS
 from tests.faultproxy import Fault, FaultProxy, proxied_aws
 
@@ -48,11 +49,13 @@ class Bench:
         template: dict[str, Any],
         tags: dict[str, str] = TAGS,
         parameters: dict[str, str] | None = None,
+        heard: Callable[[str], None] | None = None,
         **how: Any,
     ) -> StackChange:
         body = {"TemplateBody": json.dumps(template)}
         stack = Stack(self.name, body, parameters or {}, tags)
-        return deploy_stack(self.client, stack, **{"progress": self.said.append} | how)
+        with reporting(heard or self.said.append):
+            return deploy_stack(self.client, stack, **how)
 
     def faults(self, *faults: Fault) -> None:
         self.wire.set(*faults)
@@ -365,7 +368,7 @@ def test_what_goes_on_without_us_is_said(bench: Bench, code: str, words: str) ->
 
     many = {f"More{number}": group(f"{bench.name}-{number}") for number in range(20)}
     with pytest.raises(WaitInterruptedError) as caught:
-        bench.deploy(groups(bench, **many), progress=interrupted)
+        bench.deploy(groups(bench, **many), heard=interrupted)
     told = str(caught.value)
     assert told.startswith(f"{words} CloudFormation goes on with the stack {bench.name}")
     assert "`batcat deploy` again: it waits for the end of that and does the rest" in told

@@ -94,11 +94,8 @@ class Project:
     def deploy(self) -> dict[str, str]:
         """Deploy image and workflows; return each purpose's outcome."""
         config = bc.get_config(self.folder)
-        bc.setup_image(config, progress=lambda line: None)
-        return {
-            purpose: bc.setup_workflow(config, purpose, progress=lambda line: None).outcome
-            for purpose in config.purposes
-        }
+        bc.setup_image(config)
+        return {purpose: bc.setup_workflow(config, purpose).outcome for purpose in config.purposes}
 
     def machine(self, purpose: str) -> dict[str, Any]:
         names = Names.of(bc.get_config(self.folder), purpose)
@@ -113,7 +110,7 @@ class Project:
 
     def run(self, purpose: str) -> str:
         """Run the workflow once; return the word in its result."""
-        done = bc.test_workflow(purpose=purpose, progress=lambda line: None)
+        done = bc.test_workflow(purpose=purpose)
         assert done.succeeded, f"{done.error}: {done.cause}"
         bucket, _, prefix = done.result_prefix.removeprefix("s3://").partition("/")
         s3 = boto3.client("s3")
@@ -170,7 +167,7 @@ def test_a_purpose_that_goes_is_no_harm_to_the_other(project: Project) -> None:
 
 
 def test_a_state_is_added_in_plain_sdk_code(project: Project, environment: dict[str, str]) -> None:
-    bc.setup_image(progress=lambda line: None)
+    bc.setup_image()
     script = project.folder / "deploy" / "setup_stepfunctions.py"
     text = (TEMPLATE / "deploy" / "setup_stepfunctions.py").read_text(encoding="utf-8")
     assert "return Chain(bc.processing_steps(config, purpose))" in text
@@ -215,15 +212,15 @@ def test_a_wrong_state_is_refused_before_anything_is_changed(project: Project) -
         return Chain([*bc.processing_steps(config, purpose), Task("Mail", resource="not an arn")])
 
     with pytest.raises(WorkflowError, match="does not accept the workflow's definition"):
-        bc.setup_workflow(purpose="alpha", author=author, progress=lambda line: None)
+        bc.setup_workflow(purpose="alpha", author=author)
     assert project.machine("alpha") == before
 
 
 def test_a_failing_run_is_an_outcome_with_its_reason(project: Project) -> None:
     (project.folder / "script" / "alpha.py").write_text("raise SystemExit('no data today')")
     config = bc.get_config(project.folder)
-    bc.setup_image(config, progress=lambda line: None)
-    change = bc.setup_workflow(config, "alpha", progress=lambda line: None)
+    bc.setup_image(config)
+    change = bc.setup_workflow(config, "alpha")
     lines: list[str] = []
     done = bc.test_workflow(change, "alpha", progress=lines.append)
     assert (done.status, done.succeeded, done.error) == ("FAILED", False, "States.TaskFailed")
@@ -240,7 +237,7 @@ def test_a_failing_branch_stops_the_other_and_its_reason_reaches_the_end(project
     (project.folder / "script" / "bad.py").write_text("raise SystemExit('no limits known')")
     (project.folder / "script" / "slow.py").write_text("import time\ntime.sleep(120)")
     project.deploy()
-    done = bc.test_workflow(purpose="alpha", progress=lambda line: None)
+    done = bc.test_workflow(purpose="alpha")
     assert (done.status, done.error) == ("FAILED", "States.TaskFailed")
     assert "no limits known" in done.cause
     assert done.seconds < 60

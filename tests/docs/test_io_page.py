@@ -1,4 +1,4 @@
-"""docs/io.md: every example runs, in order, and prints what the page says."""
+"""Pages of Python: every example runs, in order, and prints what the page says."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from batcat_runtime.rehearsal import EmbeddedAWS
 from tests.conftest import REPOSITORY
 from tests.io_world import REGION, furnish
 
-PAGE = REPOSITORY / "docs" / "io.md"
+DOCS = REPOSITORY / "docs"
 EXAMPLE = re.compile(r"```python\n(.*?)```\n(?:\n```text\n(.*?)```\n)?", re.DOTALL)
 
 
@@ -24,21 +24,22 @@ def names(clean_environment: None) -> Iterator[dict[str, Any]]:
         yield furnish(aws)
 
 
-def test_every_example_prints_what_the_page_says(names: dict[str, Any]) -> None:
-    examples = EXAMPLE.findall(PAGE.read_text("utf-8"))
-    assert len(examples) > 15
-    for code, expected in examples:
-        printed = io.StringIO()
-        with contextlib.redirect_stdout(printed):
-            exec(compile(code, str(PAGE), "exec"), names)
-        if expected:
-            assert printed.getvalue() == expected, code
+def test_every_example_prints_what_its_page_says(names: dict[str, Any]) -> None:
+    for page, number in (("io.md", 16), ("how-to/large-data.md", 2)):
+        examples = EXAMPLE.findall((DOCS / page).read_text("utf-8"))
+        assert len(examples) >= number
+        for code, expected in examples:
+            printed = io.StringIO()
+            with contextlib.redirect_stdout(printed):
+                exec(compile(code, page, "exec"), names)
+            if expected:
+                assert printed.getvalue() == expected, code
 
 
 def test_the_page_shows_each_public_function_of_io() -> None:
     import batcat_runtime as bc
 
-    text = PAGE.read_text("utf-8")
+    text = (DOCS / "io.md").read_text("utf-8")
     public = [name for name, home in bc._HOME.items() if home.startswith("io.")]
     assert len(public) > 10
     assert [name for name in public if name not in text] == []

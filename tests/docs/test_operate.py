@@ -12,28 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from batcat_runtime.commands import GROUPS
+from batcat_runtime.config import get_config
+from batcat_runtime.project import new_project
 from tests.conftest import REPOSITORY
 from tests.docs.session import commands_of, form_of, rewrite
-from tests.faultproxy import proxied_aws
+from tests.faultproxy import Fault, proxied_aws
 from tests.operate.world import DeployedProject, World
 
 PAGE = REPOSITORY / "docs" / "operate.md"
-# What the page's script does on its own: it fails for one day of the week.
-SCRIPT = '''"""Usage per vehicle."""
-
-import time
-
-import pandas as pd
-import batcat_runtime as bc
-
-with bc.processing_job("usage-analysis") as job:
-    time.sleep(job.parameters.get("pause", 0))
-    usage = pd.concat(map(pd.read_csv, job.input_files("usage")))
-    print(f"{len(usage)} rows of usage for {job.date_start}")
-    if str(job.date_start) == "2022-01-05" and not job.parameters.get("skip_checks"):
-        raise ValueError("the charger's clock ran backwards on 2022-01-05")
-    job.save(usage.groupby("vin", as_index=False).sum(), "usage-analysis.csv")
-'''
+# Long enough for the next line to find it running.
+SLOW = Fault("s3", "GetObject", delay=20)
 
 
 @contextmanager
@@ -43,9 +31,13 @@ def week() -> Iterator[Callable[[str], str]]:
         tempfile.TemporaryDirectory(prefix="batcat-docs-") as temporary,
         proxied_aws("cn-northwest-1", enforce_policies=True) as (aws, wire),
     ):
-        world = World(aws, wire, Path(temporary))
-        project = world.project(name="battery", deploy=False, script=SCRIPT)
-        project.environment |= _keys_of_ada(project.client("iam"))
+        home = Path(temporary)
+        answers = {"project_name": "battery", "region": aws.region}
+        folder = new_project(answers, no_input=True, output_dir=home)
+        project = DeployedProject(World(aws, wire, home), folder, get_config(folder))
+        keys = _keys_of_ada(project.client("iam"))
+        project.environment |= {**keys, "XDG_RUNTIME_DIR": temporary}
+        del project.environment["BATCAT_EMBEDDED_VIA"]  # the local AWS of the page has no proxy
         yield lambda line: _run(project, line)
 
 
@@ -63,6 +55,8 @@ def _keys_of_ada(iam: Any) -> dict[str, str]:
 
 
 def _run(project: DeployedProject, line: str) -> str:
+    if "--no-wait" in line:
+        project.world.wire.set(SLOW)
     command = f'batcat() {{ "{sys.executable}" -m batcat_runtime "$@"; }}\n{line}'
     done = subprocess.run(
         ["bash", "-c", command],

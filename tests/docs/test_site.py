@@ -19,6 +19,8 @@ LOADED = re.compile(
     r"<(?:script|link|img|iframe|source)\b[^>]*?(?:src|href)=[\"']?(https?:|//)[^>]*"
 )
 
+NAMING = ("contributing.md", "security.md")  # the pages that name tests
+
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -62,3 +64,39 @@ def test_its_search_works_from_a_disk(site: Path, tmp_path: Path) -> None:
         check=True,
     )
     assert re.search(r"\d+ matching documents", done.stdout)
+
+
+def test_every_decision_has_a_date_and_a_status() -> None:
+    records = sorted((REPOSITORY / "docs" / "decisions").glob("2*.md"))
+    assert len(records) > 30
+    for path in records:
+        title, blank, status = path.read_text("utf-8").splitlines()[:3]
+        assert title.startswith("# "), path
+        assert not blank, path
+        form = rf"{path.name[:10]} · Status: (accepted|superseded)\b.*"
+        assert re.fullmatch(form, status), (path, status)
+
+
+def test_every_test_that_a_page_names_is_there() -> None:
+    pages = [(REPOSITORY / "docs" / name).read_text("utf-8") for name in NAMING]
+    named = {name for page in pages for name in re.findall(r"`(test_\w+)`", page)}
+    assert len(named) > 40
+    texts = [path.read_text("utf-8") for path in (REPOSITORY / "tests").rglob("test_*.py")]
+    there = {name for text in texts for name in re.findall(r"^ *def (test_\w+)", text, re.M)}
+    assert named - there == set()
+
+
+def test_every_path_is_legal_on_windows() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, check=True
+    )
+    paths = listed.stdout.decode("utf-8").rstrip("\0").split("\0")
+    assert len(paths) > 300
+    parts = {part for path in paths for part in path.split("/")}
+    keeps = re.compile(
+        r'.*[<>:"|?*\\\x00-\x1f].*|.*[ .]|(con|prn|aux|nul|(com|lpt)\d)(\..*)?', re.I
+    )
+    assert [part for part in parts if keeps.fullmatch(part)] == []
+    # 260 characters with a folder to be in; and no two that differ by case only.
+    assert max(map(len, paths)) < 160
+    assert len({path.lower() for path in paths}) == len(paths)

@@ -77,6 +77,7 @@ def failed_deployment(project: DeployedProject) -> None:
     project.world.wire.set(fault)
     failed = project.batcat("deploy", code=1)
     assert failed.stdout == ""
+    assert failed.stderr.count("Error: ") == failed.stderr.count("states:CreateStateMachine.") == 1
     told = failed.stderr.rpartition("Error: The stack ")[2]
     assert told.startswith(f"{project.names.workflow_stack} was not deployed (ROLLBACK_COMPLETE).")
     assert "  AWS::StepFunctions::StateMachine StateMachine: User: arn:aws-cn:sts::" in told

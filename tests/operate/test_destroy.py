@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-import boto3
 import pytest
-from botocore.stub import Stubber
 
+import batcat_runtime as bc
 from batcat_runtime.deploy import parameters
-from batcat_runtime.errors import StackError, WaitInterruptedError
-from batcat_runtime.operate.connection import Project
-from batcat_runtime.operate.destroy import _check_stacks, destroy
-from batcat_runtime.operate.inventory import Inventory, ListedStack
 from tests.faultproxy import Fault
 from tests.operate.world import PURPOSE, REGIONS, DeployedProject, World
 
 DENIED = "User: arn:aws-cn:sts::1:assumed-role/analyst/me is not authorized to perform: "
+NEW = "forecast"
 
 
 @pytest.fixture
@@ -38,27 +35,22 @@ def group(project: DeployedProject, name: str) -> dict[str, Any]:
     return {"Type": "AWS::Logs::LogGroup", "Properties": properties}
 
 
+def tags_of(project: DeployedProject, purpose: str | None = PURPOSE) -> dict[str, str]:
+    return parameters.tags_of(project.config, purpose)
+
+
 def put(
-    project: DeployedProject,
-    name: str,
-    tags: dict[str, str] | None = None,
-    **resources: Any,
+    project: DeployedProject, name: str, tags: dict[str, str] | None = None, **resources: Any
 ) -> str:
     """Create a stack and wait for the end of that; return its status."""
-    resources = resources or {"Group": group(project, name)}
-    cloudformation = project.client("cloudformation")
-    template = {"Resources": resources}
-    cloudformation.create_stack(
+    template = {"Resources": resources or {"Group": group(project, name)}}
+    tags = tags_of(project, PURPOSE if "--" in name else None) if tags is None else tags
+    project.client("cloudformation").create_stack(
         StackName=name,
         TemplateBody=json.dumps(template),
-        Capabilities=["CAPABILITY_NAMED_IAM"],
-        Tags=[{"Key": key, "Value": text} for key, text in (tags or tags_of(project)).items()],
+        Tags=[{"Key": key, "Value": text} for key, text in tags.items()],
     )
     return settled(project, name)
-
-
-def tags_of(project: DeployedProject, purpose: str = PURPOSE) -> dict[str, str]:
-    return parameters.tags_of(project.config, purpose)
 
 
 def settled(project: DeployedProject, name: str) -> str:
@@ -72,36 +64,41 @@ def settled(project: DeployedProject, name: str) -> str:
 
 
 def stacks(project: DeployedProject) -> dict[str, str]:
-    """Return the project's stacks that are there, with their status."""
+    """Return the stacks with the project's names that are there, with their status."""
     pages = project.client("cloudformation").get_paginator("describe_stacks").paginate()
-    found = (one for page in pages for one in page["Stacks"])
+    found = {one["StackName"]: one["StackStatus"] for page in pages for one in page["Stacks"]}
     mine = f"batcat-{project.config.project}"
-    return {
-        one["StackName"]: one["StackStatus"]
-        for one in found
-        if one["StackName"] == mine or one["StackName"].startswith(f"{mine}-")
-    }
+    return {name: found[name] for name in found if name == mine or name.startswith(f"{mine}-")}
+
+
+def renamed(project: DeployedProject) -> None:
+    """Give the project's only purpose another name, as somebody who edits the file does."""
+    path = project.folder / "script" / "config.json"
+    content = json.loads(path.read_text("utf-8"))
+    content["purposes"] = {NEW: content["purposes"][PURPOSE]}
+    path.write_text(json.dumps(content, indent=2), encoding="utf-8")
 
 
 # ---- a whole project
 
 
 @pytest.mark.parametrize("region", REGIONS)
-def test_a_project_goes_when_its_name_was_typed_and_its_data_stays(
+def test_a_project_goes_when_its_name_was_typed_and_its_data_stay(
     worlds: Callable[[str], World], region: str
 ) -> None:
     project = worlds(region).project()
     names, name = project.names, project.config.project
-    s3 = project.client("s3")
+    s3, glue = project.client("s3"), project.client("glue")
     place = {"Bucket": project.config.result_s3_bucket, "Key": f"{names.result_prefix}/a.csv"}
     s3.put_object(**place, Body=b"12345")
+    glue.create_database(DatabaseInput={"Name": names.database})
+    table = {"Name": names.table(), "Parameters": tags_of(project)}
+    glue.create_table(DatabaseName=names.database, TableInput=table)
     before = stacks(project)
     shown = project.batcat("destroy", code=2)
-    assert f"stack {names.workflow_stack} (CREATE_COMPLETE)" in shown.stdout
-    assert f"Lambda Function     {names.function}" in shown.stdout
-    assert f"ECR Repository  {names.repository} with 1 image" in shown.stdout
-    # The result, the workflow's definition and the function's code.
-    assert f"counted under {name}/: 3 objects, " in shown.stdout
+    for line in (*before, f"{names.database}.{names.table()}"):
+        assert f"\n  {line}\n" in shown.stdout
+    assert f"This stays:\n  s3://{place['Bucket']}: all of its data" in shown.stdout
     assert f"batcat destroy --confirm {name}" in shown.stderr
     terminal = project.terminal("destroy")
     terminal.read_until("Type the project's name")
@@ -117,29 +114,41 @@ def test_a_project_goes_when_its_name_was_typed_and_its_data_stays(
     assert f"removed  {names.project_stack}" in terminal.shown
     assert stacks(project) == {}
     assert s3.get_object(**place)["Body"].read() == b"12345"
+    assert names.database not in {one["Name"] for one in glue.get_databases()["DatabaseList"]}
     roles = project.client("iam").get_paginator("list_roles").paginate()
     assert not [one for page in roles for one in page["Roles"] if name in one["RoleName"]]
     again = project.batcat("destroy")
     assert f"Nothing of {name} is deployed" in again.stdout
-    assert project.json("destroy")["removed"] == []
 
 
-def test_what_runs_is_stopped_only_with_leave(chinese: World) -> None:
+def test_a_purpose_that_was_removed_from_the_config_is_told_and_goes_alone(chinese: World) -> None:
+    """And what runs is stopped with leave only."""
     project = chinese.project()
-    names, name = project.names, project.config.project
-    begun = datetime.now(UTC)
+    names, name, begun = project.names, project.config.project, datetime.now(UTC)
     project.execute("long", wait=False, params={"seconds": 120})
     refused = project.batcat("destroy", "--confirm", name, code=2)
-    assert "Execution long is still running; nothing was removed" in refused.stderr
+    assert "1 still running: long. Nothing was removed" in refused.stderr
     assert "--stop-running" in refused.stderr
-    assert len(stacks(project)) == 4
-    done = project.json("destroy", "--purpose", PURPOSE, "--stop-running", "--confirm", name)
-    assert done["removed"] == [names.trigger_stack, names.workflow_stack, names.stack("roles")]
-    assert (done["stopped"], done["left"]) == (["long"], [])
-    assert list(stacks(project)) == [names.project_stack]
+    renamed(project)
+    neighbour = f"batcat-{name}--{PURPOSE}--other"
+    put(project, neighbour, tags_of(project) | {"batcat:bucket": "another-result"})
+    told = f"The pipeline {PURPOSE} is still deployed, though script/config.json does not have it"
+    assert [line.startswith(told) for line in project.json("plan")["removed"]] == [True]
+    assert told in project.batcat("plan").stdout
+    assert told in project.batcat("deploy").stderr
+    other = project.batcat("destroy", "--purpose", "other", code=2)
+    assert "has no purpose 'other'; it has: forecast" in other.stderr
+    remove = ("destroy", "--purpose", PURPOSE, "--confirm", name)
+    done = project.json(*remove, "--stop-running")
+    gone = [names.trigger_stack, names.workflow_stack, names.stack("roles")]
+    assert (done["stacks"], done["running"]) == (gone, ["long"])
+    assert not set(gone) & set(stacks(project))
+    assert {neighbour, names.project_stack} < set(stacks(project))
     jobs = project.client("sagemaker").list_processing_jobs(NameContains=names.job_prefix)
     mine = [one for one in jobs["ProcessingJobSummaries"] if one["CreationTime"] >= begun]
     assert {one["ProcessingJobStatus"] for one in mine} <= {"Stopped", "Stopping"}
+    assert project.json("plan")["removed"] == []
+    assert "has no purpose" in project.batcat(*remove, code=2).stderr
 
 
 # ---- half of a project, and what is in the way
@@ -162,44 +171,38 @@ def test_what_a_failed_or_unfinished_deployment_has_left_goes_too(bare: Deployed
     assert stacks(bare) == {}
 
 
-def test_what_blocks_is_left_behind_and_told_with_a_command(bare: DeployedProject) -> None:
+def test_what_blocks_is_told_with_the_command_that_leaves_it_behind(bare: DeployedProject) -> None:
     name, repository = bare.names.project_stack, bare.names.repository
     kept = {"Type": "AWS::ECR::Repository", "Properties": {"RepositoryName": repository}}
     assert put(bare, name, Repository=kept, Group=group(bare, "a")) == "CREATE_COMPLETE"
-    ecr = bare.client("ecr")
     manifest = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json"}
-    ecr.put_image(repositoryName=repository, imageManifest=json.dumps(manifest), imageTag="1")
-    done = bare.batcat("destroy", "--confirm", bare.config.project)
-    assert f"removed  {name}\n" in done.stdout
-    assert f"ECR Repository {repository}: The repository with name" in done.stdout
-    command = f"aws ecr delete-repository --force --repository-name {repository} --region"
-    assert command in done.stdout
-    assert stacks(bare) == {}
-    assert ecr.describe_repositories(repositoryNames=[repository])["repositories"]
+    bare.client("ecr").put_image(
+        repositoryName=repository, imageManifest=json.dumps(manifest), imageTag="1"
+    )
+    failed = bare.batcat("destroy", "--confirm", bare.config.project, code=1)
+    assert f"The stack {name} could not be removed." in failed.stderr
+    assert "AWS::ECR::Repository Repository: The repository with name" in failed.stderr
+    assert f"--stack-name {name} --retain-resources Repository --region" in failed.stderr
 
 
 def test_a_stack_of_somebody_else_is_left_alone(bare: DeployedProject) -> None:
-    put(bare, bare.names.trigger_stack, tags_of(bare) | {"batcat:bucket": "another-result"})
+    """Two people have kept the default name, with other buckets, in one account."""
+    theirs = tags_of(bare) | {"batcat:bucket": "another-result"}
+    put(bare, bare.names.trigger_stack, theirs)
+    refused = bare.batcat("destroy", "--confirm", bare.config.project, code=1)
+    assert f"The stack {bare.names.trigger_stack} belongs to the project" in refused.stderr
+    assert "with the bucket another-result" in refused.stderr
     put(bare, bare.names.project_stack)
-    done = bare.json("destroy", "--confirm", bare.config.project)
-    assert done["removed"] == [bare.names.project_stack]
-    assert {
-        "what": f"the stack {bare.names.trigger_stack}",
-        "why": "BatCat did not make it for this project: not touched",
-        "objects": None,
-        "bytes": None,
-    } in done["inventory"]["kept"]
+    done = bare.batcat("destroy", "--confirm", bare.config.project)
+    assert done.stdout == f"removed  {bare.names.project_stack}\n"
+    assert f"stays    the stack {bare.names.trigger_stack}: another project's" in done.stderr
     assert stacks(bare) == {bare.names.trigger_stack: "CREATE_COMPLETE"}
-    again = bare.batcat("destroy")
-    assert "there is nothing to remove" in again.stdout
-    assert "not touched" in again.stdout
 
 
 def test_protection_against_deletion_is_respected(bare: DeployedProject) -> None:
     put(bare, bare.names.trigger_stack)
     put(bare, bare.names.project_stack)
-    cloudformation = bare.client("cloudformation")
-    cloudformation.update_termination_protection(
+    bare.client("cloudformation").update_termination_protection(
         StackName=bare.names.project_stack, EnableTerminationProtection=True
     )
     refused = bare.batcat("destroy", "--confirm", bare.config.project, code=1)
@@ -208,38 +211,45 @@ def test_protection_against_deletion_is_respected(bare: DeployedProject) -> None
     assert len(stacks(bare)) == 2
 
 
-def test_missing_rights_leave_nothing_behind_and_a_second_run_goes_on(
-    bare: DeployedProject,
-) -> None:
+def test_roles_that_an_administrator_made_stay(bare: DeployedProject) -> None:
+    arn = f"arn:aws-cn:iam::{bare.world.aws.account_id}:role/given"
+    path = bare.folder / "script" / "config.json"
+    content = json.loads(path.read_text("utf-8"))
+    path.write_text(json.dumps(content | {"workflow_execution_role": arn}))
+    put(bare, bare.names.stack("roles"))
+    put(bare, bare.names.project_stack)
+    done = bare.batcat("destroy", "--confirm", bare.config.project)
+    assert f"stays    the role {arn}: script/config.json gives it" in done.stderr
+    assert list(stacks(bare)) == [bare.names.stack("roles")]
+
+
+def test_missing_rights_are_told_and_a_second_run_goes_on(bare: DeployedProject) -> None:
     for name in (bare.names.trigger_stack, bare.names.workflow_stack):
         put(bare, name)
-    denied = Fault("logs", "DeleteLogGroup", "AccessDeniedException", "", after=1, times=0)
     words = f"{DENIED}logs:DeleteLogGroup on resource: arn:aws-cn:logs:::log-group:x"
-    bare.world.wire.set(Fault(**{**vars(denied), "message": words}))
+    denied = Fault("logs", "DeleteLogGroup", "AccessDeniedException", words, after=1, times=0)
+    bare.world.wire.set(denied)
     stopped = bare.batcat("destroy", "--confirm", bare.config.project, code=1)
     assert "The role analyst may not logs:DeleteLogGroup" in stopped.stderr
-    assert f"Removed so far: {bare.names.trigger_stack}." in stopped.stderr
     assert stacks(bare) == {bare.names.workflow_stack: "DELETE_FAILED"}
     bare.world.wire.set()
     done = bare.json("destroy", "--confirm", bare.config.project)
-    assert (done["removed"], done["left"]) == ([bare.names.workflow_stack], [])
+    assert done["stacks"] == [bare.names.workflow_stack]
     assert stacks(bare) == {}
 
 
 def test_ctrl_c_says_what_goes_on_and_a_second_run_finishes(bare: DeployedProject) -> None:
     for name in (bare.names.trigger_stack, bare.names.workflow_stack):
         put(bare, name)
-
-    def interrupted(line: str) -> None:
-        if line.startswith("DELETE_"):
-            raise KeyboardInterrupt
-
-    with pytest.raises(WaitInterruptedError) as caught:
-        destroy(bare.config.project, folder=bare.folder, progress=interrupted)
-    said = str(caught.value)
-    assert f"goes on removing the stack {bare.names.trigger_stack}. 1 more is still" in said
+    removing = bare.start("destroy", "--confirm", bare.config.project)
+    assert removing.stderr is not None
+    next(line for line in removing.stderr if line.startswith("DELETE_IN_PROGRESS"))
+    removing.send_signal(signal.SIGINT)
+    _, said = removing.communicate(timeout=60)
+    assert removing.returncode == 130, said
+    assert "Stopped waiting. CloudFormation goes on" in said
     assert "`batcat destroy` again goes on" in said
-    assert destroy(bare.config.project, folder=bare.folder).removed[-1] == bare.names.workflow_stack
+    assert bc.destroy(bare.config.project, folder=bare.folder).stacks
     assert stacks(bare) == {}
 
 
@@ -249,24 +259,3 @@ def test_credentials_that_expire_say_what_goes_on(bare: DeployedProject) -> None
     bare.world.wire.set(expired)
     stopped = bare.batcat("destroy", "--confirm", bare.config.project, code=130)
     assert "The credentials in use have expired. CloudFormation goes on" in stopped.stderr
-
-
-def test_a_change_by_somebody_else_is_not_cut_off(bare: DeployedProject) -> None:
-    arn = "arn:aws-cn:cloudformation:cn-northwest-1:1:stack/a/1"
-    client = boto3.client("cloudformation")
-    answer = {"StackName": "a", "StackId": arn, "StackStatus": "UPDATE_IN_PROGRESS"}
-    listed = ListedStack("trigger", PURPOSE, "a", arn, "UPDATE_IN_PROGRESS", ())
-    inventory = Inventory("p", "1", "cn-northwest-1", (listed,), (), ())
-
-    class Watched(Project):
-        def client(self, service: str) -> Any:
-            return client
-
-    with Stubber(client) as stub:
-        stub.add_response(
-            "describe_stacks",
-            {"Stacks": [{**answer, "CreationTime": "2022-01-08T00:00:00Z"}]},
-            {"StackName": arn},
-        )
-        with pytest.raises(StackError, match=r"changing the stack a right now \(UPDATE_IN_PRO"):
-            _check_stacks(Watched(bare.folder, bare.config), inventory)

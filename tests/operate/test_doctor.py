@@ -1,265 +1,342 @@
-"""`batcat doctor` on a pipeline that is well, and on this machine's and the project's faults."""
+"""`batcat doctor`: a pipeline that is well, and all that can be wrong here and in the account."""
 
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import batcat_runtime as bc
-from batcat_runtime.operate.checks import LOCAL, ON_AWS
-from batcat_runtime.operate.doctor import Check
+from batcat_runtime.operate.doctor import CHECKS, Finding
 from batcat_runtime.rehearsal.aws.iam import principals
-from tests.operate.fakests import CALLER, ERROR, sts
-from tests.operate.world import REGIONS, DeployedProject
+from tests.faultproxy import Fault
+from tests.operate.buckets import bucket_elsewhere, configure, elsewhere, foreign_bucket
+from tests.operate.world import PURPOSE, DeployedProject, World
 
-CREDENTIALS = "AWS accepts the credentials in use"
-CLOCK = "This machine's clock is AWS's, so that signatures are valid"
-CONFIG = "script/config.json is valid"
-BUILD = "Something can build the container image"
-
-
-def by_name(checks: list[Any]) -> dict[str, Any]:
-    return {one["name"] if isinstance(one, dict) else one.name: one for one in checks}
+NO_KEYS = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_SESSION_TOKEN": ""}
 
 
 @pytest.fixture
-def one(
-    _deployed: Callable[[str], DeployedProject], monkeypatch: pytest.MonkeyPatch
-) -> DeployedProject:
-    """Return the shared project in China, for what is the same in every region."""
-    project = _deployed(REGIONS[0])
-    for name, value in project.world.aws.environment().items():
-        monkeypatch.setenv(name, value)
-    return project
-
-
-@pytest.fixture
-def patient(one: DeployedProject, tmp_path: Path) -> DeployedProject:
+def patient(one_project: DeployedProject, tmp_path: Path) -> DeployedProject:
     """Return a copy of the deployed project's folder, to be broken; its AWS is left as it is."""
-    folder = tmp_path / "project"
-    shutil.copytree(one.folder, folder)
-    return DeployedProject(one.world, folder, one.config)
+    return copied(one_project, tmp_path)
 
 
-def edit(project: DeployedProject, change: Callable[[dict[str, Any]], None]) -> None:
+@pytest.fixture
+def in_each_region(project: DeployedProject, tmp_path: Path) -> DeployedProject:
+    return copied(project, tmp_path)
+
+
+def copied(project: DeployedProject, place: Path) -> DeployedProject:
+    shutil.copytree(project.folder, place / "project")
+    return DeployedProject(project.world, place / "project", project.config)
+
+
+def examined(project: DeployedProject, check: str = "") -> list[Finding]:
+    """Return what is not well, of one check or of all."""
+    found = bc.doctor(folder=project.folder)
+    return [one for one in found if one.status != "ok" and check in ("", one.check)]
+
+
+def the(project: DeployedProject, check: str) -> Finding:
+    (found,) = examined(project, check)
+    return found
+
+
+def change(project: DeployedProject, edit: Callable[[dict[str, Any]], Any]) -> None:
     path = project.folder / "script" / "config.json"
     content = json.loads(path.read_text("utf-8"))
-    change(content)
+    edit(content)
     path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def tool(folder: Path, name: str, line: str) -> None:
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{line}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+
+# ---- as a command
 
 
 def test_all_is_well(project: DeployedProject) -> None:
     done = project.batcat("doctor")
-    assert done.stdout.splitlines()[-1] == f"1 skipped, {len(LOCAL) + len(ON_AWS) - 1} ok"
-    assert f"s3://{project.config.result_s3_bucket} in {project.config.region}" in done.stdout
-    assert "1 of 20 ml.m5.xlarge" in done.stdout
-    assert "Fix:" not in done.stdout
-    # Who asks is the embedded AWS's administrator, whom IAM does not know.
-    assert "skipped  You may hand the roles on to AWS's services" in done.stdout
+    assert done.stdout.splitlines()[-1] == f"{len(CHECKS) + 2} ok"
+    assert f"bucket: s3://{project.config.result_s3_bucket} in" in done.stdout
+    assert "quota: 1 of 20 ml.m5.xlarge" in done.stdout
+    found = project.json("doctor")
+    assert {one["status"] for one in found} == {"ok"}
+    assert {one["check"] for one in found} == {"container tool", "versions", *CHECKS}
 
 
-def test_in_a_terminal_it_has_colours_and_progress(one: DeployedProject) -> None:
-    terminal = one.terminal("doctor")
+def test_in_a_terminal_it_has_colours_and_tells_each_check(one_project: DeployedProject) -> None:
+    terminal = one_project.terminal("doctor")
     assert terminal.wait() == 0
     assert "\x1b[32mok" in terminal.shown
-    assert "looking at" in terminal.shown
 
 
-def test_json_is_all_that_is_printed(project: DeployedProject) -> None:
-    found = project.json("doctor")
-    assert {one["status"] for one in found} == {"ok", "skipped"}
-    assert all(set(one) == {"name", "status", "found", "fix"} for one in found)
-
-
-def test_it_is_a_function_too(one: DeployedProject) -> None:
-    checks = bc.doctor(folder=one.folder)
-    assert all(isinstance(one, Check) for one in checks)
-    assert by_name(checks)[CONFIG].status == "ok"
-
-
-def test_without_credentials_the_rest_is_still_looked_at(project: DeployedProject) -> None:
-    none = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_SESSION_TOKEN": ""}
-    done = project.batcat("doctor", code=1, **none)
-    assert f"failed   {CREDENTIALS}: Unable to locate credentials" in done.stdout
-    assert "Fix: aws configure sso" in done.stdout
-    assert "skipped  needs credentials that AWS accepts:" in done.stdout
-    assert f"ok       {CONFIG}" in done.stdout
-    assert f"ok       {CLOCK}" in done.stdout
-
-
-def test_a_profile_that_does_not_exist_is_named(one: DeployedProject) -> None:
-    found = by_name(json.loads(one.batcat("doctor", "--json", code=1, AWS_PROFILE="ada").stdout))
-    assert found[CREDENTIALS]["status"] == "failed"
-    assert found[CREDENTIALS]["found"] == "there is no profile ada, which AWS_PROFILE names"
-    assert "aws configure list-profiles" in found[CREDENTIALS]["fix"]
-
-
-def test_expired_credentials_say_how_to_renew_them(one: DeployedProject) -> None:
-    past = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
-    done = one.batcat("doctor", code=1, AWS_CREDENTIAL_EXPIRATION=past)
-    assert f"failed   {CREDENTIALS}: The credentials in use have expired" in done.stdout
-    assert "Fix: aws sso login" in done.stdout
-    refused = ERROR.format(code="ExpiredToken", message="The security token is expired")
-    with sts(403, refused) as url:
-        found = by_name(json.loads(told(one, url)))
-    assert "ExpiredToken" in found[CREDENTIALS]["found"]
-    assert found[CREDENTIALS]["fix"] == "aws sso login"
-
-
-def test_a_session_that_ends_soon_is_a_warning(
-    one: DeployedProject, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    soon = datetime.now(UTC) + timedelta(minutes=20)
-    monkeypatch.setenv("AWS_CREDENTIAL_EXPIRATION", soon.isoformat())
-    found = by_name(bc.doctor(folder=one.folder))[CREDENTIALS]
-    assert found.status == "warning"
-    assert "the session ends in 20 min" in found.found
-
-
-def test_the_root_user_is_warned(project: DeployedProject) -> None:
-    account, partition = project.world.aws.account_id, project.world.aws.partition
-    root = CALLER.format(arn=f"arn:{partition}:iam::{account}:root", account=account)
-    with sts(200, root) as url:
-        found = by_name(json.loads(told(project, url, code=0)))
-    assert found[CREDENTIALS]["status"] == "warning"
-    assert "the root user" in found[CREDENTIALS]["found"]
-
-
-def test_credentials_of_another_partition_are_told_apart(project: DeployedProject) -> None:
-    world = project.world
-    other = next(one for one in REGIONS if one != world.aws.region)
-    iam, name = world.client("iam", other), f"ada-{other}"
-    iam.create_user(UserName=name)
-    key = iam.create_access_key(UserName=name)["AccessKey"]
-    keys = {
-        "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
-        "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
-        "AWS_SESSION_TOKEN": "",
-    }
-    found = by_name(json.loads(project.batcat("doctor", "--json", code=1, **keys).stdout))
-    theirs = "aws" if world.aws.partition == "aws-cn" else "aws-cn"
-    assert f"the credentials belong to the partition {theirs}, but" in found[CREDENTIALS]["found"]
-    assert "AWS_PROFILE" in found[CREDENTIALS]["fix"]
-
-
-@pytest.mark.parametrize(("minutes", "word"), [(9, "behind"), (-9, "ahead of")])
-def test_a_wrong_clock_is_found_without_a_valid_signature(
-    one: DeployedProject, minutes: int, word: str
-) -> None:
-    late = timedelta(minutes=minutes)
-    text = "Signature expired: 20220107T180000Z is now earlier than 20220107T180400Z"
-    with sts(403, ERROR.format(code="SignatureDoesNotMatch", message=text), late=late) as url:
-        found = by_name(json.loads(told(one, url)))
-    assert found[CLOCK]["status"] == "failed"
-    assert f"it is 9 min {word} AWS's" in found[CLOCK]["found"]
-    assert "set-ntp" in found[CLOCK]["fix"]
-    assert "its clock is wrong" in found[CREDENTIALS]["found"]
-
-
-def test_a_host_that_is_out_of_reach_is_named(one: DeployedProject) -> None:
-    lost = {"AWS_ENDPOINT_URL_SAGEMAKER": "http://sagemaker.invalid"}
-    done = one.batcat("doctor", code=1, **lost)
-    assert "sagemaker.invalid cannot be reached: its name is not known (DNS)" in done.stdout
-    assert "Fix: curl -sSv http://sagemaker.invalid" in done.stdout
-    assert f"ok       {CREDENTIALS}" in done.stdout
-
-
-def test_without_a_network_what_is_here_is_looked_at(one: DeployedProject) -> None:
-    done = one.batcat("doctor", code=1, AWS_ENDPOINT_URL="http://127.0.0.1:9")
-    assert "127.0.0.1 cannot be reached" in done.stdout
-    assert "skipped  AWS is out of reach:" in done.stdout
-    assert f"ok       {CONFIG}" in done.stdout
-
-
-def test_another_region_in_the_environment_is_a_warning(one: DeployedProject) -> None:
-    done = one.batcat("doctor", AWS_REGION="eu-west-1", AWS_DEFAULT_REGION="eu-west-1")
-    region = one.config.region
-    assert f"AWS_REGION says eu-west-1, script/config.json says {region}" in done.stdout
-    fix = f"Fix: export AWS_REGION={region}; export AWS_DEFAULT_REGION={region}"
-    assert fix in done.stdout
-
-
-def test_a_broken_configuration_is_a_finding(patient: DeployedProject) -> None:
-    edit(patient, lambda content: content.update(regoin="x"))
-    done = patient.batcat("doctor", code=1)
-    assert "regoin: unknown key; did you mean 'region'?" in done.stdout
-    assert "skipped  needs a valid script/config.json:" in done.stdout
+def test_without_credentials_the_rest_is_still_looked_at(one_project: DeployedProject) -> None:
+    done = one_project.batcat("doctor", code=1, **NO_KEYS)
+    assert "failed   credentials: There are no valid AWS credentials" in done.stdout
+    assert "Fix: Run `aws configure` or `aws sso login`" in done.stdout
+    assert "skipped  bucket: needs credentials that AWS accepts" in done.stdout
+    assert "ok       image: " in done.stdout
 
 
 def test_outside_of_a_project_there_is_nothing_to_look_at(
-    one: DeployedProject, tmp_path: Path
+    one_project: DeployedProject, tmp_path: Path
 ) -> None:
-    done = one.batcat("doctor", "-C", str(tmp_path), code=2)
+    done = one_project.batcat("doctor", "-C", str(tmp_path), code=2)
     assert "is not inside a BatCat project" in done.stderr
-    other = one.batcat("doctor", "--purpose", "forecast", code=2)
+    other = one_project.batcat("doctor", "--purpose", "forecast", code=2)
     assert "no purpose 'forecast'" in other.stderr
 
 
+def test_what_it_advises_breaks_no_rehearsal(patient: DeployedProject) -> None:
+    """All that it tells people to export, at once; a profile that is not there besides."""
+    advised = {
+        "BATCAT_IMAGE_BUILDER": "codebuild",
+        "AWS_PROFILE": "another",
+        "AWS_REGION": "eu-west-1",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "HTTPS_PROXY": "http://127.0.0.1:9",
+    }
+    own = {name: value for name, value in os.environ.items() if name[:4] != "AWS_"}
+    done = subprocess.run(
+        [sys.executable, "-m", "batcat_runtime", "rehearse"],
+        cwd=patient.folder,
+        env={**own, **advised},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "passed its rehearsal" in done.stdout
+
+
+# ---- credentials, region, network
+
+
+def of_credentials(project: DeployedProject, code: str, words: str = "said the wire") -> Finding:
+    """Return what is told when AWS refuses the credentials like this."""
+    refused = Fault("sts", "GetCallerIdentity", code, words, status=403, times=0)
+    with project.world.wire.having(refused):
+        return the(project, "credentials")
+
+
+def test_expired_credentials_say_how_to_renew_them(one_project: DeployedProject) -> None:
+    found = of_credentials(one_project, "ExpiredToken")
+    assert found.status == "failed"
+    assert "ExpiredToken" in found.found
+    assert "`aws sso login`" in found.fix
+
+
+def test_credentials_of_another_partition_are_told_apart(project: DeployedProject) -> None:
+    found = of_credentials(project, "InvalidClientTokenId")
+    assert f"{project.config.partition} has accounts of its own: see AWS_PROFILE" in found.fix
+
+
+def test_a_wrong_clock_is_told(one_project: DeployedProject) -> None:
+    words = "Signature expired: 20220107T180000Z is now earlier than 20220107T180400Z"
+    found = of_credentials(one_project, "SignatureDoesNotMatch", words)
+    assert "its clock is wrong" in found.found
+    assert "set-ntp" in found.fix
+
+
+def test_the_root_user_is_warned(project: DeployedProject) -> None:
+    def as_root(body: bytes) -> bytes:
+        return re.sub(rb"(:iam|:sts)::(\d+):[^<]+", rb":iam::\2:root", body)
+
+    with project.world.wire.having(Fault("sts", "GetCallerIdentity", times=0, edit=as_root)):
+        found = the(project, "credentials")
+    assert found.status == "warning"
+    assert "is the root user" in found.found
+
+
+def test_a_profile_that_does_not_exist_is_named(
+    one_project: DeployedProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "ada")
+    found = the(one_project, "credentials")
+    assert "The config profile (ada) could not be found" in found.found
+    assert "aws configure list-profiles" in found.fix
+
+
+def test_without_a_network_what_is_here_is_looked_at(
+    one_project: DeployedProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    assert "AWS could not be reached" in the(one_project, "credentials").found
+    assert examined(one_project, "image") == []
+
+
+def test_another_region_in_the_environment_is_a_warning(
+    one_project: DeployedProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    found = the(one_project, "region")
+    assert "AWS_REGION says eu-west-1" in found.found
+    assert found.fix == f"export AWS_REGION={one_project.config.region}"
+
+
+# ---- the project's files, and this machine
+
+
+def test_a_broken_configuration_is_a_finding(patient: DeployedProject) -> None:
+    change(patient, lambda content: content.update(regoin="x"))
+    assert "regoin: unknown key; did you mean 'region'?" in the(patient, "config").found
+
+
+def test_an_import_that_the_lock_lacks_is_named_with_its_line(patient: DeployedProject) -> None:
+    script = patient.folder / "script" / f"{PURPOSE}.py"
+    script.write_text(f"import scipy.signal\n{script.read_text()}")
+    found = the(patient, "image")
+    assert found.status == "failed"
+    assert f"scipy: script/{PURPOSE}.py, line 1" in found.found
+    assert "Add scipy to deploy/docker/requirements.txt" in found.fix
+
+
 def test_files_that_do_not_fit_the_configuration(patient: DeployedProject) -> None:
-    (patient.folder / "script" / "usage-analysis.py").unlink()
     requirements = patient.folder / "deploy" / "docker" / "requirements.txt"
     requirements.write_text(requirements.read_text() + "\nscipy>=1.11\n")
-    edit(patient, lambda content: content.update(tags={"team": "cells"}))
+    assert "was made from other requirements" in the(patient, "image").found
+    (patient.folder / "script" / f"{PURPOSE}.py").unlink()
+    found = the(patient, "image")
+    assert f"The script {PURPOSE}.py is missing" in found.found
     (patient.folder / "requirements.txt").write_text("pandas<1\nno-such-package-of-ours\n")
-    found = by_name(bc.doctor(folder=patient.folder))
-    script = found["Every step's script is there"]
-    assert (script.status, script.found) == ("failed", "script/usage-analysis.py is missing")
-    assert script.fix.startswith("git checkout -- script/usage-analysis.py")
-    lock = found["The image's lock is of the present requirements"]
-    assert (lock.status, lock.fix) == ("failed", "batcat lock")
-    packages = found["The installed packages are those of requirements.txt"]
+    packages = the(patient, "versions")
     assert packages.status == "warning"
-    assert "wanted is <1, and 1 more" in packages.found
+    assert "requirements.txt has <1; no-such-package-of-ours is not installed" in packages.found
+    assert packages.fix == "python -m pip install -r requirements.txt"
 
 
-def test_too_many_instances_for_the_quota(patient: DeployedProject) -> None:
-    def many(content: dict[str, Any]) -> None:
-        content["purposes"]["usage-analysis"]["steps"][0]["instance_count"] = 50
-
-    edit(patient, many)
-    found = by_name(bc.doctor(folder=patient.folder))
-    quota = found["SageMaker's quota is large enough for every step"]
-    assert quota.status == "failed"
-    assert "50 instances of ml.m5.xlarge are needed at once, 20 are allowed" in quota.found
-    assert "request-service-quota-increase --service-code sagemaker --quota-code L-" in quota.fix
-    assert f"--desired-value 50 --region {patient.config.region}" in quota.fix
+def test_a_check_that_breaks_does_not_stop_the_others(patient: DeployedProject) -> None:
+    (patient.folder / "requirements.txt").write_bytes(b"\xff\xfe")
+    assert "the check itself broke: UnicodeDecodeError" in the(patient, "versions").found
+    assert {one.check for one in bc.doctor(folder=patient.folder)} >= set(CHECKS)
 
 
 def test_a_container_tool_whose_daemon_is_down(
-    one: DeployedProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    one_project: DeployedProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tool(tmp_path, "docker", "echo 'Cannot connect to the Docker daemon' >&2; exit 1")
     monkeypatch.setenv("PATH", str(tmp_path))
-    found = by_name(bc.doctor(folder=one.folder))[BUILD]
+    found = the(one_project, "container tool")
     assert found.status == "failed"
     assert "does not answer: Cannot connect to the Docker daemon" in found.found
     assert "export BATCAT_IMAGE_BUILDER=codebuild" in found.fix
+    monkeypatch.setenv("BATCAT_IMAGE_BUILDER", "kaniko")
+    assert the(one_project, "container tool").fix == "unset BATCAT_IMAGE_BUILDER"
     monkeypatch.setenv("BATCAT_IMAGE_BUILDER", "codebuild")
-    assert "CodeBuild builds it" in by_name(bc.doctor(folder=one.folder))[BUILD].found
-    monkeypatch.setenv("BATCAT_IMAGE_BUILDER", "")
+    assert examined(one_project, "container tool") == []
+    monkeypatch.delenv("BATCAT_IMAGE_BUILDER")
     (tmp_path / "docker").unlink()
-    nothing = by_name(bc.doctor(folder=one.folder))[BUILD]
-    assert (nothing.status, nothing.found[:22]) == ("ok", "no container tool here")
+    assert examined(one_project, "container tool") == []
 
 
-def test_a_check_that_hangs_or_breaks_does_not_stop_the_others(
-    patient: DeployedProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+# ---- the account
+
+
+def test_a_bucket_that_is_not_ours_here(in_each_region: DeployedProject) -> None:
+    project = in_each_region
+    configure(project, result_s3_bucket=(bucket := bucket_elsewhere(project.world)))
+    there = elsewhere(project.config.region)
+    assert f"The bucket {bucket} lies in {there}, but" in the(project, "bucket").found
+    configure(project, result_s3_bucket=(bucket := foreign_bucket(project.world)))
+    assert f"The bucket {bucket} is not of your account" in the(project, "bucket").found
+    configure(project, result_s3_bucket="never-made-by-anybody")
+    found = the(project, "bucket")
+    assert "never-made-by-anybody does not exist in" in found.found
+    assert "aws s3 mb s3://never-made-by-anybody --region" in found.fix
+
+
+def test_too_many_instances_for_the_quota(patient: DeployedProject) -> None:
+    change(
+        patient,
+        lambda content: content["purposes"][PURPOSE]["steps"][0].update(instance_count=50),
+    )
+    found = the(patient, "quota")
+    assert "50 ml.m5.xlarge are needed at once, 20 are allowed" in found.found
+    assert "request-service-quota-increase --service-code sagemaker --quota-code L-" in found.fix
+    assert f"--desired-value 50 --region {patient.config.region}" in found.fix
+
+
+def test_what_somebody_has_broken_since_the_deployment(
+    chinese: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tool(tmp_path, "docker", "exec /bin/sleep 30")
-    monkeypatch.setenv("PATH", str(tmp_path))
-    (patient.folder / "requirements.txt").write_bytes(b"\xff\xfe")
-    found = by_name(bc.doctor(folder=patient.folder, time_limit=4))
-    assert found[BUILD].found == "no answer within 4 s"
-    packages = found["The installed packages are those of requirements.txt"]
-    assert "the check itself broke: UnicodeDecodeError" in packages.found
-    assert found[CONFIG].status == "ok"
+    project = chinese.project()
+    for name, value in chinese.aws.environment().items():
+        monkeypatch.setenv(name, value)
+    iam, ecr, names = project.client("iam"), project.client("ecr"), project.names
+    described = project.client("cloudformation").describe_stack_resources(
+        StackName=names.stack("roles")
+    )["StackResources"]
+    made = {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in described}
+    nobody = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}}
+    document = {"Version": "2012-10-17", "Statement": [{**nobody, "Action": "sts:AssumeRole"}]}
+    iam.update_assume_role_policy(
+        RoleName=made["WorkflowRole"], PolicyDocument=json.dumps(document)
+    )
+    iam.delete_role_policy(RoleName=made["JobRole"], PolicyName="job")
+    iam.delete_role(RoleName=made["JobRole"])
+    images = ecr.list_images(repositoryName=names.repository)["imageIds"]
+    ecr.batch_delete_image(repositoryName=names.repository, imageIds=images)
+    workflow, job = examined(project, "roles")
+    assert "does not trust states.amazonaws.com, which has to take it on" in workflow.found
+    assert "the trust policy that deploy/roles.yaml gives it" in workflow.fix
+    assert job.found.endswith("does not exist")
+    assert "aws cloudformation delete-stack --stack-name" in job.fix
+    image = the(project, "deployed")
+    assert "which ECR has no more" in image.found
+    assert image.fix == "batcat deploy"
+
+
+def test_a_given_role_that_does_not_exist(patient: DeployedProject) -> None:
+    arn = patient.names.arn("iam", "role/nobody", patient.world.aws.account_id, region="")
+    configure(patient, workflow_execution_role=arn)
+    found = examined(patient, "roles")[0]
+    assert found.found == f"the role {arn} does not exist"
+    assert found.fix.startswith("batcat roles")
+
+
+def test_purposes_that_are_not_deployed_or_not_configured(patient: DeployedProject) -> None:
+    def renamed(content: dict[str, Any]) -> None:
+        content["purposes"] = {"forecast": content["purposes"][PURPOSE]}
+
+    change(patient, renamed)
+    removed, missing = examined(patient, "deployed")
+    assert removed.status == "warning"
+    assert removed.found.startswith(f"{PURPOSE} is still deployed and runs")
+    assert removed.fix == f"batcat destroy --purpose {PURPOSE}"
+    assert missing.found == "forecast: no roles, workflow, trigger"
+    assert missing.fix == "batcat deploy"
+
+
+def test_an_alert_that_nobody_has_confirmed(
+    chinese: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = chinese.project(deploy=False)
+    configure(project, alert_email="nights@example.com")
+    for name, value in chinese.aws.environment().items():
+        monkeypatch.setenv(name, value)
+    assert the(project, "alert").fix == "batcat deploy"
+    project.deploy()
+    assert examined(project, "alert") == []
+    pending = partial(re.sub, rb"(<SubscriptionArn>)[^<]*", rb"\1PendingConfirmation")
+    with chinese.wire.having(Fault("sns", "ListSubscriptionsByTopic", edit=pending)):
+        found = the(project, "alert")
+    assert found.status == "warning"
+    assert "nights@example.com has not confirmed the alerts" in found.found
 
 
 def test_who_may_nothing_is_told_the_actions(project: DeployedProject) -> None:
@@ -271,27 +348,12 @@ def test_who_may_nothing_is_told_the_actions(project: DeployedProject) -> None:
         AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
     )["Role"]["Arn"]
     keys = principals.credentials_of(project.client("sts"), role, "ada")
-    found = json.loads(project.batcat("doctor", "--json", code=0, **keys).stdout)
-    lacking = {one["found"] for one in found if one["status"] == "skipped"}
-    assert {
-        "you lack iam:GetRole",
-        "you lack states:DescribeStateMachine",
+    found = json.loads(project.batcat("doctor", "--json", **keys).stdout)
+    lacking = [one for one in found if one["status"] == "skipped"]
+    assert {one["found"] for one in lacking} >= {
         "you lack cloudformation:DescribeStacks",
-        "you lack scheduler:GetSchedule",
+        "you lack cloudformation:ListStacks",
         "you lack servicequotas:ListServiceQuotas",
-        "you lack s3:GetEncryptionConfiguration",
-        "you lack s3:GetBucketPublicAccessBlock",
-    } <= lacking | {"you lack iam:GetRole"}
-    assert any("s3:ListBucket" in one for one in lacking)
-    assert "ask your administrator for" in found[-1]["fix"]
-
-
-def told(project: DeployedProject, url: str, code: int = 1) -> str:
-    """Return what doctor says when STS is elsewhere."""
-    return project.batcat("doctor", "--json", code=code, AWS_ENDPOINT_URL_STS=url).stdout
-
-
-def tool(folder: Path, name: str, line: str) -> None:
-    path = folder / name
-    path.write_text(f"#!/bin/sh\n{line}\n")
-    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    }
+    assert any("s3:ListBucket" in one["found"] for one in lacking)
+    assert all("ask your administrator for" in one["fix"] for one in lacking)

@@ -16,6 +16,7 @@ import pytest
 from batcat_runtime.config import get_config
 from batcat_runtime.deploy.image import setup_image
 from batcat_runtime.errors import ImageError
+from batcat_runtime.log import reporting
 from batcat_runtime.project import new_project
 from batcat_runtime.rehearsal import EmbeddedAWS, container_tool
 from tests.rehearsal.conftest import REGION, Cloud, error_of
@@ -344,13 +345,15 @@ def test_codebuild_builds_an_image_once_and_its_context_goes(
 ) -> None:
     _, project = in_codebuild
     lines: list[str] = []
-    address = setup_image(get_config(project), progress=lines.append)
+    with reporting(lines.append):
+        address = setup_image(get_config(project))
     assert "  | Login Succeeded" in lines
     assert address.startswith(f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com.cn/battery@sha256:")
     bucket = get_config(project).result_s3_bucket
     assert boto3.client("s3").list_objects_v2(Bucket=bucket)["KeyCount"] == 0
     again: list[str] = []
-    assert setup_image(get_config(project), progress=again.append) == address
+    with reporting(again.append):
+        assert setup_image(get_config(project)) == address
     assert any("already in ECR" in line for line in again)
 
 
@@ -361,8 +364,9 @@ def test_a_failed_build_says_why_and_leaves_nothing(
     dockerfile = project / "deploy" / "docker" / "Dockerfile"
     dockerfile.write_text(dockerfile.read_text().replace("COPY wheels/", "COPY nowhere/"))
     lines: list[str] = []
-    with pytest.raises(ImageError, match="FAILED: BUILD: Error while executing"):
-        setup_image(get_config(project), progress=lines.append)
+    words = "FAILED: BUILD: Error while executing"
+    with reporting(lines.append), pytest.raises(ImageError, match=words):
+        setup_image(get_config(project))
     assert any("nowhere" in line for line in lines)
     bucket = get_config(project).result_s3_bucket
     assert boto3.client("s3").list_objects_v2(Bucket=bucket)["KeyCount"] == 0

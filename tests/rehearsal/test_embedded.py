@@ -249,6 +249,52 @@ def test_local_up_status_and_down(runtime: Path) -> None:
     assert [path for path in runtime.iterdir() if path.name.startswith("aws-")] == []
 
 
+def test_it_outlives_the_process_that_started_it(runtime: Path) -> None:
+    code = "from batcat_runtime.rehearsal import local_up; print(local_up().endpoint_url)"
+    process = run_python(code, XDG_RUNTIME_DIR=str(runtime.parent))
+    url = process.communicate(timeout=60)[0].strip()
+    local = local_status()
+    assert local is not None
+    assert local.endpoint_url == url
+    assert local_down() is True
+
+
+def test_one_that_was_killed_while_it_started_is_in_nobodys_way(runtime: Path) -> None:
+    code = "from batcat_runtime.rehearsal import local_up; local_up()"
+    starting = run_python(code, XDG_RUNTIME_DIR=str(runtime.parent))
+    note = runtime / "embedded-aws.json"
+    until(note.exists, bool, seconds=30)
+    home = json.loads(note.read_text())["home"]
+    starting.kill()
+    starting.communicate()
+    assert local_up() == local_status()
+    assert local_down() is True
+    until(lambda: _servers_of(home), lambda found: not found, seconds=30)
+
+
+def _servers_of(home: str) -> list[str]:
+    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+    return [line for line in listed.stdout.splitlines() if home in line]
+
+
+def test_a_stopped_one_is_neither_declared_dead_nor_orphaned(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("batcat_runtime.rehearsal.local._ANSWER_TIMEOUT", 0.5)
+    local = local_up()
+    os.kill(local.pid, signal.SIGSTOP)
+    try:
+        assert local_status() == local
+        with pytest.raises(EmbeddedAWSError, match="running already"):
+            local_up()
+        with pytest.raises(EmbeddedAWSError, match=f"kill -CONT {local.pid}"):
+            local_down()
+    finally:
+        os.kill(local.pid, signal.SIGCONT)
+    assert local_status() == local
+    assert local_down() is True
+
+
 def test_a_stale_note_is_cleared_and_a_stranger_is_never_ended(runtime: Path, cloud: Cloud) -> None:
     runtime.mkdir(exist_ok=True)
     stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])

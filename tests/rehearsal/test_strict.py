@@ -65,143 +65,77 @@ def test_job_names(cloud: Cloud) -> None:
     assert cloud.ended_job(name)["ProcessingJobStatus"] == "Completed"
 
 
-@pytest.mark.parametrize(
-    ("service", "operation", "given", "code", "words"),
-    [
-        (
-            "logs",
-            "create_log_group",
-            {"logGroupName": "a b"},
-            "InvalidParameterException",
-            PATTERN_ERROR.format(value="a b", path="logGroupName", pattern=r"[\.\-_/#A-Za-z0-9]+"),
-        ),
-        (
-            "iam",
-            "create_role",
-            {"RoleName": "a b", "AssumeRolePolicyDocument": json.dumps(trust("lambda"))},
-            "ValidationError",
-            "The specified value for roleName is invalid. It must contain only alphanumeric",
-        ),
-        (
-            "iam",
-            "create_role",
-            {"RoleName": "a" * 65, "AssumeRolePolicyDocument": json.dumps(trust("lambda"))},
-            "ValidationError",
-            "Member must have length less than or equal to 64",
-        ),
-        (
-            "iam",
-            "create_role",
-            {"RoleName": "a", "AssumeRolePolicyDocument": "{}"},
-            "MalformedPolicyDocument",
-            "Syntax errors in policy.",
-        ),
-        (
-            "iam",
-            "create_role",
-            {"RoleName": "a"},
-            "ValidationError",
-            "Value null at 'assumeRolePolicyDocument' failed to satisfy constraint: "
-            "Member must not be null",
-        ),
-        (
-            "stepfunctions",
-            "create_state_machine",
-            {
-                "name": "a b",
-                "definition": "{}",
-                "roleArn": "arn:aws-cn:iam::123456789012:role/x",
-            },
-            "InvalidName",
-            "Invalid Name: 'a b'",
-        ),
-        (
-            "stepfunctions",
-            "start_execution",
-            {"stateMachineArn": "nonsense"},
-            "InvalidArn",
-            "Invalid Arn: 'nonsense'",
-        ),
-        (
-            "stepfunctions",
-            "start_execution",
-            {
-                "stateMachineArn": "arn:aws-cn:states:cn-northwest-1:123456789012:stateMachine:x",
-                "name": "x" * 81,
-            },
-            "ValidationException",
-            "Member must have length less than or equal to 80",
-        ),
-        (
-            "stepfunctions",
-            "start_execution",
-            {"stateMachineArn": "arn:aws-cn:states:cn-northwest-1:123456789012:stateMachine:x"},
-            "StateMachineDoesNotExist",
-            "State Machine Does Not Exist",
-        ),
-        (
-            "lambda",
-            "create_function",
-            {
-                "FunctionName": "a b",
-                "Role": "arn:aws-cn:iam::123456789012:role/x",
-                "Code": {"ZipFile": b"x"},
-            },
-            "ValidationException",
-            "at 'functionName' failed to satisfy constraint",
-        ),
-        (
-            "lambda",
-            "create_function",
-            {
-                "FunctionName": "ab",
-                "Role": "arn:aws-cn:iam::123456789012:role/x",
-                "Code": {"ZipFile": b"x"},
-                "Runtime": "python9.9",
-            },
-            "InvalidParameterValueException",
-            "Value runtime 'python9.9' failed to satisfy constraint: Member must satisfy enum",
-        ),
-        (
-            "cloudformation",
-            "create_stack",
-            {"StackName": "a_b", "TemplateBody": "{}"},
-            "ValidationError",
-            PATTERN_ERROR.format(value="a_b", path="stackName", pattern="[a-zA-Z][-a-zA-Z0-9]*"),
-        ),
-        (
-            "scheduler",
-            "get_schedule",
-            {"Name": "a b"},
-            "ValidationException",
-            "at 'name' failed to satisfy constraint",
-        ),
-        (
-            "athena",
-            "start_query_execution",
-            {"QueryString": ""},
-            "InvalidRequestException",
-            "Member must have length greater than or equal to 1",
-        ),
-        (
-            "s3",
-            "create_bucket",
-            {
-                "Bucket": "a-bucket",
-                "CreateBucketConfiguration": {"LocationConstraint": "mars-north-1"},
-            },
-            "InvalidLocationConstraint",
-            "The specified location-constraint is not valid",
-        ),
-        (
-            "s3",
-            "put_object",
-            {"Bucket": "a-bucket", "Key": "k" * 1025},
-            "KeyTooLongError",
-            "Your key is too long",
-        ),
-    ],
-)
+ROLE = "arn:aws-cn:iam::123456789012:role/x"
+FLOW = "arn:aws-cn:states:cn-northwest-1:123456789012:stateMachine:x"
+TRUST = json.dumps(trust("lambda"))
+ZIP = {"ZipFile": b"x"}
+# service, operation: what is asked, the code, and words of the message
+ANSWERS: list[tuple[str, str, dict[str, Any], str, str]] = [
+    (
+        *("logs", "create_log_group", {"logGroupName": "a b"}, "InvalidParameterException"),
+        PATTERN_ERROR.format(value="a b", path="logGroupName", pattern=r"[\.\-_/#A-Za-z0-9]+"),
+    ),
+    (
+        *("iam", "create_role", {"RoleName": "a b", "AssumeRolePolicyDocument": TRUST}),
+        *("ValidationError", "The specified value for roleName is invalid. It must contain only"),
+    ),
+    (
+        *("iam", "create_role", {"RoleName": "a", "AssumeRolePolicyDocument": "{}"}),
+        *("MalformedPolicyDocument", "Syntax errors in policy."),
+    ),
+    (
+        *("iam", "create_role", {"RoleName": "a"}, "ValidationError"),
+        "Value null at 'assumeRolePolicyDocument' failed to satisfy constraint: Member must not be",
+    ),
+    (
+        *("stepfunctions", "create_state_machine"),
+        *({"name": "a b", "definition": "{}", "roleArn": ROLE}, "InvalidName"),
+        "Invalid Name: 'a b'",
+    ),
+    (
+        *("stepfunctions", "start_execution", {"stateMachineArn": "nonsense"}, "InvalidArn"),
+        "Invalid Arn: 'nonsense'",
+    ),
+    (
+        *("stepfunctions", "start_execution", {"stateMachineArn": FLOW, "name": "x" * 81}),
+        *("ValidationException", "Member must have length less than or equal to 80"),
+    ),
+    (
+        *("stepfunctions", "start_execution", {"stateMachineArn": FLOW}),
+        *("StateMachineDoesNotExist", "State Machine Does Not Exist"),
+    ),
+    (
+        *("lambda", "create_function", {"FunctionName": "a b", "Role": ROLE, "Code": ZIP}),
+        *("ValidationException", "at 'functionName' failed to satisfy constraint"),
+    ),
+    (
+        *("lambda", "create_function"),
+        {"FunctionName": "ab", "Role": ROLE, "Code": ZIP, "Runtime": "python9.9"},
+        "InvalidParameterValueException",
+        "Value runtime 'python9.9' failed to satisfy constraint: Member must satisfy enum",
+    ),
+    (
+        *("cloudformation", "create_stack", {"StackName": "a_b", "TemplateBody": "{}"}),
+        "ValidationError",
+        PATTERN_ERROR.format(value="a_b", path="stackName", pattern="[a-zA-Z][-a-zA-Z0-9]*"),
+    ),
+    (
+        *("athena", "start_query_execution", {"QueryString": ""}, "InvalidRequestException"),
+        "Member must have length greater than or equal to 1",
+    ),
+    (
+        *("s3", "create_bucket"),
+        {"Bucket": "b-b", "CreateBucketConfiguration": {"LocationConstraint": "mars-north-1"}},
+        *("InvalidLocationConstraint", "The specified location-constraint is not valid"),
+    ),
+    (
+        *("s3", "put_object", {"Bucket": "b-b", "Key": "k" * 1025}, "KeyTooLongError"),
+        "Your key is too long",
+    ),
+]
+
+
+@pytest.mark.parametrize(("service", "operation", "given", "code", "words"), ANSWERS)
 def test_each_service_answers_in_its_own_words(
     cloud: Cloud, service: str, operation: str, given: dict[str, Any], code: str, words: str
 ) -> None:

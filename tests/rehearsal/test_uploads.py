@@ -87,7 +87,7 @@ class Pipeline:
 @pytest.fixture(scope="module")
 def pipeline(cloud: Cloud) -> Pipeline:
     made = Pipeline(cloud)
-    let_bucket_report(cloud.client("s3"), made.bucket, progress=lambda line: None)
+    let_bucket_report(cloud.client("s3"), made.bucket)
     return made
 
 
@@ -178,7 +178,7 @@ def test_a_large_object_in_parts_is_one_upload(pipeline: Pipeline) -> None:
 
 def test_a_rule_that_is_switched_off_starts_nothing(cloud: Cloud) -> None:
     pipeline = Pipeline(cloud, enabled=False)
-    let_bucket_report(cloud.client("s3"), pipeline.bucket, progress=lambda line: None)
+    let_bucket_report(cloud.client("s3"), pipeline.bucket)
     events = cloud.client("events")
     assert events.describe_rule(Name=pipeline.names.rule)["State"] == "DISABLED"
     pipeline.put("in/early.csv")
@@ -191,7 +191,7 @@ def test_a_rule_that_is_switched_off_starts_nothing(cloud: Cloud) -> None:
 
 def test_without_its_permission_a_rule_invokes_nothing(cloud: Cloud) -> None:
     pipeline = Pipeline(cloud)
-    let_bucket_report(cloud.client("s3"), pipeline.bucket, progress=lambda line: None)
+    let_bucket_report(cloud.client("s3"), pipeline.bucket)
     functions = cloud.client("lambda")
     policy = json.loads(functions.get_policy(FunctionName=pipeline.names.function)["Policy"])
     [statement] = policy["Statement"]

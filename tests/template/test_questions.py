@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 from typing import Any
 from zoneinfo import available_timezones
@@ -37,11 +36,6 @@ def test_regions_are_those_that_botocore_knows(questions: dict[str, Any]) -> Non
     assert set(questions["_regions"]) == known
     assert questions["region"] in known
     assert set(questions["_regions"].values()) <= available_timezones()
-
-
-def test_version_is_that_of_the_runtime(questions: dict[str, Any]) -> None:
-    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    assert questions["_runtime_version"] == pyproject["project"]["version"]
 
 
 def test_every_package_index_has_an_address(questions: dict[str, Any]) -> None:

@@ -16,7 +16,6 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 def source(folders: list[Path] | None = None, **answers: Any) -> str | None:
-    answers = {"_runtime_version": "0.1.0", **answers}
     hook = load_hook("post_gen_project", answers)
     return hook["runtime_source"](answers, [str(folder) for folder in folders or [ROOT]])
 
@@ -43,26 +42,25 @@ def make_template(folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("address", "url"),
     [
-        ("https://host/org/batcat.git", "git+https://host/org/batcat.git@v0.1.0"),
-        ("https://host:8443/batcat", "git+https://host:8443/batcat@v0.1.0"),
-        ("git+https://host/batcat.git", "git+https://host/batcat.git@v0.1.0"),
-        ("git@host:org/batcat.git", "git+ssh://git@host/org/batcat.git@v0.1.0"),
-        ("ssh://git@host:22/batcat.git", "git+ssh://git@host:22/batcat.git@v0.1.0"),
+        ("https://host/org/batcat.git", f"git+https://host/org/batcat.git@{COMMIT}"),
+        ("https://host:8443/batcat", f"git+https://host:8443/batcat@{COMMIT}"),
+        ("git+https://host/batcat.git", f"git+https://host/batcat.git@{COMMIT}"),
+        ("git@host:org/batcat.git", f"git+ssh://git@host/org/batcat.git@{COMMIT}"),
+        ("ssh://git@host:22/batcat.git", f"git+ssh://git@host:22/batcat.git@{COMMIT}"),
         ("https://host/archive/v0.1.0.zip", "https://host/archive/v0.1.0.zip"),
-        ("https://me:s3cret@host/batcat.git", "git+https://host/batcat.git@v0.1.0"),
+        ("https://me:s3cret@host/batcat.git", f"git+https://host/batcat.git@{COMMIT}"),
         ("https://t0ken@host/batcat.zip", "https://host/batcat.zip"),
-        ("https://host/batcat.git?token=s3cret", "git+https://host/batcat.git@v0.1.0"),
+        ("https://host/batcat.git?token=s3cret", f"git+https://host/batcat.git@{COMMIT}"),
     ],
 )
 def test_remote_template(address: str, url: str) -> None:
-    found = source(_template=address)
+    found = source(_template=address, _commit=COMMIT)
     assert found == url
     assert Requirement(f"batcat-runtime[deploy,rehearse] @ {found}").url == url
 
 
-def test_cruft_gives_the_commit() -> None:
-    found = source(_template="https://host/b.git", _commit=COMMIT)
-    assert found == f"git+https://host/b.git@{COMMIT}"
+def test_without_a_commit_a_repository_is_no_source(tmp_path: Path) -> None:
+    assert source([tmp_path], _template="https://host/b.git") is None  # a tag can move
 
 
 @pytest.mark.parametrize("template", ["gh:o/b", "corp:b", "b"])
@@ -108,11 +106,12 @@ def test_a_given_source_overrules(tmp_path: Path) -> None:
     assert source(_template="https://host/b.git", _runtime_source=given) == given
     wheel = tmp_path / "my wheels" / "batcat.whl"
     assert source(_template="gh:o/b", _runtime_source=str(wheel)) == wheel.as_uri()
+    assert source(_template="gh:o/b", _runtime_source="==0.1.0") == "==0.1.0"
 
 
 def test_an_unknown_source_stops_generation(tmp_path: Path) -> None:
     assert source([tmp_path], _template="nowhere") is None
-    answers = {"_template": "nowhere", "_runtime_version": "0.1.0", "_output_dir": str(tmp_path)}
+    answers = {"_template": "nowhere", "_output_dir": str(tmp_path)}
     hook = load_hook("post_gen_project", answers)
     with pytest.raises(SystemExit, match="_runtime_source="):
         hook["main"]()

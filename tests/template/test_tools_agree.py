@@ -86,24 +86,66 @@ def test_cruft_refuses_too(
     assert snapshot(tmp_path) == before
 
 
-def test_update_brings_the_new_and_leaves_what_is_yours(
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text("utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), "utf-8")
+
+
+def test_an_update_from_the_last_release_merges(
     tmp_path: Path, template: Path, cookiecutter_config: Path
 ) -> None:
+    """User files are kept as they are, template files are merged; the runtime is the new one."""
+    published = tmp_path / "batcat.git"
+    run(template, "git", "tag", "v0.1.0")
+    run(tmp_path, "git", "clone", "--quiet", "--bare", str(template), str(published))
     cruft = str(Path(sys.executable).with_name("cruft"))
-    config = ["--config-file", str(cookiecutter_config)]
-    run(tmp_path, cruft, "create", str(template), "--no-input", *config)
+    options = ["--no-input", "--checkout", "v0.1.0", "--config-file", str(cookiecutter_config)]
+    run(tmp_path, cruft, "create", published.as_uri(), *options)
     project = tmp_path / "project_battery"
-    script = project / "script" / "usage-analysis.py"
-    script.write_text("mine = True\n")
     run(project, "git", "init", "--quiet")
     commit(project)
+
+    # What a user changes in a month.
+    script = project / "script" / "usage-analysis.py"
+    script.write_text("mine = True\n")
+    config = project / "script" / "config.json"
+    edit(config, "ml.m5.xlarge", "ml.m5.4xlarge")
+    edit(project / "requirements.txt", "pandas>=2.2", "pandas>=2.2\nscipy>=1.14")
+    edit(project / "Makefile", "\nlint:", "\nmine:\n\techo mine\n\nlint:")
+    roles = project / "deploy" / "roles.yaml"
+    edit(roles, "              # - Sid: Secrets\n", "              - Sid: Secrets\n")
+    (project / "notebook" / "mine.ipynb").write_text("{}\n")
+    commit(project)
+    kept = {path: path.read_bytes() for path in (script, config, project / "notebook/mine.ipynb")}
+    old = (project / "requirements.txt").read_text()
+
+    # What the next release changes.
     skeleton = template / "{{cookiecutter.project_slug}}"
-    with (skeleton / "Makefile").open("a") as stream:
-        stream.write("\n# new in the template\n")
-    with (template / "templates" / "small" / "script.py").open("a") as stream:
-        stream.write("\n# new in the template\n")
+    edit(template / "templates/small/script.py", "import pandas", "# new\nimport pandas")
+    edit(skeleton / "script/config.json", '"volume_size_gb": 30', '"volume_size_gb": 50')
+    edit(skeleton / "Makefile", "# What you can type here.", "# New: what you can type here.")
+    edit(skeleton / "deploy/roles.yaml", "Description: The three", "Description: New - the three")
+    edit(skeleton / "deploy/docker/Dockerfile", "WORKDIR /build", "# New.\nWORKDIR /build")
+    (skeleton / "deploy" / "new.yaml").write_text("new: true\n")
+    (skeleton / ".pre-commit-config.yaml").unlink()
     commit(template)
+    run(template, "git", "push", "--quiet", str(published), "HEAD")
+
     run(project, cruft, "update", "--skip-apply-ask")
-    assert (project / "Makefile").read_text().endswith("# new in the template\n")
-    assert script.read_text() == "mine = True\n"
+    assert {path: path.read_bytes() for path in kept} == kept
+    makefile = (project / "Makefile").read_text()
+    assert makefile.startswith("# New: what")
+    assert "\techo mine\n" in makefile
+    assert "Description: New - the three" in roles.read_text()
+    assert "              - Sid: Secrets\n" in roles.read_text()
+    assert "# New.\n" in (project / "deploy/docker/Dockerfile").read_text()
+    assert (project / "deploy/new.yaml").read_text() == "new: true\n"
+    assert not (project / ".pre-commit-config.yaml").exists()
     assert (project / "data/raw/usage/usage.csv.gz").is_file()
+    commits = run(template, "git", "log", "--format=%H").stdout.split()
+    new = old.replace(commits[1], commits[0])
+    assert (project / "requirements.txt").read_text() == new != old
+    changed = run(project, "git", "status", "--porcelain").stdout
+    assert ".rej" not in changed
+    assert "UU" not in changed

@@ -85,7 +85,6 @@ class MapRuns:
         mine: dict[str, Operation] = {
             "DescribeMapRun": self.describe,
             "ListMapRuns": self.list_of_execution,
-            "UpdateMapRun": self.update,
         }
         return {("stepfunctions", name): operation for name, operation in mine.items()}
 
@@ -126,16 +125,6 @@ class MapRuns:
                 for one in found
             ]
         }
-
-    def update(self, call: Call) -> dict[str, Any]:
-        """Change the limits of a Map Run while it runs."""
-        given = call.params
-        self._run(call).record.update(
-            given.get("maxConcurrency"),
-            given.get("toleratedFailureCount"),
-            given.get("toleratedFailurePercentage"),
-        )
-        return {}
 
     def child(self, arn: str) -> Any | None:
         """Return the child execution of an ARN, or None."""

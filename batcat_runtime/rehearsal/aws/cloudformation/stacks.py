@@ -194,7 +194,7 @@ def _change(
     name: str,
     kind: str,
     present: Placed | None = None,
-    replaced: bool | None = None,
+    replaced: bool = False,
     properties: list[str] | None = None,
 ) -> dict[str, Any]:
     change: dict[str, Any] = {
@@ -202,23 +202,14 @@ def _change(
         "LogicalResourceId": name,
         "ResourceType": kind,
         "Scope": [],
-        "Details": [],
+        "Details": [
+            {"Target": {"Attribute": "Properties", "Name": one}, "Evaluation": "Static"}
+            for one in properties or []
+        ],
     }
     if present is not None:
         change["PhysicalResourceId"] = present.physical_id
     if action == "Modify":
         change["Replacement"] = "True" if replaced else "False"
         change["Scope"] = ["Properties"] if properties else ["Tags"]
-        change["Details"] = [
-            {
-                "Target": {
-                    "Attribute": "Properties",
-                    "Name": one,
-                    "RequiresRecreation": "Always" if replaced else "Never",
-                },
-                "Evaluation": "Static",
-                "ChangeSource": "DirectModification",
-            }
-            for one in properties or []
-        ]
     return change

@@ -46,10 +46,10 @@ _PRECISIONS = {"int2": 5, "int4": 10, "int8": 19, "float4": 8, "float8": 17}
 _LONGEST = 65_535
 
 
-def row_description(columns: Columns, formats: Sequence[int]) -> bytes:
-    """Return the body of RowDescription; formats are 0 (text) or 1 (binary) for each, or none."""
+def row_description(columns: Columns) -> bytes:
+    """Return the body of RowDescription."""
     body = struct.pack("!h", len(columns))
-    for number, (name, kind) in enumerate(columns):
+    for name, kind in columns:
         oid, size = _OIDS.get(kind.name, _OIDS["varchar"])
         modifier = -1
         if kind.name == "numeric":
@@ -57,12 +57,12 @@ def row_description(columns: Columns, formats: Sequence[int]) -> bytes:
         elif kind.is_text and kind.length:
             modifier = kind.length + 4
         body += name.encode() + b"\0"
-        body += struct.pack("!ihihih", 0, 0, oid, size, modifier, _format(formats, number))
+        body += struct.pack("!ihihih", 0, 0, oid, size, modifier, 0)
     return body
 
 
 def data_row(columns: Columns, values: Sequence[Any], formats: Sequence[int]) -> bytes:
-    """Return the body of DataRow."""
+    """Return the body of DataRow; formats are 0 (text) or 1 (binary), for each or for all."""
     parts = [struct.pack("!h", len(values))]
     for number, ((_, kind), value) in enumerate(zip(columns, values, strict=True)):
         if value is None:
