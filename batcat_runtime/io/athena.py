@@ -72,6 +72,8 @@ _FIXES = {
     "catalog.database.table.",
     "SCHEMA_NOT_FOUND": "Check the name of the database, or give `catalog`.",
     "CATALOG_NOT_FOUND": "Check `catalog` with `aws athena list-data-catalogs`.",
+    "TYPE_MISMATCH": "Athena converts nothing by itself: write a date as date '2022-01-31', a time "
+    "as timestamp '2022-01-31 00:00:00' (with dates: timestamp '{}'), or cast(column as varchar).",
 }
 
 

@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-# How moto is set up in the server process. MOTO_ACCOUNT_ID is not among it: moto's default is our
-# account, and with it set no Glue catalogue of another account could be reached (sql/accounts.py).
+# How moto is set up in the server process. MOTO_ACCOUNT_ID is not among it: moto's default is ours.
 MOTO_SETTINGS = {
     "MOTO_DISABLE_GLOBAL_CORS": "1",
     "MOTO_IAM_LOAD_MANAGED_POLICIES": "true",

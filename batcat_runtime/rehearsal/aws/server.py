@@ -245,7 +245,7 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
 
     @functools.cache
     def athena() -> Operations:
-        from ..sql.athena.room import Athena
+        from .lake.athena import Athena
 
         return add(Athena(clients, home))
 

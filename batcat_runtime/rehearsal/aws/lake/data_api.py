@@ -34,7 +34,6 @@ _RETENTION = timedelta(hours=24)
 _FINAL = ("FINISHED", "FAILED", "ABORTED")
 # the API's limits, as its guide and its troubleshooting page state them
 _MAX_RESULT_BYTES = 500 * 1024 * 1024
-_MAX_ROW_BYTES = 64 * 1024
 _MAX_STATEMENT_BYTES = 100 * 1024
 _PAGE_BYTES = 1024 * 1024
 _CHUNK_ROWS = 1000
@@ -299,7 +298,7 @@ class DataApi:
         given = statement.asked.get("Parameters") or []
         values = {one["name"]: exp.Literal.string(str(one["value"])) for one in given}
         if statement.is_batch:
-            session.begin()
+            session.run("BEGIN")
         for step in statement.steps:
             began = time.monotonic_ns()
             step.status = "STARTED"
@@ -313,7 +312,7 @@ class DataApi:
             finally:
                 step.duration = time.monotonic_ns() - began
             step.outcome, step.status = outcome, "FINISHED"
-        session.commit()
+        session.run("COMMIT")
 
 
 def _check_texts(texts: list[str], parameters: list[dict[str, str]]) -> None:
@@ -334,26 +333,12 @@ def _check_texts(texts: list[str], parameters: list[dict[str, str]]) -> None:
 
 
 def _check_size(outcome: Outcome) -> None:
-    """Refuse a result that the API does not carry, by its size or by that of a row."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    table = outcome.table
-    if table is None or not table.num_rows:
-        return
-    if table.nbytes > _MAX_RESULT_BYTES:
+    """Refuse a result that the API does not carry."""
+    size = outcome.table.nbytes if outcome.table is not None else 0
+    if size > _MAX_RESULT_BYTES:
         raise RedshiftError(
-            f"Database response exceeded size limit. The result has {table.nbytes} bytes, and the "
-            f"limit is {_MAX_RESULT_BYTES // 1024**2} MB."
-        )
-    texts = (pa.string(), pa.large_string(), pa.binary())
-    lengths = [pc.binary_length(one) for one in table.columns if one.type in texts]
-    widths: Any = 0
-    for length in lengths:
-        widths = pc.add(pc.fill_null(length.cast(pa.int64()), 0), widths)
-    if lengths and pc.max(widths).as_py() > _MAX_ROW_BYTES:
-        raise RedshiftError(
-            "Packet for query is too large: a row of the result exceeds the limit of 64 KB."
+            f"Database response exceeded size limit. The result has {size} bytes, and the limit is "
+            f"{_MAX_RESULT_BYTES // 1024**2} MB."
         )
 
 

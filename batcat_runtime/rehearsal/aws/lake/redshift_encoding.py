@@ -17,9 +17,8 @@ from typing import Any
 
 from sqlglot import exp
 
-from .redshift_types import RedshiftType
+from .redshift_types import Columns, RedshiftType
 
-Columns = list[tuple[str, RedshiftType]]
 _OIDS = {  # the number of a type, and how many bytes it has; -1 where that varies
     "bool": (16, 1),
     "int8": (20, 8),
@@ -46,10 +45,10 @@ _PRECISIONS = {"int2": 5, "int4": 10, "int8": 19, "float4": 8, "float8": 17}
 _LONGEST = 65_535
 
 
-def row_description(columns: Columns, formats: Sequence[int]) -> bytes:
-    """Return the body of RowDescription; formats are 0 (text) or 1 (binary) for each, or none."""
+def row_description(columns: Columns) -> bytes:
+    """Return the body of RowDescription."""
     body = struct.pack("!h", len(columns))
-    for number, (name, kind) in enumerate(columns):
+    for name, kind in columns:
         oid, size = _OIDS.get(kind.name, _OIDS["varchar"])
         modifier = -1
         if kind.name == "numeric":
@@ -57,12 +56,12 @@ def row_description(columns: Columns, formats: Sequence[int]) -> bytes:
         elif kind.is_text and kind.length:
             modifier = kind.length + 4
         body += name.encode() + b"\0"
-        body += struct.pack("!ihihih", 0, 0, oid, size, modifier, _format(formats, number))
+        body += struct.pack("!ihihih", 0, 0, oid, size, modifier, 0)
     return body
 
 
 def data_row(columns: Columns, values: Sequence[Any], formats: Sequence[int]) -> bytes:
-    """Return the body of DataRow."""
+    """Return the body of DataRow; formats are 0 (text) or 1 (binary), for each or for all."""
     parts = [struct.pack("!h", len(values))]
     for number, ((_, kind), value) in enumerate(zip(columns, values, strict=True)):
         if value is None:

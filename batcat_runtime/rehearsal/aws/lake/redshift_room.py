@@ -197,18 +197,8 @@ class Redshift:
             tuple(dict.fromkeys(role for role in roles if role)),
         )
         self._namespaces[call.region, name] = target
-        return {
-            "namespace": {
-                "namespaceId": number,
-                "namespaceName": name,
-                "namespaceArn": _arn(call, "namespace", number),
-                "dbName": target.database,
-                "adminUsername": target.admin,
-                "iamRoles": list(target.roles),
-                "status": "AVAILABLE",
-                "creationDate": datetime.now(UTC),
-            }
-        }
+        shown = {"namespaceId": number, "namespaceName": name, "dbName": target.database}
+        return {"namespace": {**shown, "adminUsername": target.admin, "status": "AVAILABLE"}}
 
     def _create_workgroup(self, call: Call) -> dict[str, Any]:
         name, namespace = str(call.params["workgroupName"]), str(call.params["namespaceName"])
@@ -216,17 +206,16 @@ class Redshift:
             raise _absent("Namespace", namespace)
         if (call.region, name) in self._workgroups:
             raise ServiceError("ConflictException", f"Workgroup {name} already exists.")
-        number = str(uuid.uuid4())
+        partition = get_partition(call.region)
         port = self._port("workgroup", call.region, name)
         self._workgroups[call.region, name] = {
-            "workgroupId": number,
             "workgroupName": name,
-            "workgroupArn": _arn(call, "workgroup", number),
+            "workgroupArn": f"arn:{partition}:redshift-serverless:{call.region}:{ACCOUNT_ID}:"
+            f"workgroup/{uuid.uuid4()}",
             "namespaceName": namespace,
             "port": port,
             "status": "AVAILABLE",
             "endpoint": {"address": _HOST, "port": port, "vpcEndpoints": []},
-            "creationDate": datetime.now(UTC),
         }
         return self._get_workgroup(call)
 
@@ -356,11 +345,6 @@ def _accept(server: socket.socket, login: Callable[[str, str, str], Session]) ->
         while True:
             client, _ = server.accept()
             threading.Thread(target=serve, args=(client,), daemon=True).start()
-
-
-def _arn(call: Call, kind: str, number: str) -> str:
-    partition = get_partition(call.region)
-    return f"arn:{partition}:redshift-serverless:{call.region}:{ACCOUNT_ID}:{kind}/{number}"
 
 
 def _absent(kind: str, name: str) -> ServiceError:

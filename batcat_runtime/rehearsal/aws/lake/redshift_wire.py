@@ -1,8 +1,9 @@
 """Redshift's wire protocol: one connection, from log-in to the end.
 
-It is PostgreSQL's protocol, version 3 (its documentation, "Frontend/Backend Protocol"), with the
-simple and the extended query protocol, a password in the clear (this is loopback), cancel requests
-and transactions that a failed statement aborts. What SQL does is `redshift.Session`'s business.
+It is PostgreSQL's protocol, version 3 (its documentation, "Frontend/Backend Protocol"), as
+redshift_connector speaks it: the extended query protocol, a password in the clear (this is
+loopback), cancel requests and transactions that a failed statement aborts. What SQL does is
+`redshift.Session`'s business.
 """
 
 from __future__ import annotations
@@ -13,22 +14,21 @@ import re
 import secrets
 import socket
 import struct
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlglot import exp
 
 from .redshift import Outcome, Session
-from .redshift_encoding import Columns, data_row, parameter, row_description
+from .redshift_encoding import data_row, parameter, row_description
 from .redshift_errors import RedshiftError
-from .redshift_sql import statements_of
 
 log = logging.getLogger(__name__)
 
 Login = Callable[[str, str, str], Session]
 Cancels = dict[tuple[int, int], Callable[[], None]]
-_SSL_REQUEST, _GSS_REQUEST, _CANCEL_REQUEST = 80877103, 80877104, 80877102
+_SSL_REQUEST, _CANCEL_REQUEST = 80877103, 80877102
 _SETTINGS = {
     "server_version": "8.0.2",
     "server_encoding": "UNICODE",
@@ -65,8 +65,6 @@ class _Portal:
     prepared: _Prepared
     values: dict[str, exp.Expression]
     formats: Sequence[int]
-    outcome: Outcome | None = None
-    rows: Iterable[tuple[Any, ...]] = ()
 
 
 class WireConnection:
@@ -120,7 +118,7 @@ class WireConnection:
             if code == _CANCEL_REQUEST:
                 self._cancels.get(struct.unpack("!ii", body[4:12]), lambda: None)()
                 return None
-            if code not in (_SSL_REQUEST, _GSS_REQUEST):
+            if code != _SSL_REQUEST:
                 words = body[4:].rstrip(b"\0").decode().split("\0")
                 return dict(zip(words[::2], words[1::2], strict=False))
             self._stream.write(b"N")
@@ -154,32 +152,16 @@ class WireConnection:
             try:
                 _WORK[kind](self, session, body)
             except RedshiftError as error:
-                self._fail(session, error, kind)
+                self._fail(session, error)
             except Exception as error:
                 log.exception("a statement failed in the embedded AWS")
                 text = f"ERROR: the embedded AWS failed: {type(error).__name__}: {error}"
-                self._fail(session, RedshiftError(text), kind)
+                self._fail(session, RedshiftError(text))
 
-    def _fail(self, session: Session, error: RedshiftError, kind: bytes) -> None:
+    def _fail(self, session: Session, error: RedshiftError) -> None:
         self._send_error(error, "ERROR")
         self._aborted = self._aborted or session.in_transaction
-        if kind == b"Q":
-            self._ready(session)
-        else:
-            self._skipping = True
-
-    def _query(self, session: Session, body: bytes) -> None:
-        statements = statements_of(body.rstrip(b"\0").decode())
-        if not statements:
-            self._send(b"I")
-        for sql in statements:
-            outcome = self._perform(session, sql, {})
-            if outcome.columns is not None:
-                self._send(b"T", row_description(outcome.columns, ()))
-                for row in _rows(outcome):
-                    self._send(b"D", data_row(outcome.columns, row, ()))
-            self._send(b"C", _tag(sql, outcome.rows))
-        self._ready(session)
+        self._skipping = True
 
     def _parse(self, session: Session, body: bytes) -> None:
         name, rest = _text(body)
@@ -207,39 +189,25 @@ class WireConnection:
         self._send(b"2")
 
     def _describe(self, session: Session, body: bytes) -> None:
-        name, _ = _text(body[1:])
-        formats: Sequence[int] = ()
-        if body[:1] == b"S":
-            prepared = self._prepared[name]
-            values = {
-                str(number): parameter(oid, None, 0)
-                for number, oid in enumerate(prepared.oids, start=1)
-            }
-            given = [oid or 705 for oid in prepared.oids]
-            self._send(b"t", struct.pack(f"!h{len(given)}i", len(given), *given))
-        else:
-            portal = self._portals[name]
-            prepared, values, formats = portal.prepared, portal.values, portal.formats
+        prepared = self._prepared[_text(body[1:])[0]]
+        values = {
+            str(number): parameter(oid, None, 0)
+            for number, oid in enumerate(prepared.oids, start=1)
+        }
+        given = [oid or 705 for oid in prepared.oids]
+        self._send(b"t", struct.pack(f"!h{len(given)}i", len(given), *given))
         columns = None if self._aborted else session.describe(prepared.sql, values)
         if columns is None:
             self._send(b"n")
         else:
-            self._send(b"T", row_description(columns, formats))
+            self._send(b"T", row_description(columns))
 
     def _execute(self, session: Session, body: bytes) -> None:
-        name, rest = _text(body)
-        (limit,) = struct.unpack("!i", rest[:4])
-        portal = self._portals[name]
-        if portal.outcome is None:
-            portal.outcome = self._perform(session, portal.prepared.sql, portal.values)
-            portal.rows = _rows(portal.outcome)
-        columns: Columns = portal.outcome.columns or []
-        for sent, row in enumerate(portal.rows, start=1):
-            self._send(b"D", data_row(columns, row, portal.formats))
-            if sent == limit:
-                self._send(b"s")
-                return
-        self._send(b"C", _tag(portal.prepared.sql, portal.outcome.rows))
+        portal = self._portals[_text(body)[0]]
+        outcome = self._perform(session, portal.prepared.sql, portal.values)
+        for row in _rows(outcome):
+            self._send(b"D", data_row(outcome.columns or [], row, portal.formats))
+        self._send(b"C", _tag(portal.prepared.sql, outcome.rows))
 
     def _close(self, session: Session, body: bytes) -> None:
         name, _ = _text(body[1:])
@@ -292,7 +260,6 @@ class WireConnection:
 
 
 _WORK = {
-    b"Q": WireConnection._query,
     b"P": WireConnection._parse,
     b"B": WireConnection._bind,
     b"D": WireConnection._describe,

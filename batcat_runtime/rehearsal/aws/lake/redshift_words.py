@@ -34,7 +34,7 @@ def in_redshift_words(error: duckdb.Error, relations: Sequence[str] = ()) -> Red
         if match:
             words = rewrite(match) if callable(rewrite) else match.expand(rewrite)
             place = ", ".join(dict.fromkeys(relations)) or "the statement"
-            return RedshiftError(f"ERROR: {words}".replace("{relations}", place))
+            return RedshiftError(f"ERROR: {words}".replace("{}", place))
     return RedshiftError(f"ERROR: {text.splitlines()[0]}")
 
 
@@ -46,16 +46,8 @@ def type_words(duck: str) -> str:
     return from_duck(_LITERAL_TYPES.get(name, duck.upper())).words
 
 
-_LITERAL_TYPES = {
-    "INTEGER_LITERAL": "INTEGER",
-    "INT16": "SMALLINT",
-    "INT32": "INTEGER",
-    "INT64": "BIGINT",
-    "INT128": "HUGEINT",
-    "BOOL": "BOOLEAN",
-    "DECIMAL": "HUGEINT",
-}
-_Rewrite = Callable[["re.Match[str]"], str] | str
+_LITERAL_TYPES = {"INTEGER_LITERAL": "INTEGER", "BOOL": "BOOLEAN", "DECIMAL": "HUGEINT"}
+_LITERAL_TYPES |= {"INT16": "SMALLINT", "INT32": "INTEGER", "INT64": "BIGINT", "INT128": "HUGEINT"}
 
 
 def _no_function(match: re.Match[str]) -> str:
@@ -65,95 +57,47 @@ def _no_function(match: re.Match[str]) -> str:
     return f"operator does not exist: {f' {match[1]} '.join(kinds)}"
 
 
-def _missing(what: str) -> Callable[[re.Match[str]], str]:
-    return lambda match: f'{what} "{match[1].replace(chr(34), "")}" does not exist'
+def _too_long(match: re.Match[str]) -> str:
+    return f"value too long for type character{'' if match[1] else ' varying'}({match[2]})"
 
 
-_REWRITES: tuple[tuple[str, _Rewrite], ...] = (
-    (
-        r"CHECK\(\(strlen\((\(?rtrim)?.*<= (\d+)",
-        lambda match: (
-            f"value too long for type character{'' if match[1] else ' varying'}({match[2]})"
-        ),
-    ),
-    (
-        r"Referenced (?:update )?column \"?(.+?)\"? not found",
-        r'column "\1" does not exist in {relations}',
-    ),
-    (
-        r"Table \"(.+?)\" does not have a column named \"(.+?)\"",
-        r'column "\2" does not exist in \1',
-    ),
-    (
-        r"Table \"(.+?)\" does not have a column with name \"(.+?)\"",
-        r'column "\2" of relation "\1" does not exist',
-    ),
+def _too_many(match: re.Match[str]) -> str:
+    words = ("expressions", "target columns")
+    more, fewer = words if int(match[2]) > int(match[1]) else words[::-1]
+    return f"INSERT has more {more} than {fewer}"
+
+
+def _no_value(match: re.Match[str]) -> str:
+    return f'invalid input syntax for type {type_words(match[2])}: "{match[1]}"'
+
+
+def _out_of_range(match: re.Match[str]) -> str:
+    return f"{type_words(match[1])} out of range"
+
+
+_GROUPED = r'column "\1" must appear in the GROUP BY clause or be used in an aggregate function'
+_OVERFLOW = r"Numeric data overflow (result precision)\n  Detail: value \1, precision \2, scale \3"
+_REWRITES: tuple[tuple[str, Callable[[re.Match[str]], str] | str], ...] = (
+    (r"CHECK\(\(strlen\((\(?rtrim)?.*<= (\d+)", _too_long),
+    (r"Referenced (?:update )?column \"?(.+?)\"? not found", r'column "\1" does not exist in {}'),
+    (r"Table \"(.+?)\" does not .* named \"(.+?)\"", r'column "\2" does not exist in \1'),
     (r"Referenced table \"(.+?)\" not found", r'missing FROM-clause entry for table "\1"'),
-    (r"(?:Table|View|Catalog entry) with name (.+?) does not exist", _missing("relation")),
-    (r"Schema with name (.+?) does not exist", _missing("schema")),
+    (r"Schema with name \"?(.+?)\"? does not exist", r'schema "\1" does not exist'),
     (r"Schema with name \"(.+?)\" already exists", r'schema "\1" already exists'),
-    (r"(?:Table|View) with name \"(.+?)\" already exists", r'Relation "\1" already exists'),
-    (
-        r"Function with name (\S+) does not exist",
-        lambda match: f"function {match[1].lower()} does not exist",
-    ),
+    (r"Function with name \"?(\w+)\"? does not exist", r"function \1 does not exist"),
     (r"No function matches .* argument types '(.+?)\((.*?)\)'\.", _no_function),
     (r"Could not choose a best candidate .* call \"(.+?)\((.*?)\)\"", _no_function),
-    (
-        r"olumn \"(.+?)\" must appear in the GROUP BY clause",
-        r'column "\1" must appear in the GROUP BY clause or be used in an aggregate function',
-    ),
+    (r"olumn \"(.+?)\" must appear in the GROUP BY clause", _GROUPED),
     (r"Ambiguous reference to column name \"(.+?)\"", r'column reference "\1" is ambiguous'),
-    (
-        r"Set operations can only apply to expressions with the same number",
-        "each UNION query must have the same number of columns",
-    ),
-    (
-        r"(?:has|expected) (\d+) columns but (\d+) values",
-        lambda match: (
-            "INSERT has more expressions than target columns"
-            if int(match[2]) > int(match[1])
-            else "INSERT has more target columns than expressions"
-        ),
-    ),
-    (
-        r"NOT NULL constraint failed: (?:.+)\.(\S+)",
-        r"Cannot insert a NULL value into column \1",
-    ),
+    (r"Set operations can only", "each UNION query must have the same number of columns"),
+    (r"(?:has|expected) (\d+) columns but (\d+) values", _too_many),
+    (r"NOT NULL constraint failed: .+\.(\S+)", r"Cannot insert a NULL value into column \1"),
     (r"[Dd]ivision by zero", "Divide by zero"),
-    (
-        r"Could not convert string '(.*?)' to (\w+)",
-        lambda match: f'invalid input syntax for type {type_words(match[2])}: "{match[1]}"',
-    ),
-    (
-        r"(?:date|timestamp) field value out of range: \"(.*?)\"",
-        r'date/time field value out of range: "\1"',
-    ),
-    (
-        r"invalid (date|timestamp|time) field format: \"(.*?)\"",
-        r'invalid input syntax for type \1: "\2"',
-    ),
-    (
-        r"Could not cast value (\S+) to DECIMAL\((\d+),(\d+)\)",
-        r"Numeric data overflow (result precision)\n  Detail: value \1, precision \2, scale \3",
-    ),
-    (
-        r"out of range for the destination type (\w+)",
-        lambda match: f"{type_words(match[1])} out of range",
-    ),
-    (r"Overflow in \w+ of (\w+)", lambda match: f"{type_words(match[1])} out of range"),
+    (r"Could not convert string '(.*?)' to (\w+)", _no_value),
+    (r"field value out of range: (\".*?\")", r"date/time field value out of range: \1"),
+    (r"invalid (date|time\w*) field format: (\".*?\")", r"invalid input syntax for type \1: \2"),
+    (r"Could not cast value (\S+) to DECIMAL\((\d+),(\d+)\)", _OVERFLOW),
+    (r"out of range for the destination type (\w+)", _out_of_range),
+    (r"Overflow in \w+ of (\w+)", _out_of_range),
     (r"[Cc]onflict", r"1023\n  Detail: Serializable isolation violation on table"),
-    (
-        r"Cannot drop .*?\"?(\w+)\"? because there are entries that depend on it",
-        r"cannot drop \1 because other objects depend on it\n"
-        r"  Hint: Use DROP ... CASCADE to drop the dependent objects too.",
-    ),
-    (
-        r"More than one row returned by a subquery",
-        "more than one row returned by a subquery used as an expression",
-    ),
-    (
-        r"Values were not provided for the following prepared statement parameters: (.+)",
-        r"there is no parameter \1",
-    ),
 )

@@ -1,0 +1,525 @@
+"""Runs one statement of Athena's: queries, and what writes their rows (UNLOAD, CTAS, INSERT).
+
+A `Run` has a DuckDB connection and a folder of its own, both gone when the statement is done.
+`athena_definitions.py` performs the statements on the catalogue.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from botocore.exceptions import ClientError
+from sqlglot import exp
+from sqlglot.tokenizer_core import TokenType
+
+from batcat_runtime.errors import BatcatError
+
+from . import athena_definitions as definitions
+from .athena_query import Context, Plan, Planner
+from .athena_results import Result, printed, publish, render, text_of
+from .athena_text import Source, as_query, syntax_error, with_parameters
+from .athena_words import from_duckdb
+from .catalogue import Catalogue
+from .engine import literal, quoted
+from .failures import NOT_EMPTY, RESULT_LOCATION, SEMANTIC, Cancelled, QueryFailure, semantic
+from .objects import error_code, split_location
+from .scanning import format_of
+from .tables import Column, Table
+from .types import base, duckdb_name, hive_name, trino_name
+from .writing import write_files
+
+if TYPE_CHECKING:
+    import duckdb
+
+_CODECS = {
+    "PARQUET": {"GZIP": "gzip", "SNAPPY": "snappy", "ZSTD": "zstd", "NONE": "uncompressed"},
+    "TEXTFILE": {"GZIP": "gzip", "NONE": "none"},
+    "JSON": {"GZIP": "gzip", "NONE": "none"},
+}
+_FORMS = {"PARQUET": "parquet", "TEXTFILE": "csv", "JSON": "json"}
+_MAX_PARTITIONS = 100
+_NO_HIVE_TYPE = ("timestamp with time zone", "time", "json", "unknown", "uuid")
+_CTAS_PROPERTIES = {
+    *("external_location", "format", "partitioned_by", "field_delimiter", "is_external"),
+    *("write_compression", "parquet_compression", "table_type", "bucketed_by", "bucket_count"),
+}
+# What an INSERT may bring to a column of another type without a cast.
+_WIDER = ("tinyint", "smallint", "integer", "bigint")
+_ASSIGNABLE = {
+    **{name: _WIDER[: number + 1] for number, name in enumerate(_WIDER)},
+    "real": (*_WIDER, "decimal"),
+    "double": (*_WIDER, "decimal", "real"),
+    "decimal": _WIDER,
+    "varchar": ("char",),
+    "char": ("varchar",),
+    "timestamp": ("date",),
+}
+
+
+@dataclass
+class Statement:
+    """What is to be run.
+
+    Attributes
+    ----------
+    id : str
+        The query execution's.
+    text : str
+        Without comments before it.
+    kind : str
+        SubstatementType.
+    output : str
+        The S3 prefix for results, with a slash at its end.
+    parameters : list of str
+        What its question marks stand for.
+    encryption : dict
+        The result's EncryptionConfiguration.
+    """
+
+    id: str
+    text: str
+    kind: str
+    context: Context
+    output: str
+    parameters: list[str] = field(default_factory=list)
+    encryption: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where and how rows are written: an S3 prefix that ends in a slash, format and codec."""
+
+    location: str
+    format: str
+    codec: str
+    delimiter: str = "\x01"
+    partitioned_by: tuple[str, ...] = ()
+
+
+class Run:
+    """One statement on its way.
+
+    Parameters
+    ----------
+    catalogue : Catalogue
+        With the rights of whoever started the query.
+    s3 : boto3 client
+        With the same, to write results.
+    engine : duckdb.DuckDBPyConnection
+        With Trino's functions; may read and write the folders.
+    folder : pathlib.Path
+        For files while it runs.
+    keep : pathlib.Path
+        Where a result's rows are kept for GetQueryResults.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        s3: Any,
+        engine: duckdb.DuckDBPyConnection,
+        folder: Path,
+        keep: Path,
+    ) -> None:
+        self._catalogue = catalogue
+        self._s3 = s3
+        self._engine = engine
+        self._connection = engine.cursor()
+        self._under = f"query_{uuid.uuid4().hex}"
+        self._folder = folder
+        self._keep = keep
+        self._cancelled = False
+
+    def cancel(self) -> None:
+        """Stop the statement, from another thread."""
+        import duckdb
+
+        self._cancelled = True
+        with contextlib.suppress(duckdb.Error):
+            self._connection.interrupt()
+
+    def perform(self, statement: Statement) -> Result:
+        """Run a statement and write its result file.
+
+        Raises
+        ------
+        QueryFailure
+            When it fails.
+        Cancelled
+            When it was stopped.
+        """
+        import duckdb
+
+        source = Source(with_parameters(statement.text, statement.parameters))
+        for folder in (self._folder, self._keep):
+            folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._connection.execute(f"ATTACH ':memory:' AS {self._under}")
+            result = self._dispatch(statement, source)
+            address = f"{statement.output}{statement.id}"
+            encryption = statement.encryption
+            publish(self._connection, self._s3, result, address, encryption, self._folder)
+            self._check()
+        except duckdb.Error as error:
+            if self._cancelled:
+                raise Cancelled from error
+            raise from_duckdb(error, source) from error
+        except QueryFailure as error:
+            if self._cancelled:
+                raise Cancelled from error
+            raise
+        except ClientError as error:
+            raise _refused(error, statement) from error
+        except BatcatError as error:
+            raise QueryFailure(str(error)) from error
+        finally:
+            self._connection.close()
+            with self._engine.cursor() as connection:
+                connection.execute(f"DETACH DATABASE IF EXISTS {self._under}")
+            shutil.rmtree(self._folder, ignore_errors=True)
+        return result
+
+    def _check(self) -> None:
+        if self._cancelled:
+            raise Cancelled
+
+    def _dispatch(self, statement: Statement, source: Source) -> Result:
+        performers = {
+            "SELECT": self._select,
+            "UNLOAD": self._unload,
+            "CREATE_TABLE_AS_SELECT": self._create_table_as,
+            "INSERT": self._insert,
+            "CREATE_VIEW": self._create_view,
+        }
+        if performer := performers.get(statement.kind):
+            return performer(statement, source)
+        return definitions.perform(self._catalogue, statement.context, statement.kind, source)
+
+    def _plan(self, statement: Statement, source: Source, query: exp.Query) -> Plan:
+        planner = Planner(
+            self._connection, self._catalogue, statement.context, self._folder, self._under
+        )
+        plan = planner.plan(source, query)
+        self._check()
+        return plan
+
+    def _select(self, statement: Statement, source: Source) -> Result:
+        plan = self._plan(statement, source, source.query())
+        return render(self._connection, plan, self._keep / "rows.parquet")
+
+    def _unload(self, statement: Statement, source: Source) -> Result:
+        # UNLOAD (query) TO 'location' WITH (property = value, ...)
+        start, end = _first_parentheses(source)
+        match = re.fullmatch(
+            r"\s*TO\s*'([^']*)'\s*(WITH\s*\(.*\))?",
+            source.text[end + 1 :],
+            re.DOTALL | re.IGNORECASE,
+        )
+        if not end or match is None:
+            said = "mismatched input. Expecting: UNLOAD (query) TO 's3://...' WITH (...)"
+            raise syntax_error("line 1:1", said)
+        # sqlglot knows the properties as those of a table.
+        like = Source(f"CREATE TABLE unloaded {match[2] or ''} AS SELECT 1").statement()
+        location, properties = match[1], definitions.properties(like)
+        if "format" not in properties:
+            raise QueryFailure("INVALID_PROPERTY_VALUE: UNLOAD requires the property 'format'")
+        target = _target(location, properties, "UNLOAD")
+        query = source.part(start + 1, end).query()
+        return self._written(statement, self._plan(statement, source, query), target)
+
+    def _create_table_as(self, statement: Statement, source: Source) -> Result:
+        create = source.statement()
+        region = statement.context.region
+        assert isinstance(create, exp.Create)
+        name = definitions.place(create, statement.context)
+        properties = definitions.properties(create)
+        if not self._catalogue.has_database(region, name[1]):
+            raise semantic(
+                "SCHEMA_NOT_FOUND", source.at(create), f"Schema {name[1]} does not exist"
+            )
+        if self._catalogue.find(region, *name) is not None:
+            if create.args.get("exists"):
+                return Result()
+            said = f"Destination table '{'.'.join(name)}' already exists"
+            raise semantic("TABLE_ALREADY_EXISTS", source.at(create), said)
+        for one in properties:
+            if one not in _CTAS_PROPERTIES:
+                said = f"Table property '{one}' does not exist"
+                raise QueryFailure(f"INVALID_TABLE_PROPERTY: line 1:1: {said}")
+        if str(properties.get("table_type", "HIVE")).upper() == "ICEBERG":
+            raise QueryFailure("NOT_SUPPORTED: The embedded AWS does not have Iceberg tables")
+        default = f"{statement.output}tables/{statement.id}/"
+        target = _target(str(properties.get("external_location") or default), properties, "CTAS")
+        plan = self._plan(statement, source, as_query(create.expression.unnest()))
+        if (data := create.find(exp.WithDataProperty)) is not None and data.args.get("no"):
+            plan.sql = f"SELECT * FROM ({plan.sql}) LIMIT 0"
+        folders: dict[tuple[str, ...], str] = {}
+        result = self._written(statement, plan, target, folders)
+        columns = [(n.lower(), hive_name(k)) for n, k in zip(plan.names, plan.types, strict=True)]
+        described = definitions.table_input(
+            name[2],
+            columns,
+            location=target.location,
+            form=target.format,
+            keys=target.partitioned_by,
+            delimiter=target.delimiter,
+        )
+        self._catalogue.glue(region).create_table(DatabaseName=name[1], TableInput=described)
+        table = self._catalogue.find(region, *name)
+        assert table is not None
+        definitions.enter_partitions(self._catalogue, region, table, folders)
+        return result
+
+    def _insert(self, statement: Statement, source: Source) -> Result:
+        insert = source.statement()
+        region = statement.context.region
+        assert isinstance(insert, exp.Insert)
+        name = definitions.place(insert, statement.context)
+        table = self._catalogue.find(region, *name)
+        if table is None or table.view_query is not None:
+            said = f"Table '{'.'.join(name)}' does not exist"
+            raise semantic("TABLE_NOT_FOUND", source.at(insert.this), said)
+        columns = _insert_columns(insert, table, source)
+        plan = self._plan(statement, source, as_query(insert.expression.unnest()))
+        _check_assignable(plan, columns)
+        given = {one.name: f"c{number}" for number, one in enumerate(columns)}
+        chosen = ", ".join(
+            f"CAST({given.get(one.name, 'NULL')} AS {duckdb_name(one.type)})"
+            for one in table.all_columns
+        )
+        inner = ", ".join(given.values())
+        plan.sql = f"SELECT {chosen} FROM ({plan.sql}) AS batcat_inserted ({inner})"
+        plan.names = [one.name for one in table.all_columns]
+        plan.types = [one.type for one in table.all_columns]
+        folders: dict[tuple[str, ...], str] = {}
+        result = self._written(statement, plan, _insert_target(table), folders, check=False)
+        definitions.enter_partitions(self._catalogue, region, table, folders)
+        return result
+
+    def _create_view(self, statement: Statement, source: Source) -> Result:
+        create = source.statement()
+        assert isinstance(create, exp.Create)
+        plan = self._plan(statement, source, as_query(create.expression.unnest()).copy())
+        if isinstance(create.this, exp.Schema):
+            plan.names = [one.name for one in create.this.expressions]
+        plan.check_names()
+        definitions.enter_view(self._catalogue, statement.context, source, create, plan)
+        return printed([])
+
+    def _written(
+        self,
+        statement: Statement,
+        plan: Plan,
+        target: Target,
+        folders: dict[tuple[str, ...], str] | None = None,
+        *,
+        check: bool = True,
+    ) -> Result:
+        """Write a plan's rows; `folders` gets the partitions' places, by their values."""
+        plan.check_names()
+        names, keys = [name.lower() for name in plan.names], target.partitioned_by
+        if check:
+            self._check_empty(statement.context.region, target.location)
+            _check_keys(names, keys)
+        for kind in plan.types:
+            if base(kind) in _NO_HIVE_TYPE or base(kind).startswith("interval"):
+                raise QueryFailure(f"NOT_SUPPORTED: Unsupported Hive type: {base(kind)}", SEMANTIC)
+        inner = [f"c{number}" for number in range(len(names))]
+        chosen = ", ".join(
+            f"{_stored(kind, one, target.format, name in keys)} AS {quoted(name)}"
+            for one, name, kind in zip(inner, names, plan.types, strict=True)
+        )
+        sql = f"SELECT {chosen} FROM ({plan.sql}) AS batcat_rows ({', '.join(inner)})"
+        if keys:
+            sql = self._counted(sql, keys)
+        options = ""
+        if target.format == "TEXTFILE":
+            said = literal(target.delimiter)
+            options = f"HEADER false, DELIMITER {said}, QUOTE '', ESCAPE '', NULLSTR '\\N'"
+        folder = self._folder / f"out-{uuid.uuid4().hex}"
+        form, codec = _FORMS[target.format], _CODECS[target.format][target.codec]
+        count = write_files(
+            self._connection,
+            sql,
+            folder,
+            form=form,
+            compression=codec,
+            partitioned_by=keys,
+            options=options,
+        )
+        suffix = ".gz" if codec == "gzip" and form != "parquet" else ""
+        stem = statement.id.replace("-", "_")
+        region, written = statement.context.region, []
+        for inside, stored in self._catalogue.objects.upload(
+            region,
+            folder,
+            target.location,
+            lambda path, _: (path.parent / f"{stem}_{uuid.uuid4()}{suffix}").as_posix(),
+        ):
+            written.append(stored.uri)
+            values = tuple(unquote(one.partition("=")[2]) for one in inside.parts[:-1])
+            if folders is not None and values:
+                folders[values] = stored.uri.rpartition("/")[0] + "/"
+        return Result(written=written, count=count, scanned=plan.scanned)
+
+    def _counted(self, sql: str, keys: Sequence[str]) -> str:
+        """Run a query once, and refuse more partitions than Athena writes at once."""
+        rows = literal(str(self._folder / f"rows-{uuid.uuid4().hex}.parquet"))
+        self._connection.execute(f"COPY ({sql}) TO {rows} (FORMAT parquet)")
+        listed = ", ".join(map(quoted, keys))
+        found = self._connection.execute(
+            f"SELECT count(*) FROM (SELECT DISTINCT {listed} FROM {rows})"
+        )
+        if (found.fetchone() or [0])[0] > _MAX_PARTITIONS:
+            raise QueryFailure(
+                f"HIVE_TOO_MANY_OPEN_PARTITIONS: Exceeded limit of {_MAX_PARTITIONS} open writers "
+                "for partitions/buckets."
+            )
+        return f"SELECT * FROM {rows}"
+
+    def _check_empty(self, region: str, location: str) -> None:
+        bucket, prefix = split_location(location)
+        found = self._s3.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
+        if found.get("KeyCount"):
+            raise QueryFailure(
+                f"HIVE_PATH_ALREADY_EXISTS: Target directory for table '{location}' already "
+                f"exists: {location}. You may need to manually clean the data at this location "
+                "before retrying. Athena will not delete data in your account.",
+                NOT_EMPTY,
+            )
+
+
+def _first_parentheses(source: Source) -> tuple[int, int]:
+    """Return where the first parenthesis and the one that closes it stand; zeros without."""
+    depth, start = 0, 0
+    for token in source.tokens:
+        if token.token_type == TokenType.L_PAREN:
+            start = start if depth else token.start
+            depth += 1
+        elif token.token_type == TokenType.R_PAREN:
+            depth -= 1
+            if depth == 0:
+                return start, token.start
+    return 0, 0
+
+
+def _target(location: str, properties: Mapping[str, Any], what: str) -> Target:
+    """Read format, compression and partitioning from a statement's properties."""
+    try:
+        split_location(location)
+    except ValueError as error:
+        said = f"Invalid S3 location: {location}. The location must begin with s3://"
+        raise QueryFailure(f"INVALID_PROPERTY_VALUE: {said}") from error
+    form = str(properties.get("format", "PARQUET")).upper()
+    if form in ("ORC", "AVRO"):
+        raise QueryFailure(f"NOT_SUPPORTED: The embedded AWS does not write {form}; use PARQUET.")
+    if form not in _CODECS:
+        said = f"Unsupported format '{form}' for {what}. Supported formats: {', '.join(_CODECS)}"
+        raise QueryFailure(f"INVALID_PROPERTY_VALUE: {said}")
+    named = [properties.get(one) for one in ("compression", "write_compression")]
+    own = properties.get(f"{form.lower()}_compression")
+    codec = str(next((one for one in (*named, own) if one), "GZIP")).upper()
+    if codec not in _CODECS[form]:
+        said = f"Unsupported compression '{codec}' for format '{form}'"
+        raise QueryFailure(f"INVALID_PROPERTY_VALUE: {said}")
+    return Target(
+        location if location.endswith("/") else location + "/",
+        form,
+        codec,
+        str(properties.get("field_delimiter", "\x01")),
+        tuple(str(one).lower() for one in properties.get("partitioned_by", ())),
+    )
+
+
+def _insert_target(table: Table) -> Target:
+    forms = {"parquet": "PARQUET", "text": "TEXTFILE", "json": "JSON"}
+    form = forms.get(format_of(table))
+    if form is None or table.parameters.get("skip.header.line.count", "0") != "0":
+        said = f"Cannot insert into table {table.database}.{table.name} with SerDe {table.serde}"
+        raise QueryFailure(f"NOT_SUPPORTED: {said}")
+    delimiter = table.parameters.get("field.delim", "\x01")
+    keys = tuple(one.name for one in table.keys)
+    codec = "SNAPPY" if form == "PARQUET" else "GZIP"
+    return Target(table.location, form, codec, delimiter, keys)
+
+
+def _insert_columns(insert: exp.Insert, table: Table, source: Source) -> list[Column]:
+    """Read which columns an INSERT names; all of them when it names none."""
+    if not isinstance(insert.this, exp.Schema):
+        return list(table.all_columns)
+    known = {one.name: one for one in table.all_columns}
+    found = []
+    for one in insert.this.expressions:
+        if one.name.lower() not in known:
+            said = f"Insert column name does not exist in target table: {one.name}"
+            raise semantic("COLUMN_NOT_FOUND", source.at(one), said)
+        found.append(known[one.name.lower()])
+    return found
+
+
+def _check_assignable(plan: Plan, columns: Sequence[Column]) -> None:
+    """Refuse an INSERT whose types are not those of the table's columns."""
+    pairs = zip(plan.types, columns, strict=False)
+    fits = [
+        base(kind) in (base(one.type), "unknown", *_ASSIGNABLE.get(base(one.type), ()))
+        for kind, one in pairs
+    ]
+    if not all(fits) or len(plan.types) != len(columns):
+        expected = ", ".join(trino_name(one.type) for one in columns)
+        given = ", ".join(map(trino_name, plan.types))
+        said = f"Table: [{expected}], Query: [{given}]"
+        raise semantic(
+            "TYPE_MISMATCH", "line 1:1", f"Insert query has mismatched column types: {said}"
+        )
+
+
+def _check_keys(names: Sequence[str], keys: Sequence[str]) -> None:
+    """Refuse partition columns that are not the query's last ones."""
+    missing = [key for key in keys if key not in names]
+    if missing:
+        said = f"Partition columns [{', '.join(missing)}] not present in schema"
+        raise QueryFailure(f"INVALID_TABLE_PROPERTY: {said}")
+    if keys and list(names[-len(keys) :]) != list(keys):
+        raise QueryFailure(
+            "HIVE_COLUMN_ORDER_MISMATCH: Partition keys must be the last columns in the table and "
+            f"in the same order as the table properties: [{', '.join(keys)}]"
+        )
+    if keys and len(keys) == len(names):
+        raise QueryFailure("INVALID_TABLE_PROPERTY: Table contains only partition columns")
+
+
+def _stored(kind: exp.DataType, value: str, form: str, is_key: bool) -> str:
+    """Return an expression for a value as a format stores it."""
+    if is_key or form == "PARQUET" or (form == "JSON" and base(kind) != "timestamp"):
+        return f"CAST({value} AS {duckdb_name(kind)})"
+    if kind.expressions and base(kind) in ("array", "map", "row"):
+        raise QueryFailure(
+            f"NOT_SUPPORTED: The embedded AWS does not write {base(kind)} as text; use PARQUET."
+        )
+    return text_of(kind, value)
+
+
+def _refused(error: ClientError, statement: Statement) -> QueryFailure:
+    """Return the failure when S3 or Glue refused something."""
+    code, told = error_code(error), str(error.response.get("Error", {}).get("Message", ""))
+    if code in ("AccessDenied", "403", "AccessDeniedException"):
+        if error.operation_name == "PutObject":
+            return QueryFailure(
+                f"Access denied when writing output to url: {statement.output}{statement.id}. "
+                "Please ensure you are allowed to access the S3 bucket. If you are encrypting "
+                "query results with KMS key, please ensure you are allowed to access your KMS key",
+                RESULT_LOCATION,
+            )
+        said = told or error.operation_name
+        return QueryFailure(f"Insufficient permissions to execute the query. {said}")
+    if code == "NoSuchBucket":
+        return QueryFailure("HIVE_FILESYSTEM_ERROR: The specified bucket does not exist")
+    return QueryFailure(f"HIVE_METASTORE_ERROR: {code}: {told}")

@@ -1,1 +1,0 @@
-"""SQL on the embedded AWS: Athena and Redshift, executed by DuckDB over Glue's tables in S3."""

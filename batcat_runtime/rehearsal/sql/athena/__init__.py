@@ -1,1 +1,0 @@
-"""Athena: its API, its statements, and their execution by DuckDB."""
