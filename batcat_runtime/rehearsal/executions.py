@@ -24,7 +24,6 @@ from . import hooks
 from .access import services
 from .access.gate import Access
 from .asl import definition_errors
-from .faults import RETENTION_SECONDS
 from .mapruns import MapRuns
 from .operations import PASS, Operation
 from .wire import Call, ServiceError
@@ -44,8 +43,6 @@ class Executions:
         To see whether a state machine's role allows what Step Functions does with it.
     map_runs : MapRuns
         Knows the child executions of Distributed Maps.
-    retention : callable
-        How many seconds after their end executions are kept.
     """
 
     def __init__(
@@ -53,12 +50,10 @@ class Executions:
         backend: Callable[[str], Any],
         access: Access,
         map_runs: MapRuns,
-        retention: Callable[[], float] = lambda: RETENTION_SECONDS,
     ) -> None:
         self._backend = backend
         self._map_runs = map_runs
         self._access = access
-        self._retention = retention
         self._stopped: dict[str, tuple[str | None, str | None]] = {}
         self._starting = threading.Lock()
 
@@ -230,9 +225,7 @@ class Executions:
                     .executions
                 )
         wanted = call.params.get("statusFilter")
-        rows = [
-            one for one in [*found] if wanted in (None, one.status) and not self._forgotten(one)
-        ]
+        rows = [one for one in [*found] if wanted in (None, one.status)]
         rows.sort(key=lambda one: one.start_date, reverse=True)
         start = int(call.params.get("nextToken") or 0)
         size = int(call.params.get("maxResults") or 100)
@@ -283,21 +276,7 @@ class Executions:
         if child is not None:
             return child
         with _moto_errors():
-            execution = self._backend(call.region).describe_execution(arn)
-        if self._forgotten(execution):
-            raise ServiceError("ExecutionDoesNotExist", f"Execution Does Not Exist: '{arn}'")
-        return execution
-
-    def _forgotten(self, execution: Any) -> bool:
-        """Tell whether an execution ended longer ago than Step Functions keeps it."""
-        ended = execution.stop_date
-        if execution.status == _RUNNING or ended is None:
-            return False
-        return (datetime.now(UTC) - _aware(ended)).total_seconds() >= self._retention()
-
-
-def _aware(moment: datetime) -> datetime:
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+            return self._backend(call.region).describe_execution(arn)
 
 
 def _json(value: Any) -> str:

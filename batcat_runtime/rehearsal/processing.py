@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +22,6 @@ from moto.utilities.utils import get_partition
 from .access import services
 from .access.gate import Access
 from .clients import Clients
-from .faults import Faults
 from .logstream import LogWriter
 from .operations import PASS, Operation
 from .wire import ACCOUNT_ID, Call, ServiceError
@@ -90,8 +89,6 @@ class ProcessingJobs:
         What every job's process gets on top of its request.
     access : Access
         To see whether a job's role allows what SageMaker does with it.
-    faults : callable
-        What the account is short of.
     """
 
     def __init__(
@@ -100,12 +97,10 @@ class ProcessingJobs:
         home: Path,
         environment: Mapping[str, str],
         access: Access,
-        faults: Callable[[], Faults] = Faults,
     ) -> None:
         self._clients = clients
         self._access = access
         self._home = home
-        self._faults = faults
         self._environment = dict(environment)
         self._jobs: dict[tuple[str, str], Job] = {}
         self._tags: dict[str, dict[str, str]] = {}
@@ -138,7 +133,6 @@ class ProcessingJobs:
                     "Job name must be unique within an AWS account and region, and a job with "
                     f"this name already exists ({arn})",
                 )
-            self._check_quota(request, call.region)
             job = Job(dict(request), arn, call.region, datetime.now(UTC))
             self._jobs[call.region, name] = job
             self._tags[arn] = {tag["Key"]: tag["Value"] for tag in request.get("Tags", [])}
@@ -245,33 +239,11 @@ class ProcessingJobs:
             )
         return job
 
-    def _check_quota(self, request: dict[str, Any], region: str) -> None:
-        """Refuse a job that would use more instances than the account may."""
-        cluster = request["ProcessingResources"]["ClusterConfig"]
-        kind, wanted = str(cluster["InstanceType"]), int(cluster["InstanceCount"])
-        quota = f"{kind} for processing job usage"
-        limit = self._faults().quotas.get(quota)
-        clusters = [
-            job.request["ProcessingResources"]["ClusterConfig"]
-            for (place, _), job in self._jobs.items()
-            if place == region and job.status not in _FINAL
-        ]
-        used = sum(int(one["InstanceCount"]) for one in clusters if one["InstanceType"] == kind)
-        if limit is not None and used + wanted > limit:
-            raise ServiceError(
-                "ResourceLimitExceeded",
-                f"The account-level service limit '{quota}' is {limit} Instances, with current "
-                f"utilization of {used} Instances and a request delta of {wanted} Instances. "
-                "Please use AWS Service Quotas to request an increase for this quota. If AWS "
-                "Service Quotas is not available, contact AWS support to request an increase for "
-                "this quota.",
-            )
-
     def _run(self, job: Job) -> None:
         name = job.request["ProcessingJobName"]
         stream = f"{name}/algo-1-{int(job.created.timestamp())}"
         try:
-            reason = self._sold_out(job) or self._missing(job)
+            reason = self._missing(job)
             if reason is not None:
                 self._finish(job, "Failed", reason)
                 return
@@ -320,15 +292,6 @@ class ProcessingJobs:
             job.ended = job.modified = ended or datetime.now(UTC)
             # Last: who polls must find the rest in place once the status is final.
             job.status = status
-
-    def _sold_out(self, job: Job) -> str | None:
-        kind = job.request["ProcessingResources"]["ClusterConfig"]["InstanceType"]
-        if kind not in self._faults().sold_out:
-            return None
-        return (
-            "CapacityError: Unable to provision requested ML compute capacity. Please retry using "
-            "a different ML instance type."
-        )
 
     def _missing(self, job: Job) -> str | None:
         """Return why the job cannot start: a permission, an image or an input that is not there."""

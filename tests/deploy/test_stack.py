@@ -1,6 +1,6 @@
 """A stack in every state that it can be found in, and everything that can go wrong on the way.
 
-`deploy_stack` itself, against an embedded AWS that plays the faults.
+`deploy_stack` itself, against an embedded AWS behind a proxy that plays the faults.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from batcat_runtime.deploy.session import session_for
 from batcat_runtime.deploy.stack import Stack, StackChange, deploy_stack, stack_status, wait_until
 from batcat_runtime.errors import BatcatError, StackError, WaitInterruptedError
 from batcat_runtime.rehearsal import EmbeddedAWS
-from batcat_runtime.rehearsal.faults import Fault, set_faults
+from tests.faultproxy import Fault, FaultProxy, proxied_aws
 
 REGION = "cn-northwest-1"
 TAGS = {"batcat:project": "battery", "batcat:bucket": "battery-result", "team": "cells"}
@@ -38,7 +38,7 @@ DENIED = (
 class Bench:
     """A client, a name for a stack, and what the deployment said."""
 
-    home: Any
+    wire: FaultProxy
     client: Any
     name: str = field(default_factory=lambda: f"stack-{uuid.uuid4().hex[:8]}")
     said: list[str] = field(default_factory=list)
@@ -55,7 +55,7 @@ class Bench:
         return deploy_stack(self.client, stack, **{"progress": self.said.append} | how)
 
     def faults(self, *faults: Fault) -> None:
-        set_faults(self.home, *faults)
+        self.wire.set(*faults)
 
     @property
     def status(self) -> str | None:
@@ -69,17 +69,17 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def aws() -> Iterator[EmbeddedAWS]:
-    with EmbeddedAWS(region=REGION) as running:
-        yield running
+def aws() -> Iterator[tuple[EmbeddedAWS, FaultProxy]]:
+    with proxied_aws(REGION) as proxied:
+        yield proxied
 
 
 @pytest.fixture
-def bench(aws: EmbeddedAWS, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    for name, value in aws.environment().items():
+def bench(aws: tuple[EmbeddedAWS, FaultProxy], monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    for name, value in aws[0].environment().items():
         monkeypatch.setenv(name, value)
-    yield Bench(aws.home, session_for(REGION).client("cloudformation"))
-    set_faults(aws.home)
+    yield Bench(aws[1], session_for(REGION).client("cloudformation"))
+    aws[1].set()
 
 
 def group(name: str, days: int = 7) -> dict[str, Any]:
@@ -305,7 +305,7 @@ def test_a_parameter_that_is_not_given_keeps_its_value(bench: Bench) -> None:
     found = boto3.client("logs").describe_log_groups(logGroupNamePrefix=name)["logGroups"]
     assert [one["retentionInDays"] for one in found] == [14]
     with pytest.raises(StackError, match=r"must have values"):
-        Bench(bench.home, bench.client).deploy(template)
+        Bench(bench.wire, bench.client).deploy(template)
 
 
 def test_a_template_that_cloudformation_cannot_read_leaves_no_stack(bench: Bench) -> None:
@@ -363,7 +363,7 @@ def test_what_goes_on_without_us_is_said(bench: Bench, code: str, words: str) ->
             else:
                 bench.faults(Fault("cloudformation", "DescribeStacks", code, "expired", times=0))
 
-    many = {f"More{number}": group(f"{bench.name}-{number}") for number in range(6)}
+    many = {f"More{number}": group(f"{bench.name}-{number}") for number in range(20)}
     with pytest.raises(WaitInterruptedError) as caught:
         bench.deploy(groups(bench, **many), progress=interrupted)
     told = str(caught.value)

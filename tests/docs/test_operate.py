@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from batcat_runtime.commands import GROUPS
-from batcat_runtime.rehearsal import EmbeddedAWS
 from tests.conftest import REPOSITORY
 from tests.docs.session import commands_of, form_of, rewrite
+from tests.faultproxy import proxied_aws
 from tests.operate.world import DeployedProject, World
 
 PAGE = REPOSITORY / "docs" / "operate.md"
@@ -39,9 +39,12 @@ with bc.processing_job("usage-analysis") as job:
 @contextmanager
 def week() -> Iterator[Callable[[str], str]]:
     """Yield what runs a line of the page and returns all that it prints."""
-    aws = EmbeddedAWS(region="cn-northwest-1", set_environment=False, enforce_policies=True)
-    with tempfile.TemporaryDirectory(prefix="batcat-docs-") as temporary, aws:
-        project = World(aws, Path(temporary)).project(name="battery", deploy=False, script=SCRIPT)
+    with (
+        tempfile.TemporaryDirectory(prefix="batcat-docs-") as temporary,
+        proxied_aws("cn-northwest-1", enforce_policies=True) as (aws, wire),
+    ):
+        world = World(aws, wire, Path(temporary))
+        project = world.project(name="battery", deploy=False, script=SCRIPT)
         project.environment |= _keys_of_ada(project.client("iam"))
         yield lambda line: _run(project, line)
 

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from batcat_runtime.rehearsal import EmbeddedAWS
+from tests.faultproxy import proxied_aws
 from tests.operate.world import REGIONS, DeployedProject, World
 
 
@@ -19,9 +19,8 @@ def worlds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str],
 
         def world(region: str) -> World:
             if region not in made:
-                aws = EmbeddedAWS(region=region, set_environment=False, enforce_policies=True)
-                stack.enter_context(aws)
-                made[region] = World(aws, tmp_path_factory.mktemp(f"projects-{region}"))
+                aws, wire = stack.enter_context(proxied_aws(region, enforce_policies=True))
+                made[region] = World(aws, wire, tmp_path_factory.mktemp(f"projects-{region}"))
             return made[region]
 
         yield world

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from batcat_runtime.rehearsal.faults import Fault, set_faults
+from tests.faultproxy import Fault
 from tests.operate.accounts import account, as_deployer, configure
 from tests.operate.world import DeployedProject, World
 
@@ -25,7 +25,7 @@ def project(chinese: World) -> Iterator[DeployedProject]:
     configure(made, s3_trigger={"prefix": f"s3://{made.config.result_s3_bucket}/raw/"})
     as_deployer(made)
     yield made
-    set_faults(chinese.aws.home)
+    chinese.wire.set()
 
 
 def test_a_projects_deployments(project: DeployedProject) -> None:
@@ -74,7 +74,7 @@ def first_plan(project: DeployedProject) -> None:
 
 def failed_deployment(project: DeployedProject) -> None:
     fault = Fault("stepfunctions", "CreateStateMachine", "AccessDeniedException", DENIED)
-    set_faults(project.world.aws.home, fault)
+    project.world.wire.set(fault)
     failed = project.batcat("deploy", code=1)
     assert failed.stdout == ""
     told = failed.stderr.rpartition("Error: The stack ")[2]

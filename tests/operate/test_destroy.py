@@ -17,7 +17,7 @@ from batcat_runtime.errors import StackError, WaitInterruptedError
 from batcat_runtime.operate.connection import Project
 from batcat_runtime.operate.destroy import _check_stacks, destroy
 from batcat_runtime.operate.inventory import Inventory, ListedStack
-from batcat_runtime.rehearsal.faults import Fault, set_faults
+from tests.faultproxy import Fault
 from tests.operate.world import PURPOSE, REGIONS, DeployedProject, World
 
 DENIED = "User: arn:aws-cn:sts::1:assumed-role/analyst/me is not authorized to perform: "
@@ -30,7 +30,7 @@ def bare(chinese: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[DeployedPr
     for name, value in chinese.aws.environment().items():
         monkeypatch.setenv(name, value)
     yield project
-    set_faults(chinese.aws.home)
+    chinese.wire.set()
 
 
 def group(project: DeployedProject, name: str) -> dict[str, Any]:
@@ -215,12 +215,12 @@ def test_missing_rights_leave_nothing_behind_and_a_second_run_goes_on(
         put(bare, name)
     denied = Fault("logs", "DeleteLogGroup", "AccessDeniedException", "", after=1, times=0)
     words = f"{DENIED}logs:DeleteLogGroup on resource: arn:aws-cn:logs:::log-group:x"
-    set_faults(bare.world.aws.home, Fault(**{**vars(denied), "message": words}))
+    bare.world.wire.set(Fault(**{**vars(denied), "message": words}))
     stopped = bare.batcat("destroy", "--confirm", bare.config.project, code=1)
     assert "The role analyst may not logs:DeleteLogGroup" in stopped.stderr
     assert f"Removed so far: {bare.names.trigger_stack}." in stopped.stderr
     assert stacks(bare) == {bare.names.workflow_stack: "DELETE_FAILED"}
-    set_faults(bare.world.aws.home)
+    bare.world.wire.set()
     done = bare.json("destroy", "--confirm", bare.config.project)
     assert (done["removed"], done["left"]) == ([bare.names.workflow_stack], [])
     assert stacks(bare) == {}
@@ -246,7 +246,7 @@ def test_ctrl_c_says_what_goes_on_and_a_second_run_finishes(bare: DeployedProjec
 def test_credentials_that_expire_say_what_goes_on(bare: DeployedProject) -> None:
     put(bare, bare.names.trigger_stack)
     expired = Fault("cloudformation", "DescribeStackEvents", "ExpiredToken", "too old", after=1)
-    set_faults(bare.world.aws.home, expired)
+    bare.world.wire.set(expired)
     stopped = bare.batcat("destroy", "--confirm", bare.config.project, code=130)
     assert "The credentials in use have expired. CloudFormation goes on" in stopped.stderr
 

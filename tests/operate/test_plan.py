@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from batcat_runtime.rehearsal.faults import Fault, set_faults
+from tests.faultproxy import Fault
 from tests.operate.accounts import account, as_deployer
 from tests.operate.world import REGIONS, DeployedProject, World
 
@@ -18,7 +18,7 @@ from tests.operate.world import REGIONS, DeployedProject, World
 def calm(project: DeployedProject) -> Iterator[None]:
     """Take the faults of a test away at its end."""
     yield
-    set_faults(project.world.aws.home)
+    project.world.wire.set()
 
 
 def test_nothing_changes_in_a_project_as_it_is_deployed(project: DeployedProject) -> None:
@@ -42,9 +42,9 @@ def test_a_plan_that_is_stopped_or_fails_leaves_nothing(
     project: DeployedProject, calm: None
 ) -> None:
     before = account(project)
-    home = project.world.aws.home
+    wire = project.world.wire
     slow = Fault("cloudformation", "DescribeChangeSet", "Throttling", "Rate exceeded", times=0)
-    set_faults(home, slow)
+    wire.set(slow)
     running = project.start("plan")
     change_sets = project.client("cloudformation").list_change_sets
     deadline = time.monotonic() + 60
@@ -54,10 +54,10 @@ def test_a_plan_that_is_stopped_or_fails_leaves_nothing(
     running.send_signal(signal.SIGINT)
     _, said = running.communicate(timeout=60)
     assert (running.returncode, "Stopped." in said) == (130, True), said
-    set_faults(home)
+    wire.set()
     assert account(project) == before
     denied = "User: x is not authorized to perform: cloudformation:DescribeChangeSet"
-    set_faults(home, Fault("cloudformation", "DescribeChangeSet", "AccessDenied", denied))
+    wire.set(Fault("cloudformation", "DescribeChangeSet", "AccessDenied", denied))
     failed = project.batcat("plan", code=1)
     assert "needs cloudformation:DescribeChangeSet" in failed.stderr
     assert account(project) == before

@@ -13,7 +13,7 @@ import batcat_runtime as bc
 from batcat_runtime.commands.terminal import params_of
 from batcat_runtime.errors import UserError, WaitInterruptedError
 from batcat_runtime.operate.executions import list_executions
-from batcat_runtime.rehearsal.faults import faults
+from tests.faultproxy import Fault
 from tests.operate.world import PURPOSE, DeployedProject, World
 
 NAME = r"run-\d{8}-\d{6}-[0-9a-f]{6}"
@@ -205,7 +205,9 @@ def test_credentials_that_expire_while_waiting_leave_the_execution(
     found = re.search(NAME, first)
     assert found, first
     assert waiting.stderr.readline() == f"state {PURPOSE}: entered\n"
-    with faults(one_project.world.aws.home, expired_keys=[keys["AccessKeyId"]]):
+    words = "The security token included in the request is expired"
+    expired = Fault("stepfunctions", "*", "ExpiredTokenException", words, times=0)
+    with one_project.world.wire.having(expired):
         _, told = waiting.communicate(timeout=60)
     assert waiting.returncode == 1, told
     assert f"The execution {found[0]} goes on, but waiting for it is over" in told
@@ -216,7 +218,10 @@ def test_credentials_that_expire_while_waiting_leave_the_execution(
 
 
 def test_throttling_is_waited_out(one_project: DeployedProject) -> None:
-    with faults(one_project.world.aws.home, throttled={"stepfunctions:DescribeExecution": 3}):
+    slow = Fault(
+        "stepfunctions", "DescribeExecution", "ThrottlingException", "Rate exceeded", times=3
+    )
+    with one_project.world.wire.having(slow):
         done = one_project.batcat("run", "--date-start", "2022-02-03", "--date-end", "2022-02-04")
     assert "succeeded after" in done.stderr
     assert "Rate exceeded" not in done.stderr

@@ -14,7 +14,7 @@ import pytest
 from batcat_runtime.errors import WaitInterruptedError
 from batcat_runtime.log import reporting
 from batcat_runtime.operate.schedule import schedule
-from batcat_runtime.rehearsal.faults import Fault, set_faults
+from tests.faultproxy import Fault
 from tests.operate.world import PURPOSE, REGIONS, DeployedProject, World
 
 CONFIG = Path("script") / "config.json"
@@ -138,11 +138,11 @@ def test_a_switch_that_fails_leaves_the_configuration_as_it_was(
     project = switched_off
     before = (project.folder / CONFIG).read_bytes()
     refused = Fault("scheduler", "UpdateSchedule", "ConflictException", "Somebody was quicker.")
-    set_faults(project.world.aws.home, refused)
+    project.world.wire.set(refused)
     try:
         done = project.batcat("schedule", "on", code=1)
     finally:
-        set_faults(project.world.aws.home)
+        project.world.wire.set()
     assert "Somebody was quicker." in done.stderr
     assert (project.folder / CONFIG).read_bytes() == before
     assert deployed_state(project) == "DISABLED"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import batcat_runtime as bc
-from batcat_runtime.rehearsal.faults import faults
+from tests.faultproxy import Fault
 from tests.operate.test_doctor_deployed import roles_of
 from tests.operate.world import PURPOSE, REGIONS, SCRIPT, DeployedProject, World
 
@@ -85,7 +85,8 @@ def test_one_execution_is_shown_in_full(one_project: DeployedProject) -> None:
 
 def test_of_an_execution_that_is_forgotten_the_result_remains(one_project: DeployedProject) -> None:
     one_project.execute("long-ago", **WINDOW)
-    with faults(one_project.world.aws.home, retention_seconds=0):
+    gone = Fault("stepfunctions", "DescribeExecution", "ExecutionDoesNotExist", "gone", times=0)
+    with one_project.world.wire.having(gone):
         told = one_project.batcat("status", "long-ago", code=1).stderr
         listed = one_project.batcat("status").stdout
     assert "knows no execution long-ago of usage-analysis any more. Its result is there: " in told
@@ -146,7 +147,12 @@ def test_a_job_that_was_stopped_by_hand(broken: DeployedProject) -> None:
 
 def test_too_few_instances_are_a_matter_of_the_quota(broken: DeployedProject) -> None:
     quota = "ml.m5.xlarge for processing job usage"
-    with faults(broken.world.aws.home, quotas={quota: 0}):
+    words = (
+        f"The account-level service limit '{quota}' is 0 Instances, with current utilization of 0 "
+        "Instances and a request delta of 1 Instances. Please use AWS Service Quotas."
+    )
+    limit = Fault("sagemaker", "CreateProcessingJob", "ResourceLimitExceeded", words, times=0)
+    with broken.world.wire.having(limit):
         broken.execute("quota")
     told = why(broken)
     assert told.startswith(
@@ -156,15 +162,6 @@ def test_too_few_instances_are_a_matter_of_the_quota(broken: DeployedProject) ->
     assert "The account may use 0 of ml.m5.xlarge at once in this region" in told
     assert "aws service-quotas request-service-quota-increase --region cn-northwest-1" in told
     assert f"QuotaName=='{quota}'" in told
-
-
-def test_instances_that_are_sold_out(broken: DeployedProject) -> None:
-    with faults(broken.world.aws.home, sold_out=["ml.m5.xlarge"]):
-        broken.execute("sold-out", **WINDOW)
-    told = why(broken)
-    assert told.startswith(f"Failed: The step {PURPOSE} failed: CapacityError: Unable to provision")
-    assert "AWS has no ml.m5.xlarge to give at this moment" in told
-    assert "Run it again later: `batcat run --date-start 2023-01-01 --date-end 2023-01-02`" in told
 
 
 def test_a_role_that_lost_its_trust(broken: DeployedProject) -> None:

@@ -22,6 +22,7 @@ from batcat_runtime.names import Names
 from batcat_runtime.operate.connection import Project
 from batcat_runtime.project import new_project
 from batcat_runtime.rehearsal import EmbeddedAWS, container_tool
+from tests.faultproxy import FaultProxy
 
 REGIONS = ("cn-northwest-1", "us-east-1")
 PURPOSE = "usage-analysis"
@@ -49,11 +50,14 @@ class World:
     ----------
     aws : EmbeddedAWS
         Policies are enforced, as in an account.
+    wire : FaultProxy
+        In front of it.
     home : Path
         Where projects are made.
     """
 
     aws: EmbeddedAWS
+    wire: FaultProxy
     home: Path
     made: int = 0
 

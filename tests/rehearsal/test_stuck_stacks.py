@@ -8,17 +8,33 @@ from typing import Any
 
 import pytest
 
-from batcat_runtime.rehearsal.faults import Fault, set_faults
-from tests.rehearsal.conftest import Cloud, error_of
+from tests.faultproxy import Fault, FaultProxy, proxied_aws
+from tests.rehearsal.conftest import REGION, Cloud, error_of
 from tests.rehearsal.test_cloudformation import Stack, group
 
 DENIED = "User: arn:aws-cn:sts::1:assumed-role/d/d is not authorized to perform: it"
 
 
+@pytest.fixture(scope="module")
+def proxied() -> Iterator[tuple[Cloud, FaultProxy]]:
+    with proxied_aws(REGION) as (aws, proxy):
+        yield Cloud(aws), proxy
+
+
 @pytest.fixture
-def stack(cloud: Cloud) -> Iterator[Stack]:
-    yield Stack(cloud)
-    set_faults(cloud.aws.home)
+def cloud(proxied: tuple[Cloud, FaultProxy]) -> Cloud:
+    return proxied[0]
+
+
+@pytest.fixture
+def wire(proxied: tuple[Cloud, FaultProxy]) -> Iterator[FaultProxy]:
+    yield proxied[1]
+    proxied[1].set()
+
+
+@pytest.fixture
+def stack(cloud: Cloud) -> Stack:
+    return Stack(cloud)
 
 
 def denied(operation: str, **when: int) -> Fault:
@@ -31,29 +47,29 @@ def groups(stack: Stack, days: int, **more: Any) -> dict[str, Any]:
     return {"Resources": {"One": one, **more}}
 
 
-def stuck(cloud: Cloud, stack: Stack) -> None:
+def stuck(wire: FaultProxy, stack: Stack) -> None:
     """Bring a stack into UPDATE_ROLLBACK_FAILED: no way on, no way back."""
     assert stack.deploy(groups(stack, 7)) == "CREATE_COMPLETE"
-    set_faults(cloud.aws.home, denied("PutRetentionPolicy", times=0))
+    wire.set(denied("PutRetentionPolicy", times=0))
     assert stack.deploy(groups(stack, 14)) == "UPDATE_ROLLBACK_FAILED"
 
 
-def test_a_rollback_that_fails_can_be_continued(cloud: Cloud, stack: Stack) -> None:
-    stuck(cloud, stack)
+def test_a_rollback_that_fails_can_be_continued(wire: FaultProxy, stack: Stack) -> None:
+    stuck(wire, stack)
     assert [text for text in stack.why() if DENIED in text]
     code, message = error_of(stack.plan, template=groups(stack, 14))
     assert code == "ValidationError"
     assert "UPDATE_ROLLBACK_FAILED state and can not be updated" in message
     stack.client.continue_update_rollback(StackName=stack.name)
     assert stack.settled() == "UPDATE_ROLLBACK_FAILED", "what failed fails still"
-    set_faults(cloud.aws.home)
+    wire.set()
     stack.client.continue_update_rollback(StackName=stack.name)
     assert stack.settled() == "UPDATE_ROLLBACK_COMPLETE"
     assert stack.deploy(groups(stack, 14)) == "UPDATE_COMPLETE"
 
 
-def test_resources_can_be_skipped_by_name(cloud: Cloud, stack: Stack) -> None:
-    stuck(cloud, stack)
+def test_resources_can_be_skipped_by_name(wire: FaultProxy, stack: Stack) -> None:
+    stuck(wire, stack)
     again = stack.client.continue_update_rollback
     code, message = error_of(again, StackName=stack.name, ResourcesToSkip=["Other"])
     assert (code, "Other" in message) == ("ValidationError", True)
@@ -64,14 +80,14 @@ def test_resources_can_be_skipped_by_name(cloud: Cloud, stack: Stack) -> None:
 
 
 def test_a_stack_that_cannot_be_deleted_may_leave_resources_behind(
-    cloud: Cloud, stack: Stack
+    cloud: Cloud, wire: FaultProxy, stack: Stack
 ) -> None:
     template = groups(stack, 7, Two=group(f"/two/{stack.name}"))
     assert stack.deploy(template) == "CREATE_COMPLETE"
     arn, delete = stack.describe()["StackId"], stack.client.delete_stack
     code, message = error_of(delete, StackName=stack.name, RetainResources=["One"])
     assert (code, "DELETE_FAILED" in message) == ("ValidationError", True)
-    set_faults(cloud.aws.home, denied("DeleteLogGroup", after=1, times=1))
+    wire.set(denied("DeleteLogGroup", after=1, times=1))
     delete(StackName=stack.name)
     assert stack.settled() == "DELETE_FAILED"
     left = stack.client.describe_stack_resources(StackName=stack.name)["StackResources"]
@@ -127,17 +143,3 @@ def test_of_two_change_sets_one_is_executed(stack: Stack) -> None:
     assert stack.settled() == "CREATE_COMPLETE"
     named = [one for one in client.describe_stacks()["Stacks"] if one["StackName"] == stack.name]
     assert len(named) == 1
-
-
-def test_faults_come_when_they_are_due_and_go_with_the_file(cloud: Cloud, stack: Stack) -> None:
-    look = stack.client.describe_stacks  # which tries nothing again by itself
-    slow = Fault("cloudformation", "DescribeStacks", "Throttling", "Rate exceeded", after=1)
-    set_faults(cloud.aws.home, slow)
-    look()
-    stack.client.list_stacks()
-    assert error_of(look) == ("Throttling", "Rate exceeded")
-    look()
-    set_faults(cloud.aws.home, Fault("cloudformation", "DescribeStacks", "ExpiredToken", "old"))
-    assert error_of(look) == ("ExpiredToken", "old")
-    set_faults(cloud.aws.home)
-    look()
