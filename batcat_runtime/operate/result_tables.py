@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from batcat_runtime.errors import AccessDeniedError
 from batcat_runtime.names import slug
 from batcat_runtime.operate.connection import Project
-from batcat_runtime.operate.results_table import OURS, PURPOSE, RUNS
+from batcat_runtime.operate.register import RUNS, marks_of
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def find_tables(project: Project, purpose: str | None = None) -> ListedTables | 
             mine.append(name)
         else:
             others = True
-    whole = marks.get(OURS) == project.config.project and wanted is None and not others
+    whole = marks_of(project).items() <= marks.items() and wanted is None and not others
     if not mine and not whole:
         return None
     mine.sort(key=lambda name: (name.endswith(RUNS), name))
@@ -118,5 +118,5 @@ def _tables(project: Project, database: str) -> Iterator[tuple[str, str | None]]
         for page in pages:
             for one in page["TableList"]:
                 marks = one.get("Parameters") or {}
-                mine = marks.get(OURS) == project.config.project
-                yield one["Name"], slug(marks[PURPOSE]) if mine else None
+                mine = marks_of(project).items() <= marks.items()
+                yield one["Name"], marks["batcat:purpose"] if mine else None

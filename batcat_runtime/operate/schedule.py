@@ -193,7 +193,7 @@ def _switch_deployed(
         tags={tag["Key"]: tag["Value"] for tag in stack.get("Tags", [])},
     )
     if _parameters(stack).get("ScheduleState") != state:
-        deploy_stack(project.client("cloudformation"), wanted, progress=report)
+        deploy_stack(project.client("cloudformation"), wanted)
         return True
     if there["State"] == state:
         return False

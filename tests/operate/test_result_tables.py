@@ -52,7 +52,7 @@ def test_they_go_with_their_database(entered: DeployedProject) -> None:
     assert databases(entered) == {}
     assert f"Nothing of {name} is deployed" in entered.batcat("destroy").stdout
     # The results are there still, and so the tables can be.
-    assert bc.register_results(folder=entered.folder)[0].change == "created"
+    assert bc.register_results(folder=entered.folder)[0].name == "usage_analysis"
 
 
 def test_those_of_others_stay_and_keep_the_database(entered: DeployedProject) -> None:
