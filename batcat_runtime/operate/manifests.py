@@ -21,6 +21,7 @@ from batcat_runtime.operate.connection import Project
 from batcat_runtime.operate.executions import Scalar, Window
 
 _KEY = re.compile(r"(?:(?P<step>[^/]+)/)?date=(?P<day>[^/]+)/run=(?P<run>[^/]+)/(?P<name>.+)")
+_MANIFEST = re.compile(r"_manifest(-\d{5})?\.json")
 _AT_ONCE = 16
 Entry = tuple[str, int]  # a key and its size
 
@@ -239,10 +240,15 @@ def read_manifest(project: Project, key: str) -> tuple[Manifest | None, bytes]:
     bucket = project.config.result_s3_bucket
     with project.asked(f"s3://{bucket}/{key}", "s3:GetObject"):
         body = project.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+    return parse_manifest(body), body
+
+
+def parse_manifest(body: bytes) -> Manifest | None:
+    """Return a manifest by its text; None when it is not as a job writes it."""
     try:
-        return Manifest.model_validate_json(body), body
+        return Manifest.model_validate_json(body)
     except ValidationError:
-        return None, body
+        return None
 
 
 def _parts(project: Project, purpose: str) -> list[str]:
@@ -277,9 +283,7 @@ def _results(
         found = _KEY.fullmatch(key.removeprefix(prefix))
         if found:
             runs.setdefault((found["day"], found["run"]), []).append((key, found["name"], size))
-    keys = [
-        key for files in runs.values() for key, name, _ in files if name.startswith("_manifest")
-    ]
+    keys = [key for files in runs.values() for key, name, _ in files if _MANIFEST.fullmatch(name)]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         read = dict(
             zip(keys, pool.map(lambda key: read_manifest(project, key)[0], keys), strict=True)

@@ -200,23 +200,23 @@ def _shape(
     notes = [*_neighbours(keys, name, purpose), *_overlaps(counted)]
     versions = {result.code_sha256: result for result in counted}
     samples = {result.run_id: result for result in (*versions.values(), *counted[-_SAMPLES:])}
-    schemas = []
-    for result in samples.values():
+    schemas: dict[str, tuple[str, Any]] = {}
+    for run, result in samples.items():
         files = [stored.key for stored in result.files if stored.key.startswith(prefix)]
         key = next((key for key in files if table_file(key) == name), None)
         if key:
-            schemas.append((result.code_sha256, _schema(project, key)))
-    newest = next(one for code, one in reversed(schemas) if code == counted[-1].code_sha256)
+            schemas[run] = (result.code_sha256, _schema(project, key))
+    version, newest = schemas[counted[-1].run_id]
     legal = _legal_names(newest.names)
     # Glue's names are in lower case, and Parquet's are compared so; else the places count.
     by_place = csv or [source.lower() for source in newest.names] != legal
-    others = {code for code, one in schemas if by_place and one.names != newest.names}
-    if others and not csv:
+    others = {code for code, one in schemas.values() if by_place and one.names != newest.names}
+    if others and (version in others or not csv):
         raise DataFormatError(
-            f"Athena cannot have all names of {', '.join(newest.names)}, so it finds Parquet's "
-            f"columns by their places; but some results of {purpose} have others.",
-            fix="Rename them in the script, and compute the others again. bc.read_results() reads "
-            "all as they are.",
+            f"Some results of {purpose} have other columns than {', '.join(newest.names)}, and "
+            f"Athena finds those of {name} by their places.",
+            fix="Save the same columns every day; in Parquet they may differ, if all names are "
+            "lower-case letters, digits and _. bc.read_results() reads all as they are.",
         )
     for code in sorted(others):
         runs = [_run(result) for result in counted if result.code_sha256 == code]
@@ -225,7 +225,7 @@ def _shape(
             f"{len(runs)} results of the code {code[:8]} have other columns and are left out; "
             "bc.read_results() reads them."
         )
-    kinds = _kinds([one for code, one in schemas if code not in others], csv=csv)
+    kinds = _kinds([one for code, one in schemas.values() if code not in others], csv=csv)
     columns = [
         _Column(new, source, kinds[source])
         for source, new in zip(kinds, _legal_names(kinds), strict=True)

@@ -21,7 +21,7 @@ from batcat_runtime.operate.failures import failure_of
 from batcat_runtime.operate.history import StateRun
 from batcat_runtime.operate.jobs import read_jobs as read_jobs
 from batcat_runtime.operate.loglines import LogLine, source_of_job
-from batcat_runtime.operate.manifests import Manifest, missing_of
+from batcat_runtime.operate.manifests import missing_of, parse_manifest
 from batcat_runtime.rehearsal.record import ResultTable, Step, StepStatus
 
 _HEAD_ROWS = 8
@@ -127,7 +127,7 @@ def read_result(s3: Any, config: Config, purpose: str, run_id: str) -> Result:
         manifest=next(iter(manifests.values())) if len(manifests) == 1 else manifests,
         missing=missing_of(
             config.purposes[purpose].last_steps,
-            [Manifest.model_validate(content) for content in manifests.values()],
+            [read for name in manifests if (read := parse_manifest(files[name]))],
         ),
         images=tuple(
             (PurePosixPath(name).name, data)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import random
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ def test_each_window_has_its_newest_whole_run(project: DeployedProject, left: Le
     left("2020-01-01", "2020-01-02", "1-old")
     ran = project.execute("1-real", date_start="2020-01-01", date_end="2020-01-02")
     assert ran["status"] == "SUCCEEDED"
-    left("2020-01-02", "2020-01-03", "2-a-whole")
+    own = left("2020-01-02", "2020-01-03", "2-a-whole")
+    left.change(f"{own}_manifest_of_mine.json", b"[]")  # the script's own is none of ours
     left.lose(left("2020-01-02", "2020-01-03", "2-b-lost") + "usage-analysis.csv")
     left.lose(left("2020-01-03", "2020-01-04", "3-bare") + "_manifest.json")
     days = ("--first", "2020-01-01", "--last", "2020-01-03")
@@ -135,6 +137,18 @@ def test_a_body_that_breaks_off_is_taken_up_again(
         assert wire.asked["s3:GetObject"] == 6, "two manifests, three parts, and one of these again"
     assert next(tmp_path.rglob("cells.bin")).read_bytes() == body
     assert not [one for one in tmp_path.rglob(".*") if one.is_file()]
+    # Ctrl-C leaves nothing that is not whole, and says how to go on.
+    other = tmp_path / "other"
+    with wire.having(Fault("s3", "GetObject", after=2, delay=2, times=0)):
+        terminal = one_project.terminal("results", "get", "2020-02-05", "--to", str(other))
+        end = time.monotonic() + 60
+        while wire.asked["s3:GetObject"] < 4:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        terminal.interrupt()
+        assert terminal.wait() == 130
+    assert "The same command goes on where this one was." in " ".join(terminal.shown.split())
+    assert not [one for one in other.rglob("*") if one.is_file()]
 
 
 def good_manifest(project: DeployedProject, prefix: str) -> dict[str, Any]:
@@ -142,22 +156,27 @@ def good_manifest(project: DeployedProject, prefix: str) -> dict[str, Any]:
     return dict(json.loads(project.client("s3").get_object(**key)["Body"].read()))
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("", ".", "./", "a/", "a//b", "/usage.csv", "..", "../../../usage.csv", "a/../../b"),
-        *("..\\usage.csv", "a\\b", "C:usage.csv", "C:/usage.csv", "a\u0000b", 1, None, ["a"]),
-    ],
-)
+NAMES = [
+    *("", ".", "./", "a/", "a//b", "/usage.csv", "..", "../../../usage.csv", "a/../../b"),
+    *("..\\usage.csv", "a\\b", "C:usage.csv", "C:/usage.csv", "a\u0000b", 1, None, ["a"]),
+]
+
+
 def test_a_manifest_that_names_what_is_no_file_of_its_result_is_none(
-    one_project: DeployedProject, left_in_china: Left, tmp_path: Path, name: object
+    one_project: DeployedProject, left_in_china: Left, tmp_path: Path
 ) -> None:
     prefix = left_in_china("2020-02-10", "2020-02-11", "outside")
     manifest = good_manifest(one_project, prefix)
-    manifest["files"].append({"name": name, "sha256": hashlib.sha256(b"").hexdigest()})
-    left_in_china.change(f"{prefix}_manifest.json", json.dumps(manifest).encode())
+    files = manifest.pop("files")
+    for number, name in enumerate(NAMES):
+        named = [*files, {"name": name, "sha256": hashlib.sha256(b"").hexdigest()}]
+        body = json.dumps({**manifest, "files": named}).encode()
+        left_in_china.change(f"{prefix.replace('outside', str(number))}_manifest.json", body)
+    left_in_china.lose(f"{prefix}_manifest.json")
     found = bc.results("2020-02-10", "2020-02-10", folder=one_project.folder)
-    assert [one.missing for one in found] == ["its manifest is not as a job writes it"]
+    said = {one.run_id: one.missing for one in found if one.run_id != "outside"}
+    no_manifest = "its manifest is not as a job writes it"
+    assert said == {str(number): no_manifest for number in range(len(NAMES))}
     with pytest.raises(NoSuchResultError):
         bc.get_results("2020-02-10", to=tmp_path, folder=one_project.folder)
     assert not list(tmp_path.iterdir())
