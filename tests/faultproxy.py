@@ -134,12 +134,13 @@ class FaultProxy:
 @contextmanager
 def proxied_aws(region: str, **how: Any) -> Iterator[tuple[EmbeddedAWS, FaultProxy]]:
     """Yield an embedded AWS of which all is asked through a proxy, and the proxy."""
-    with FaultProxy() as proxy, pytest.MonkeyPatch.context() as environment:
-        environment.setenv("BATCAT_EMBEDDED_VIA", proxy.endpoint)
-        with EmbeddedAWS(region=region, set_environment=False, **how) as aws:
-            proxy.target = aws.endpoint_url
-            aws.endpoint_url = proxy.endpoint
-            yield aws, proxy
+    with FaultProxy() as proxy, contextlib.ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as environment:  # of this AWS, and of no other
+            environment.setenv("BATCAT_EMBEDDED_VIA", proxy.endpoint)
+            aws = stack.enter_context(EmbeddedAWS(region=region, set_environment=False, **how))
+        proxy.target = aws.endpoint_url
+        aws.endpoint_url = proxy.endpoint
+        yield aws, proxy
 
 
 def _handler(proxy: FaultProxy) -> type[BaseHTTPRequestHandler]:
