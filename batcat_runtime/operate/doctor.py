@@ -41,6 +41,7 @@ from batcat_runtime.errors import (
 from batcat_runtime.io.aws_errors import translated
 from batcat_runtime.operate.connection import STANDING, Project
 from batcat_runtime.operate.stacks import ProjectStack, project_stacks, removed_purposes
+from batcat_runtime.project import other_runtime
 
 Status = Literal["ok", "warning", "failed", "skipped"]
 _TOOL_SECONDS = 6
@@ -321,26 +322,26 @@ def versions(folder: Path) -> Iterator[Finding]:
     """Check that the installed packages are those of requirements.txt."""
     from packaging.requirements import InvalidRequirement, Requirement
 
+    wrong, runtime = [], importlib.metadata.version("batcat-runtime")
+    other = other_runtime(folder)
+    if other:
+        words = f"this project was made with batcat-runtime {other[0]}; {other[1]} is installed"
+        fix = "pip install -r requirements.txt   (or bring the project up to date: cruft update)"
+        yield warning(words, fix)
     path = folder / "requirements.txt"
-    lines = path.read_text("utf-8").splitlines() if path.is_file() else []
-    wrong = []
-    for line in lines:
+    for line in path.read_text("utf-8").splitlines() if path.is_file() else []:
         try:
             wanted = Requirement(re.sub(r"(^|\s)#.*", "", line).strip())
             present = importlib.metadata.version(wanted.name)
+            if wanted.name != "batcat-runtime" and present not in wanted.specifier:
+                wrong.append(f"{wanted.name} is {present}, requirements.txt has {wanted.specifier}")
         except InvalidRequirement:
             continue  # a blank line; or pip knows it: an option, a path, a URL
         except importlib.metadata.PackageNotFoundError:
             wrong.append(f"{wanted.name} is not installed")
-            continue
-        tag = re.search(r"@v?(\d+(?:\.\d+)+)$", wanted.url or "")
-        if present not in wanted.specifier or (tag and tag[1] != present):
-            asked = tag[1] if tag else wanted.specifier
-            wrong.append(f"{wanted.name} is {present}, requirements.txt has {asked}")
     if wrong:
         yield warning("; ".join(wrong), "python -m pip install -r requirements.txt")
-    else:
-        runtime = importlib.metadata.version("batcat-runtime")
+    elif not other:
         yield ok(f"batcat-runtime {runtime}, Python {platform.python_version()}")
 
 
