@@ -32,7 +32,6 @@ from .page import DEPTH
 
 MOST_ROWS = 6
 MOST_LAST_LINES = 25
-NARROWEST_HEADER = 8
 GAP = 2
 STYLES = {"succeeded": "green", "failed": "bold red", "stopped": "red", "skipped": "dim"}
 SIGNS = {"succeeded": "✓", "failed": "✗", "stopped": "■", "skipped": NOTHING}
@@ -151,36 +150,18 @@ def _result(result: ResultTable, width: int) -> list[Text | Table]:
 
 
 def _fit(names: Sequence[str], cells: Sequence[Sequence[str]], width: int) -> tuple[int, list[str]]:
-    """Return how many columns fit and their headers, which break at underscores if they must."""
-    best: tuple[int, list[str]] = (0, [])
-    for narrow in (60, 14, 11, NARROWEST_HEADER):
-        headers, used, count = [], 0, 0
-        for name, column in zip(names, cells, strict=True):
-            widest = max(map(display_width, column), default=0)
-            header = _broken(name, max(widest, narrow))
-            wide = max(widest, *map(display_width, header.split("\n")))
-            used += wide + (GAP if count else 0)
-            if used > width - GAP:
+    """Return how many columns fit, and their headers, which break at underscores if they must."""
+    headers: list[str] = []
+    for names_or_broken in (names, [name.replace("_", "_\n") for name in names]):
+        headers, used = [], 0
+        for header, column in zip(names_or_broken, cells, strict=True):
+            used += max(map(display_width, [*column, *header.split("\n")])) + GAP
+            if used > width + GAP:
                 break
             headers.append(header)
-            count += 1
-        if count > best[0]:
-            best = (count, headers)
-        if count == len(names):
+        if len(headers) == len(names):
             break
-    return best
-
-
-def _broken(name: str, width: int) -> str:
-    """Break a name after its underscores into lines of at most `width` where possible."""
-    lines = [""]
-    parts = [part + "_" for part in name.split("_")]
-    parts[-1] = parts[-1][:-1]
-    for part in parts:
-        if lines[-1] and display_width(lines[-1] + part) > width:
-            lines.append("")
-        lines[-1] += part
-    return "\n".join(lines)
+    return len(headers), headers
 
 
 def _print_chart(result: ResultTable, console: Console, unicode: bool) -> None:

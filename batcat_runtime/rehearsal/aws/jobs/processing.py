@@ -94,7 +94,6 @@ class ProcessingJobs:
         self._access = access
         self._home = home
         self._jobs: dict[tuple[str, str], Job] = {}
-        self._tags: dict[str, dict[str, str]] = {}
         self._lock = threading.Lock()
 
     def operations(self) -> dict[tuple[str, str], Operation]:
@@ -104,10 +103,7 @@ class ProcessingJobs:
             ("sagemaker", "DescribeProcessingJob"): self.describe,
             ("sagemaker", "StopProcessingJob"): self.stop,
             ("sagemaker", "ListProcessingJobs"): self.list,
-            ("sagemaker", "DeleteProcessingJob"): self.delete,
-            ("sagemaker", "AddTags"): self.add_tags,
             ("sagemaker", "ListTags"): self.list_tags,
-            ("sagemaker", "DeleteTags"): self.delete_tags,
         }
 
     def create(self, call: Call) -> dict[str, Any]:
@@ -126,7 +122,6 @@ class ProcessingJobs:
                 )
             job = Job(dict(request), arn, call.region, datetime.now(UTC))
             self._jobs[call.region, name] = job
-            self._tags[arn] = {tag["Key"]: tag["Value"] for tag in request.get("Tags", [])}
         job.thread = threading.Thread(target=self._run, args=(job,), daemon=True, name=name)
         job.thread.start()
         return {"ProcessingJobArn": arn}
@@ -179,38 +174,11 @@ class ProcessingJobs:
             result["NextToken"] = str(start + size)
         return result
 
-    def delete(self, call: Call) -> dict[str, Any]:
-        """Forget a job that has ended."""
-        job = self._find(call)
-        if job.status not in _FINAL:
-            raise ServiceError("ResourceInUse", f"The processing job is in status {job.status}.")
-        with self._lock:
-            del self._jobs[call.region, str(call.params["ProcessingJobName"])]
-        return {}
-
-    def add_tags(self, call: Call) -> Any:
-        """Tag a job; other resources are moto's."""
-        tags = self._tags.get(str(call.params["ResourceArn"]))
-        if tags is None:
-            return PASS
-        tags.update({tag["Key"]: tag["Value"] for tag in call.params["Tags"]})
-        return self.list_tags(call)
-
     def list_tags(self, call: Call) -> Any:
-        """List a job's tags."""
-        tags = self._tags.get(str(call.params["ResourceArn"]))
-        if tags is None:
-            return PASS
-        return {"Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
-
-    def delete_tags(self, call: Call) -> Any:
-        """Remove tags from a job."""
-        tags = self._tags.get(str(call.params["ResourceArn"]))
-        if tags is None:
-            return PASS
-        for key in call.params["TagKeys"]:
-            tags.pop(key, None)
-        return {}
+        """List a job's tags; other resources are moto's."""
+        arn = str(call.params["ResourceArn"])
+        job = next((job for job in self._jobs.values() if job.arn == arn), None)
+        return {"Tags": job.request.get("Tags", [])} if job else PASS
 
     def shut_down(self, timeout: float) -> None:
         """Stop every running job and wait for them."""
