@@ -51,11 +51,10 @@ if TYPE_CHECKING:
     from batcat_runtime.operate.doctor import doctor as doctor
     from batcat_runtime.operate.logs import logs as logs
     from batcat_runtime.operate.plan import plan as plan
+    from batcat_runtime.operate.register import register_results as register_results
+    from batcat_runtime.operate.results import get_results as get_results
+    from batcat_runtime.operate.results import read_results as read_results
     from batcat_runtime.operate.results import results as results
-    from batcat_runtime.operate.results_get import get_results as get_results
-    from batcat_runtime.operate.results_query import query_results as query_results
-    from batcat_runtime.operate.results_query import register_results as register_results
-    from batcat_runtime.operate.results_read import read_results as read_results
     from batcat_runtime.operate.run import run as run
     from batcat_runtime.operate.schedule import schedule as schedule
     from batcat_runtime.operate.status import status as status
@@ -79,7 +78,7 @@ _HOME = {
     "get_config": "config",
     "get_date_with_delta": "io.query",
     "get_logger": "log",
-    "get_results": "operate.results_get",
+    "get_results": "operate.results",
     "get_secret": "io.secrets",
     "list_keys": "io.places",
     "logs": "operate.logs",
@@ -89,7 +88,6 @@ _HOME = {
     "processing_output_path": "job",
     "processing_step": "deploy.processing",
     "processing_steps": "deploy.processing",
-    "query_results": "operate.results_query",
     "read_csv_from_bucket": "io.s3",
     "read_data_from_athena": "io.athena",
     "read_data_from_redshift": "io.redshift",
@@ -97,8 +95,8 @@ _HOME = {
     "read_excel_from_bucket": "io.s3",
     "read_from_bucket": "io.s3",
     "read_parquet_from_bucket": "io.s3",
-    "read_results": "operate.results_read",
-    "register_results": "operate.results_query",
+    "read_results": "operate.results",
+    "register_results": "operate.register",
     "results": "operate.results",
     "run": "operate.run",
     "save_dataset": "io.dataset",

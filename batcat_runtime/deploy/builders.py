@@ -13,9 +13,10 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from batcat_runtime.config import Config
+from batcat_runtime.deploy.codebuild import CodeBuild
 from batcat_runtime.errors import ImageError, UserError
 from batcat_runtime.log import report
 
@@ -24,43 +25,32 @@ VARIABLE = "BATCAT_IMAGE_BUILDER"
 CODEBUILD = "codebuild"
 
 
-class Builder(Protocol):
-    """Builds an image from a context and pushes it."""
-
-    @property
-    def name(self) -> str:
-        """What the reader calls it."""
-
-    def build_and_push(self, context: Path, repository: str, tag: str) -> None:
-        """Build `context` for linux/amd64 and push it to `repository`:`tag`."""
+def choose_builder(config: Config, session: Any) -> ContainerTool | CodeBuild:
+    """Return the builder that is there, or that ``BATCAT_IMAGE_BUILDER`` names."""
+    path = container_tool()
+    if path is None:
+        return CodeBuild(config, session)
+    return ContainerTool(Path(path).stem, path, session.client("ecr"))
 
 
-def choose_builder(config: Config, session: Any) -> Builder:
-    """Return the builder that is there, or that ``BATCAT_IMAGE_BUILDER`` names.
+def container_tool() -> str | None:
+    """Return the path of the tool that builds here; None: AWS CodeBuild does.
 
     Raises
     ------
     UserError
-        The variable names none of them, or one that is not on the PATH.
+        ``BATCAT_IMAGE_BUILDER`` names no builder, or one that is not on the PATH.
     """
-    from batcat_runtime.deploy.codebuild import CodeBuild
-
     wanted = os.environ.get(VARIABLE, "")
-    if wanted and wanted not in (*TOOLS, CODEBUILD):
+    tools = [] if wanted == CODEBUILD else [wanted] if wanted in TOOLS else TOOLS
+    path = next(filter(None, map(shutil.which, tools)), None)
+    if wanted not in ("", CODEBUILD) and (path is None or wanted not in TOOLS):
+        what = "is not on the PATH" if wanted in TOOLS else "is no builder"
         raise UserError(
-            f"{VARIABLE} is {wanted!r}, and there is no such builder.",
-            fix=f"Set it to one of {', '.join((*TOOLS, CODEBUILD))}, or unset it.",
+            f"{VARIABLE} is {wanted!r}, which {what}.",
+            fix=f"unset {VARIABLE}, or set it to one of {', '.join((*TOOLS, CODEBUILD))}",
         )
-    tools = [] if wanted == CODEBUILD else [wanted] if wanted else TOOLS
-    for name in tools:
-        path = shutil.which(name)
-        if path:
-            return ContainerTool(name, path, session.client("ecr"))
-    if wanted and wanted != CODEBUILD:
-        raise UserError(
-            f"{VARIABLE} is {wanted!r}, but that is not on the PATH.", fix="Install or unset it."
-        )
-    return CodeBuild(config, session)
+    return path
 
 
 @dataclass(frozen=True)

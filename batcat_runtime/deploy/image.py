@@ -6,7 +6,6 @@ that tag is in ECR already, otherwise have it built and pushed (`builders`).
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,9 +171,3 @@ def find_image(ecr: Any, repository: str, tag: str) -> str | None:
 def _repository(ecr: Any, name: str) -> dict[str, str]:
     found: dict[str, str] = ecr.describe_repositories(repositoryNames=[name])["repositories"][0]
     return found
-
-
-if __name__ == "__main__":
-    from batcat_runtime.deploy.command import run_as_script
-
-    sys.exit(run_as_script(setup_image))

@@ -214,14 +214,3 @@ def _digest(folder: Path) -> str:
     lines = [re.sub(r"(^|\s)#.*", "", line).strip() for line in text.splitlines()]
     asked = [*filter(None, lines), "", *_runtime_requirements()]
     return hashlib.sha256("\n".join(asked).encode()).hexdigest()
-
-
-if __name__ == "__main__":
-    from batcat_runtime.config import find_project
-    from batcat_runtime.deploy.command import run_as_script
-
-    def main() -> None:
-        """Write the lock of the project around the working directory."""
-        print(write_lock(find_project() / "deploy" / "docker"))
-
-    sys.exit(run_as_script(main))

@@ -233,11 +233,6 @@ def describe_stack(client: Any, name: str) -> dict[str, Any]:
         raise
 
 
-def stack_status(client: Any, name: str) -> str | None:
-    """Return a stack's status, or None when there is no such stack."""
-    return _status(describe_stack(client, name)) or None
-
-
 def outputs_of(stack: Mapping[str, Any]) -> dict[str, str]:
     """Return the outputs of a stack that was described."""
     return {one["OutputKey"]: one["OutputValue"] for one in stack.get("Outputs", [])}

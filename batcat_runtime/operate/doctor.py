@@ -12,7 +12,6 @@ import importlib.metadata
 import os
 import platform
 import re
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -24,7 +23,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from batcat_runtime.config import Config, find_project, get_config, partition_of
 from batcat_runtime.deploy.bucket import check_bucket
-from batcat_runtime.deploy.builders import CODEBUILD, TOOLS, VARIABLE
+from batcat_runtime.deploy.builders import CODEBUILD, VARIABLE, container_tool
 from batcat_runtime.deploy.context import context_of
 from batcat_runtime.deploy.limits import check_limits
 from batcat_runtime.deploy.parameters import given_roles
@@ -42,6 +41,7 @@ from batcat_runtime.errors import (
 from batcat_runtime.io.aws_errors import translated
 from batcat_runtime.operate.connection import STANDING, Project
 from batcat_runtime.operate.stacks import ProjectStack, project_stacks, removed_purposes
+from batcat_runtime.project import other_runtime
 
 Status = Literal["ok", "warning", "failed", "skipped"]
 _TOOL_SECONDS = 6
@@ -106,7 +106,7 @@ def doctor(*, folder: str | Path | None = None, purpose: str | None = None) -> l
 def findings(folder: Path, purpose: str | None = None) -> Iterator[Finding]:
     """Yield what each check finds, as soon as it does."""
     yield from _examined("versions", lambda: versions(folder))
-    yield from _examined("container tool", container_tool)
+    yield from _examined("container tool", builder)
     try:
         config = get_config(folder)
     except ConfigError as error:
@@ -307,49 +307,41 @@ def alert(subject: Subject) -> Iterator[Finding]:
             yield warning(f"{address} has not confirmed the alerts of {purpose}", fix)
 
 
-def container_tool() -> Iterator[Finding]:
+def builder() -> Iterator[Finding]:
     """Check that something can build the image."""
-    wanted = os.environ.get(VARIABLE, "")
-    known = [wanted] if wanted in TOOLS else [] if wanted == CODEBUILD else list(TOOLS)
-    if wanted and wanted not in (*TOOLS, CODEBUILD):
-        yield failed(f"{VARIABLE} is {wanted!r}: no builder", f"unset {VARIABLE}")
-        return
-    path = next(filter(None, map(shutil.which, known)), None)
-    if path is None and wanted in TOOLS:
-        words = f"{VARIABLE} is {wanted!r}, which is not on the PATH"
-        yield failed(words, f"unset {VARIABLE}")
-    elif path is None:
-        yield ok("AWS CodeBuild builds the image: deploy/builder.yaml")
-    else:
-        problem = _tool_problem(path)
+    path = container_tool()
+    problem = _tool_problem(path) if path else ""
+    if problem and path:
         fix = f"start {Path(path).name}; or let AWS build: export {VARIABLE}={CODEBUILD}"
-        yield failed(problem, fix) if problem else ok(path)
+        yield failed(problem, fix)
+    else:
+        yield ok(path or "AWS CodeBuild builds the image: deploy/builder.yaml")
 
 
 def versions(folder: Path) -> Iterator[Finding]:
     """Check that the installed packages are those of requirements.txt."""
     from packaging.requirements import InvalidRequirement, Requirement
 
+    wrong, runtime = [], importlib.metadata.version("batcat-runtime")
+    other = other_runtime(folder)
+    if other:
+        words = f"this project was made with batcat-runtime {other[0]}; {other[1]} is installed"
+        fix = "pip install -r requirements.txt   (or bring the project up to date: cruft update)"
+        yield warning(words, fix)
     path = folder / "requirements.txt"
-    lines = path.read_text("utf-8").splitlines() if path.is_file() else []
-    wrong = []
-    for line in lines:
+    for line in path.read_text("utf-8").splitlines() if path.is_file() else []:
         try:
             wanted = Requirement(re.sub(r"(^|\s)#.*", "", line).strip())
             present = importlib.metadata.version(wanted.name)
+            if wanted.name != "batcat-runtime" and present not in wanted.specifier:
+                wrong.append(f"{wanted.name} is {present}, requirements.txt has {wanted.specifier}")
         except InvalidRequirement:
             continue  # a blank line; or pip knows it: an option, a path, a URL
         except importlib.metadata.PackageNotFoundError:
             wrong.append(f"{wanted.name} is not installed")
-            continue
-        tag = re.search(r"@v?(\d+(?:\.\d+)+)$", wanted.url or "")
-        if present not in wanted.specifier or (tag and tag[1] != present):
-            asked = tag[1] if tag else wanted.specifier
-            wrong.append(f"{wanted.name} is {present}, requirements.txt has {asked}")
     if wrong:
         yield warning("; ".join(wrong), "python -m pip install -r requirements.txt")
-    else:
-        runtime = importlib.metadata.version("batcat-runtime")
+    elif not other:
         yield ok(f"batcat-runtime {runtime}, Python {platform.python_version()}")
 
 

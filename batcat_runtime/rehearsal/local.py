@@ -117,6 +117,8 @@ def local_up(region: str = "us-east-1", port: int = 0) -> LocalAWS:
                 f"({running.region}).",
                 fix="Use it (batcat local env), or end it first (batcat local down).",
             )
+        for left in folder.glob("aws-*"):  # by one that was killed while it started
+            shutil.rmtree(left, ignore_errors=True)
         home = folder / f"aws-{secrets.token_hex(4)}"
         home.mkdir(parents=True, mode=0o700)
         port = port or _free_port()

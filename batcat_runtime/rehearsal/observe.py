@@ -22,7 +22,7 @@ from batcat_runtime.operate.failures import failure_of
 from batcat_runtime.operate.history import StateRun
 from batcat_runtime.operate.jobs import read_jobs as read_jobs
 from batcat_runtime.operate.loglines import LogLine, source_of_job
-from batcat_runtime.operate.manifests import missing_of
+from batcat_runtime.operate.manifests import missing_of, parse_manifest
 from batcat_runtime.rehearsal.record import ResultTable, Step, StepStatus
 
 _HEAD_ROWS = 8
@@ -139,7 +139,10 @@ def read_result(s3: Any, config: Config, purpose: str, run_id: str) -> Result:
     return Result(
         table=_read_table(config, prefix, tables, files),
         manifest=next(iter(manifests.values())) if len(manifests) == 1 else manifests,
-        missing=missing_of(config.purposes[purpose].last_steps, list(manifests.values())),
+        missing=missing_of(
+            config.purposes[purpose].last_steps,
+            [read for name in manifests if (read := parse_manifest(files[name]))],
+        ),
         images=tuple(
             (PurePosixPath(name).name, data)
             for name, data in files.items()

@@ -1,4 +1,4 @@
-"""A backfill of thirty days, four at once, beside what one run takes; and its caller's memory."""
+"""A backfill of thirty days, four at once, beside what one run takes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from benchmarks.bench import Bench, ContenderError, clean_environment, run
@@ -22,21 +21,6 @@ import batcat_runtime as bc
 with bc.processing_job("usage-analysis") as job:
     time.sleep(float(job.parameters["seconds"]))
     (job.output_path / "usage-analysis.csv").write_text(f"day\\n{job.date_start}\\n")
-"""
-# What the caller keeps of each window, and the list that it writes.
-_CALLER = """
-import sys
-from batcat_runtime.operate.survey import Range, Survey
-found = Survey(Range.of("2000-01-01", sys.argv[1], "hour"))
-for index in range(found.scope.count):
-    found.note_execution(found.name(index), "FAILED")
-print(found.scope.count, sum(1 for _ in found.missing()))
-"""
-_MEMORY = """
-from pathlib import Path
-for line in Path("/proc/self/status").read_text().splitlines():
-    if line.startswith("VmHWM:"):
-        print(int(line.split()[1]) * 1024 / 1e6)
 """
 
 
@@ -58,14 +42,9 @@ def backfill(bench: Bench) -> Outcome:
             began = time.perf_counter()
             deployed.backfill(f"{year}-01-01", f"{year}-01-{days + 1:02d}", at_once, seconds)
             whole.seconds.append(time.perf_counter() - began)
-    few, many = _memory("2000-05-01"), _memory("2011-01-01")
-    title = f"Backfill {days} days whose runs take {seconds:g} s, and plan for 96,432 hours"
+    title = f"Backfill {days} days whose runs take {seconds:g} s"
     targets = [Target("time / floor", quotient(whole.best, ideal.best), 1.3)]
     figures = [ideal, whole]
-    if few is not None and many is not None:
-        for name, peak in (("planning 2,904 windows", few), ("planning 96,432 windows", many)):
-            figures.append(Figures(name, "BatCat", peak_mb=[peak]))
-        targets.append(Target("memory of many / few", many / few, 1.1))
     return Outcome("backfill", title, figures, targets)
 
 
@@ -132,10 +111,3 @@ s3.put_object(Bucket={bucket!r}, Key="raw/usage/usage.csv", Body=b"vin,usage")
             lines = (done.stdout + done.stderr).strip().splitlines()
             raise ContenderError(" / ".join(lines[-2:])[:300])
         return done.stdout
-
-
-def _memory(end: str) -> float | None:
-    if not Path("/proc/self").exists():
-        return None
-    done = run([sys.executable, "-c", _CALLER + _MEMORY, end], Path.cwd())
-    return float(done.split()[-1])

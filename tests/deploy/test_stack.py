@@ -17,7 +17,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from batcat_runtime.deploy.session import session_for
-from batcat_runtime.deploy.stack import Stack, StackChange, deploy_stack, stack_status, wait_until
+from batcat_runtime.deploy.stack import Stack, StackChange, deploy_stack, describe_stack, wait_until
 from batcat_runtime.errors import BatcatError, StackError, WaitInterruptedError
 from batcat_runtime.log import reporting
 from batcat_runtime.rehearsal import EmbeddedAWS
@@ -62,7 +62,7 @@ class Bench:
 
     @property
     def status(self) -> str | None:
-        return stack_status(self.client, self.name)
+        return describe_stack(self.client, self.name).get("StackStatus")
 
     def change(self, **how: Any) -> None:
         """Do to the stack what another one's tool does, and wait for it."""

@@ -130,31 +130,22 @@ class Reader:
 
     @cached_property
     def _account(self) -> dict[str, str]:
-        """The variables that point at an account with the result bucket, and with a user's keys."""
+        """The variables that point at an account with the result bucket."""
         self._aws = aws = EmbeddedAWS(
             region="cn-northwest-1", set_environment=False, enforce_policies=True
         )
         aws.start()
         container_tool.install(self.home)  # the rehearsal's docker, before this machine's
-        root = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
-
-        def client(service: str) -> Any:
-            place = {"region_name": aws.region, "endpoint_url": aws.endpoint_url}
-            return boto3.Session(**root).client(service, **place)
-
+        s3 = boto3.client(
+            "s3",
+            region_name=aws.region,
+            endpoint_url=aws.endpoint_url,
+            aws_access_key_id=aws.keys[0],
+            aws_secret_access_key=aws.keys[1],
+        )
         where = {"LocationConstraint": aws.region}
-        client("s3").create_bucket(Bucket="project-battery-result", CreateBucketConfiguration=where)
-        iam = client("iam")
-        iam.create_user(UserName="ada")
-        all_ = {"Effect": "Allow", "Action": "*", "Resource": "*"}
-        document = json.dumps({"Version": "2012-10-17", "Statement": [all_]})
-        iam.put_user_policy(UserName="ada", PolicyName="all", PolicyDocument=document)
-        key = iam.create_access_key(UserName="ada")["AccessKey"]
-        return {
-            **aws.environment(),
-            "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
-            "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
-        }
+        s3.create_bucket(Bucket="project-battery-result", CreateBucketConfiguration=where)
+        return aws.environment()
 
 
 def _laid_over(there: Any, change: Any) -> Any:

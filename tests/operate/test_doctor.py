@@ -218,6 +218,8 @@ def test_files_that_do_not_fit_the_configuration(patient: DeployedProject) -> No
     assert packages.status == "warning"
     assert "requirements.txt has <1; no-such-package-of-ours is not installed" in packages.found
     assert packages.fix == "python -m pip install -r requirements.txt"
+    (patient.folder / "requirements.txt").write_text("batcat-runtime[deploy]==9.9\n")
+    assert "was made with batcat-runtime 9.9" in the(patient, "versions").found
 
 
 def test_a_check_that_breaks_does_not_stop_the_others(patient: DeployedProject) -> None:
@@ -236,7 +238,7 @@ def test_a_container_tool_whose_daemon_is_down(
     assert "does not answer: Cannot connect to the Docker daemon" in found.found
     assert "export BATCAT_IMAGE_BUILDER=codebuild" in found.fix
     monkeypatch.setenv("BATCAT_IMAGE_BUILDER", "kaniko")
-    assert the(one_project, "container tool").fix == "unset BATCAT_IMAGE_BUILDER"
+    assert the(one_project, "container tool").fix.startswith("unset BATCAT_IMAGE_BUILDER")
     monkeypatch.setenv("BATCAT_IMAGE_BUILDER", "codebuild")
     assert examined(one_project, "container tool") == []
     monkeypatch.delenv("BATCAT_IMAGE_BUILDER")

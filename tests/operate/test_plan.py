@@ -60,6 +60,7 @@ def test_a_plan_that_is_stopped_or_fails_leaves_nothing(
     wire.set(Fault("cloudformation", "DescribeChangeSet", "AccessDenied", denied))
     failed = project.batcat("plan", code=1)
     assert "needs cloudformation:DescribeChangeSet" in failed.stderr
+    assert failed.stderr.count("Error: ") == 1
     assert account(project) == before
 
 

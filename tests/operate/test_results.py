@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import random
 import shutil
+import time
 from pathlib import Path
+from typing import Any
 
 import boto3
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
 import batcat_runtime as bc
 from batcat_runtime.errors import (
@@ -17,7 +23,7 @@ from batcat_runtime.errors import (
     ObjectChangedError,
     UserError,
 )
-from batcat_runtime.operate.results_get import check_room
+from tests.faultproxy import Fault
 from tests.operate.left_results import Left
 from tests.operate.world import PURPOSE, DeployedProject, World
 
@@ -27,11 +33,17 @@ def left(project: DeployedProject, monkeypatch: pytest.MonkeyPatch) -> Left:
     return Left(project, monkeypatch)
 
 
+@pytest.fixture
+def left_in_china(one_project: DeployedProject, monkeypatch: pytest.MonkeyPatch) -> Left:
+    return Left(one_project, monkeypatch)
+
+
 def test_each_window_has_its_newest_whole_run(project: DeployedProject, left: Left) -> None:
     left("2020-01-01", "2020-01-02", "1-old")
     ran = project.execute("1-real", date_start="2020-01-01", date_end="2020-01-02")
     assert ran["status"] == "SUCCEEDED"
-    left("2020-01-02", "2020-01-03", "2-a-whole")
+    own = left("2020-01-02", "2020-01-03", "2-a-whole")
+    left.change(f"{own}_manifest_of_mine.json", b"[]")  # the script's own is none of ours
     left.lose(left("2020-01-02", "2020-01-03", "2-b-lost") + "usage-analysis.csv")
     left.lose(left("2020-01-03", "2020-01-04", "3-bare") + "_manifest.json")
     days = ("--first", "2020-01-01", "--last", "2020-01-03")
@@ -100,25 +112,111 @@ def test_downloads_are_checked_and_go_on_where_they_were(
     terminal = project.terminal("results", "get", "2020-02-01", "--to", str(tmp_path / "there"))
     assert terminal.wait() == 0
     assert "2020-02-01 to 2020-02-02" in terminal.shown
-    wanted = bc.results("2020-02-01", "2020-02-01", folder=project.folder)
-    with pytest.raises(UserError, match="has 3 B left"):
-        check_room(tmp_path / "new", f"{project.names.result_prefix}/", wanted, free=3)
+    # A disk without a byte left.
+    full = project.batcat("results", "get", "2020-02-01", "--to", "/proc/results", code=2).stderr
+    assert "The results need 22 B, but /proc has 0 B left. Nothing was downloaded." in full
     shutil.rmtree(place.parent.parent)
 
 
-def test_a_manifest_that_names_a_file_outside_its_folder_is_refused(
-    project: DeployedProject, left: Left, tmp_path: Path
+def test_a_body_that_breaks_off_is_taken_up_again(
+    one_project: DeployedProject, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    prefix = left("2020-02-10", "2020-02-11", "outside")
-    s3, bucket = project.client("s3"), project.config.result_s3_bucket
-    key = f"{prefix}_manifest.json"
-    manifest = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
-    manifest["files"].append({"name": "../../../usage.csv", "sha256": ""})
-    left.change(f"{prefix}../../../usage.csv", b"")
-    left.change(key, json.dumps(manifest).encode())
-    with pytest.raises(bc.BatcatError, match="outside its folder"):
-        bc.get_results("2020-02-10", to=tmp_path / "deep", folder=project.folder)
-    assert not [one for one in tmp_path.rglob("*") if one.is_file()]
+    body = random.Random(1).randbytes(20_000_000)
+    Left(one_project, monkeypatch)(
+        "2020-02-05",
+        "2020-02-06",
+        "broken",
+        lambda job: (job.output_path / "cells.bin").write_bytes(body),
+    )
+    wire = one_project.world.wire
+    cut = {"Content-Length": str(1 << 23), "Connection": "close"}
+    # The manifest is read when results are listed and when they are fetched.
+    broken = Fault("s3", "GetObject", after=3, edit=lambda part: part[:1000], headers=cut)
+    with wire.having(broken):
+        bc.get_results("2020-02-05", to=tmp_path, folder=one_project.folder)
+        assert wire.asked["s3:GetObject"] == 6, "two manifests, three parts, and one of these again"
+    assert next(tmp_path.rglob("cells.bin")).read_bytes() == body
+    assert not [one for one in tmp_path.rglob(".*") if one.is_file()]
+    # Ctrl-C leaves nothing that is not whole, and says how to go on.
+    other = tmp_path / "other"
+    with wire.having(Fault("s3", "GetObject", after=2, delay=2, times=0)):
+        terminal = one_project.terminal("results", "get", "2020-02-05", "--to", str(other))
+        end = time.monotonic() + 60
+        while wire.asked["s3:GetObject"] < 4:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        terminal.interrupt()
+        assert terminal.wait() == 130
+    assert "The same command goes on where this one was." in " ".join(terminal.shown.split())
+    assert not [one for one in other.rglob("*") if one.is_file()]
+
+
+def good_manifest(project: DeployedProject, prefix: str) -> dict[str, Any]:
+    key = {"Bucket": project.config.result_s3_bucket, "Key": f"{prefix}_manifest.json"}
+    return dict(json.loads(project.client("s3").get_object(**key)["Body"].read()))
+
+
+NAMES = [
+    *("", ".", "./", "a/", "a//b", "/usage.csv", "..", "../../../usage.csv", "a/../../b"),
+    *("..\\usage.csv", "a\\b", "C:usage.csv", "C:/usage.csv", "a\u0000b", 1, None, ["a"]),
+]
+
+
+def test_a_manifest_that_names_what_is_no_file_of_its_result_is_none(
+    one_project: DeployedProject, left_in_china: Left, tmp_path: Path
+) -> None:
+    prefix = left_in_china("2020-02-10", "2020-02-11", "outside")
+    manifest = good_manifest(one_project, prefix)
+    files = manifest.pop("files")
+    for number, name in enumerate(NAMES):
+        named = [*files, {"name": name, "sha256": hashlib.sha256(b"").hexdigest()}]
+        body = json.dumps({**manifest, "files": named}).encode()
+        left_in_china.change(f"{prefix.replace('outside', str(number))}_manifest.json", body)
+    left_in_china.lose(f"{prefix}_manifest.json")
+    found = bc.results("2020-02-10", "2020-02-10", folder=one_project.folder)
+    said = {one.run_id: one.missing for one in found if one.run_id != "outside"}
+    no_manifest = "its manifest is not as a job writes it"
+    assert said == {str(number): no_manifest for number in range(len(NAMES))}
+    with pytest.raises(NoSuchResultError):
+        bc.get_results("2020-02-10", to=tmp_path, folder=one_project.folder)
+    assert not list(tmp_path.iterdir())
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=6,
+)
+
+
+def test_misshapen_manifests_break_nothing(
+    one_project: DeployedProject, left_in_china: Left
+) -> None:
+    """Every member of a manifest in turn becomes something else, and so does the whole."""
+    good = left_in_china("2020-02-20", "2020-02-21", "good")
+    manifest = good_manifest(one_project, good)
+    bodies = [b"", b"{", b"null", b"[]", b'"\xff"', b"[" * 100_000, b'{"rows": 1e999}', b"{}"]
+
+    @hypothesis.settings(max_examples=150, database=None, derandomize=True)
+    @hypothesis.given(st.sampled_from(sorted(manifest)), JSON)
+    def spoil(member: str, value: object) -> None:
+        bodies.append(json.dumps({**manifest, member: value}).encode())
+
+    spoil()
+    for member, value in (("files", [[]]), ("parameters", [1]), ("shard", {"count": 10**30})):
+        bodies.append(json.dumps({**manifest, member: value}).encode())
+    for number, body in enumerate(bodies):
+        left_in_china.change(f"{good.rpartition('=')[0]}=bad-{number}/_manifest.json", body)
+    found = bc.results("2020-02-20", "2020-02-20", runs=True, folder=one_project.folder)
+    assert len(found) == len(bodies) + 1
+    whole = {one.run_id for one in found if one.whole}
+    assert "good" in whole
+    # One that names the file that is not beside it is not whole, nor is one of another shape.
+    assert all(one.missing for one in found if one.run_id in ("bad-0", "bad-6"))
+    shown = one_project.batcat("results", "--first", "2020-02-20", "--last", "2020-02-20", "--runs")
+    assert shown.stdout.count("not whole") == len(found) - len(whole)
+    frame = bc.read_results("2020-02-20", "2020-02-20", folder=one_project.folder)
+    assert len(frame) == 2
 
 
 def test_a_window_that_is_not_there_names_the_nearest(project: DeployedProject, left: Left) -> None:
@@ -127,6 +225,9 @@ def test_a_window_that_is_not_there_names_the_nearest(project: DeployedProject, 
     said = project.batcat("results", "get", "2020-03-03", code=1).stderr
     assert "2020-03-01 to 2020-03-02 and 2020-03-05 to 2020-03-06" in said
     assert "--date-start 2020-03-03" in said
+    assert (
+        bc.get_results("2020-03-01", "2020-03-07", folder=project.folder)[1].result.day[-1] == "5"
+    )
     for wrong in ({"start": "soon"}, {"start": "2020-03-03", "end": "2020-03-03"}):
         with pytest.raises(UserError):
             bc.get_results(**wrong, folder=project.folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -11,9 +12,6 @@ from typing import Any
 
 import pytest
 
-from batcat_runtime.errors import WaitInterruptedError
-from batcat_runtime.log import reporting
-from batcat_runtime.operate.schedule import schedule
 from tests.faultproxy import Fault
 from tests.operate.world import PURPOSE, REGIONS, DeployedProject, World
 
@@ -149,18 +147,19 @@ def test_a_switch_that_fails_leaves_the_configuration_as_it_was(
 
 
 def test_ctrl_c_leaves_cloudformation_to_its_work(switched_off: DeployedProject) -> None:
-    project = switched_off
-
-    def interrupted(line: str) -> None:
-        if line.startswith("UPDATE_"):
-            raise KeyboardInterrupt
-
-    with (
-        reporting(interrupted),
-        pytest.raises(WaitInterruptedError, match="CloudFormation goes on") as caught,
-    ):
-        schedule("on", folder=project.folder)
-    assert "batcat schedule show" in caught.value.fix
+    project, wire = switched_off, switched_off.world.wire
+    with wire.having(Fault("cloudformation", "DescribeStackEvents", delay=8, times=0)):
+        terminal = project.terminal("schedule", "on")
+        end = time.monotonic() + 60
+        while not wire.asked["cloudformation:ExecuteChangeSet"]:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        time.sleep(1)
+        terminal.interrupt()
+        assert terminal.wait() == 130
+    shown = " ".join(terminal.shown.split())
+    assert "CloudFormation goes on" in shown
+    assert "batcat schedule show" in shown
     assert b'"enabled": true' in (project.folder / CONFIG).read_bytes()
     waiter = project.client("cloudformation").get_waiter("stack_update_complete")
     waiter.wait(StackName=project.names.trigger_stack, WaiterConfig={"Delay": 1})

@@ -270,6 +270,7 @@ def test_one_that_was_killed_while_it_started_is_in_nobodys_way(runtime: Path) -
     assert local_up() == local_status()
     assert local_down() is True
     until(lambda: _servers_of(home), lambda found: not found, seconds=30)
+    assert list(runtime.glob("aws-*")) == []
 
 
 def _servers_of(home: str) -> list[str]:

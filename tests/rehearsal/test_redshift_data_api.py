@@ -48,27 +48,10 @@ def test_each_type_has_its_field_and_its_metadata(house: House) -> None:
 def test_a_description_tells_all(house: House) -> None:
     done = house.run("SELECT 1 AS a WHERE 1 = :one", parameters={"one": "1"}, StatementName="first")
     assert (done["Status"], done["ResultRows"], done["HasResultSet"]) == ("FINISHED", 1, True)
-    assert (done["ClusterIdentifier"], done["Database"]) == (house.name, "dev")
     assert (done["QueryString"], done["DbUser"]) == ("SELECT 1 AS a WHERE 1 = :one", "IAM:root")
     assert min(done["Duration"], done["ResultSize"], done["RedshiftPid"]) > 0
-    house.run("CREATE TABLE described (a int)")
-    done = house.run("INSERT INTO described VALUES (1), (2)")
-    assert (done["HasResultSet"], done["ResultRows"]) == (False, 2)
     failed = house.execute("SELECT nothing")
     assert (failed["Status"], failed["ResultRows"], failed["HasResultSet"]) == ("FAILED", -1, False)
-
-
-HOSTILE = ["'; DROP TABLE bound; --", "\\' OR 1=1", "x' UNION SELECT 'y", ":a", "$1", "{}"]
-HOSTILE += ["汉字 ümlaut \n new line", '"quoted"', "/* no comment */"]
-
-
-def test_a_parameter_is_a_value_whatever_it_holds(house: House) -> None:
-    house.run("CREATE TABLE bound (a varchar(100))")
-    for text in HOSTILE:
-        house.run("INSERT INTO bound VALUES (:a)", parameters={"a": text})
-        query = "SELECT a FROM bound WHERE a = :a"
-        assert house.rows(query, parameters={"a": text}) == [(text,)]
-        assert house.rows(query, parameters={"a": text + "!"}) == []
 
 
 def test_parameters_take_the_type_that_they_are_compared_with(house: House) -> None:
@@ -155,19 +138,11 @@ def secret(house: House, content: Any = None, **changes: Any) -> str:
     return str(made["ARN"])
 
 
-@pytest.mark.parametrize("region", ["cn-northwest-1", "us-east-1"])
-def test_a_secret_logs_in(cloud: Cloud, region: str) -> None:
-    house = House(cloud, region)
-    arn = secret(house)
-    assert house.rows("SELECT current_user", SecretArn=arn) == [(ADMIN,)]
-    name = cloud.client("secretsmanager", region).describe_secret(SecretId=arn)["Name"]
-    assert house.rows("SELECT 1", SecretArn=name) == [(1,)]
-
-
 def test_a_wrong_secret_is_refused_and_shown_nowhere(house: House) -> None:
     wrong = secret(house, password="Canary-Wrong1")
     done = house.execute("SELECT 1", SecretArn=wrong)
     assert done["Error"] == f'FATAL: password authentication failed for user "{ADMIN}"'
+    assert house.rows("SELECT current_user", SecretArn=secret(house)) == [(ADMIN,)]
     assert house.error("SELECT 1", DbUser="nobody") == 'FATAL: user "nobody" does not exist'
     execute = house.api.execute_statement
     for content in ("no json", '["list"]', '{"user": "x"}', '{"username": "a", "password": ""}'):

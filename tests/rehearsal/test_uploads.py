@@ -18,6 +18,7 @@ from batcat_runtime.deploy.artifacts import zipped
 from batcat_runtime.deploy.parameters import parameters_of
 from batcat_runtime.deploy.stack import Stack, deploy_stack
 from batcat_runtime.deploy.trigger import let_bucket_report
+from batcat_runtime.log import reporting
 from batcat_runtime.names import Names
 from tests.conftest import CONFIG, REPOSITORY, batcat
 from tests.rehearsal.conftest import REGION, Cloud, until
@@ -217,14 +218,16 @@ def test_what_a_bucket_reports_elsewhere_stays(cloud: Cloud) -> None:
         Bucket=bucket, NotificationConfiguration={"QueueConfigurations": [mine]}
     )
     lines: list[str] = []
-    assert let_bucket_report(s3, bucket, lines.append)
+    with reporting(lines.append):
+        assert let_bucket_report(s3, bucket)
     assert lines == [f"bucket {bucket}: now sends its events to EventBridge"]
     found = s3.get_bucket_notification_configuration(Bucket=bucket)
     assert "EventBridgeConfiguration" in found
     [kept] = found["QueueConfigurations"]
     assert (kept["QueueArn"], kept["Events"]) == (arn, mine["Events"])
     assert kept["Filter"]["Key"]["FilterRules"][0]["Value"] == "raw/"
-    assert not let_bucket_report(s3, bucket, lines.append)
+    with reporting(lines.append):
+        assert not let_bucket_report(s3, bucket)
 
 
 def test_a_key_that_is_too_long_is_refused(pipeline: Pipeline) -> None:

@@ -3,4 +3,4 @@
 # since the last time, do nothing. Takes docker, podman or buildah, whichever is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-exec "${PYTHON:-python3}" -m batcat_runtime.deploy.image
+exec "${PYTHON:-python3}" -m batcat_runtime image

@@ -7,7 +7,6 @@ go off, when it fails.
 
 from __future__ import annotations
 
-import fnmatch
 import json
 import logging
 from pathlib import Path
@@ -19,6 +18,7 @@ from ..clients import Clients
 from ..mails import Mail, note_mail
 from ..operations import PASS, Operation
 from ..wire import Call
+from .iam.evaluation import lets_service
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ class Alerts:
         client = self._clients.get("sns", region)
         try:
             attributes = client.get_topic_attributes(TopicArn=topic)["Attributes"]
-            if not allows(json.loads(attributes["Policy"]), by, "sns:Publish", source):
+            if not lets_service(json.loads(attributes["Policy"]), by, "sns:Publish", source):
                 log.warning("%s may not publish to %s: its policy does not allow it", source, topic)
                 return
             client.publish(TopicArn=topic, Message=text, Subject=subject)
@@ -107,36 +107,3 @@ class Alerts:
                 subject = f'ALARM: "{alarm["AlarmName"]}" in {region}'
                 source = (action, region, "cloudwatch.amazonaws.com", alarm["AlarmArn"])
                 self.tell(*source, json.dumps(told, indent=2), subject)
-
-
-def allows(policy: dict[str, Any], service: str, action: str, source: str) -> bool:
-    """Tell whether a resource's own policy lets a service act on it for a source.
-
-    Parameters
-    ----------
-    policy : dict
-        The policy document.
-    service, action, source : str
-        ``events.amazonaws.com``, ``sns:Publish`` and the ARN of the rule.
-    """
-    return any(_allows(one, service, action, source) for one in policy.get("Statement", []))
-
-
-def _allows(statement: dict[str, Any], service: str, action: str, source: str) -> bool:
-    principal = statement.get("Principal")
-    services = principal.get("Service") if isinstance(principal, dict) else principal
-    sources = [
-        pattern
-        for condition in (statement.get("Condition") or {}).values()
-        for key, value in condition.items()
-        if key.lower() == "aws:sourcearn"
-        for pattern in (value if isinstance(value, list) else [value])
-    ]
-    named = statement.get("Action")
-    actions = [str(one).lower() for one in (named if isinstance(named, list) else [named])]
-    return (
-        statement.get("Effect") == "Allow"
-        and service in (services if isinstance(services, list) else [services])
-        and any(fnmatch.fnmatchcase(action.lower(), one) for one in actions)
-        and (not sources or any(fnmatch.fnmatchcase(source, one) for one in sources))
-    )

@@ -25,7 +25,8 @@ from botocore.exceptions import ClientError
 from ..clients import Clients
 from ..operations import PASS, Operation
 from ..wire import Call
-from .alerts import Alerts, allows
+from .alerts import Alerts
+from .iam.evaluation import lets_service
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +115,7 @@ class EventRules:
             policy = json.loads(client.get_policy(FunctionName=function)["Policy"])
         except ClientError:
             return False
-        return allows(policy, "events.amazonaws.com", "lambda:InvokeFunction", rule)
+        return lets_service(policy, "events.amazonaws.com", "lambda:InvokeFunction", rule)
 
 
 def status_change(execution: Any, status: str) -> dict[str, Any]:

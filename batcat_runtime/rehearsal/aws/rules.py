@@ -20,6 +20,8 @@ from batcat_runtime.deploy.schedule_expression import check_expression
 from batcat_runtime.errors import ConfigError
 
 from ..wire import ACCOUNT_ID, Call, ServiceError
+from .iam.conditions import listed
+from .iam.evaluation import lets_service
 from .workflow_definition import definition_errors
 
 RoleLookup = Callable[[str, str], dict[str, Any] | None]
@@ -174,16 +176,7 @@ def trusts(policy: dict[str, Any], principal: str) -> bool:
     principal : str
         Such as ``lambda.amazonaws.com``, the same in every partition.
     """
-    # CloudFormation and hand-written policies both say one statement without its list.
-    for statement in _listed(policy.get("Statement")):
-        named = statement.get("Principal")
-        services = named.get("Service") if isinstance(named, dict) else named
-        allowed = statement.get("Effect") == "Allow"
-        if allowed and {principal, "*"} & set(_listed(services)):
-            actions = {str(action).lower() for action in _listed(statement.get("Action"))}
-            if actions & {"sts:assumerole", "sts:*", "*"}:
-                return True
-    return False
+    return lets_service(policy, principal, "sts:AssumeRole")
 
 
 def policy_documents(call: Call) -> None:
@@ -196,7 +189,7 @@ def policy_documents(call: Call) -> None:
             continue
         try:
             document = json.loads(text)
-            statements = _listed(document["Statement"])
+            statements = listed(document["Statement"])
             sound = bool(statements) and all(
                 isinstance(one, dict)
                 and one.get("Effect") in ("Allow", "Deny")
@@ -207,12 +200,6 @@ def policy_documents(call: Call) -> None:
             raise ServiceError("MalformedPolicyDocument", "Syntax errors in policy.") from None
         if not sound:
             raise ServiceError("MalformedPolicyDocument", "Syntax errors in policy.")
-
-
-def _listed(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return value if isinstance(value, list) else [value]
 
 
 _SAGEMAKER = (

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 import yaml  # type: ignore[import-untyped,unused-ignore]
@@ -156,7 +157,7 @@ def read_template(text: str) -> Template:
     for name, resource in resources.items():
         _check_resource(name, resource, body)
     _check_references(body)
-    return Template(text, body, tuple(_order(resources)))
+    return Template(text, body, _order(resources))
 
 
 def parameter_values(
@@ -259,22 +260,18 @@ def _check_references(body: dict[str, Any]) -> None:
             )
 
 
-def _order(resources: dict[str, Any]) -> Iterator[str]:
-    """Yield logical ids after what they depend on, in the template's order where it is free."""
-    waiting = {
+def _order(resources: dict[str, Any]) -> tuple[str, ...]:
+    """Return logical ids after what they depend on, in the template's order where it is free."""
+    needs = {
         name: {one for one in references(resource.get("Properties") or {}) if one in resources}
         | set(_depends_on(resource))
         for name, resource in resources.items()
     }
-    while waiting:
-        ready = [name for name, needs in waiting.items() if not needs & (waiting.keys())]
-        if not ready:
-            raise TemplateError(
-                f"Circular dependency between resources: [{', '.join(sorted(waiting))}]"
-            )
-        for name in ready:
-            del waiting[name]
-        yield from ready
+    try:
+        return tuple(TopologicalSorter(needs).static_order())
+    except CycleError as error:
+        names = ", ".join(sorted(set(error.args[1])))
+        raise TemplateError(f"Circular dependency between resources: [{names}]") from None
 
 
 def _depends_on(resource: dict[str, Any]) -> list[str]:

@@ -85,6 +85,29 @@ def decide(
     return Decision("implicit")
 
 
+def lets_service(policy: Document, service: str, action: str, source: str = "") -> bool:
+    """Tell whether a resource's own policy, or a role's trust, lets a service do something.
+
+    Parameters
+    ----------
+    policy : mapping
+        The policy document.
+    service, action : str
+        ``events.amazonaws.com`` (the same in every partition) and ``sns:Publish``.
+    source : str
+        The ARN of what the service acts for; without one, conditions are not looked at.
+    """
+    spoken = []
+    for statement in statements(policy):
+        principal = statement.get("Principal")
+        named = listed(principal.get("Service") if isinstance(principal, Mapping) else principal)
+        if {service, "*"} & set(named):
+            spoken.append(statement if source else {**statement, "Condition": {}})
+    account = source.split(":")[4] if source else ""
+    need = Need(action, "", {"aws:SourceArn": source, "aws:SourceAccount": account})
+    return decide([{"Statement": spoken}], need).allowed
+
+
 def statements(document: Document) -> list[Mapping[str, Any]]:
     """Return a document's statements; one statement may stand without its list."""
     return listed(document.get("Statement"))

@@ -16,10 +16,10 @@ from sqlglot import exp
 
 from . import redshift_tables
 from .redshift_errors import CANCELLED, RedshiftError, syntax_error
-from .redshift_s3 import Access
+from .redshift_s3 import Access, s3_in_redshift_words
 from .redshift_sql import Column, Translated, statements_of, tokens_of, type_of
-from .redshift_types import RedshiftType
-from .redshift_warehouse import NOT_PERFORMED, Columns, Connection, Values, Warehouse
+from .redshift_types import Columns, RedshiftType
+from .redshift_warehouse import NOT_PERFORMED, Connection, Values, Warehouse
 from .redshift_words import in_redshift_words
 
 if TYPE_CHECKING:
@@ -155,7 +155,8 @@ class Session(Connection):
         return Outcome(rows=int(counts[0][0]) if counts else 0)
 
     def _copy(self, sql: str, values: Values) -> Outcome:
-        return Outcome(rows=self._s3.copy(self.duck, sql, self.table))
+        with s3_in_redshift_words():
+            return Outcome(rows=self._s3.copy(self.duck, sql, self.table))
 
     def _unload(self, sql: str, values: Values) -> Outcome:
         def query(text: str) -> tuple[Translated, Columns]:
@@ -167,7 +168,8 @@ class Session(Connection):
             translated = self.translate(tree)
             return translated, self.described(translated)
 
-        return Outcome(rows=self._s3.unload(self.duck, sql, query))
+        with s3_in_redshift_words():
+            return Outcome(rows=self._s3.unload(self.duck, sql, query))
 
     def _declare(self, sql: str, values: Values) -> None:
         """DECLARE name CURSOR FOR query: its rows, to be fetched piece by piece."""

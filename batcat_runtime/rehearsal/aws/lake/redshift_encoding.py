@@ -17,9 +17,8 @@ from typing import Any
 
 from sqlglot import exp
 
-from .redshift_types import RedshiftType
+from .redshift_types import Columns, RedshiftType
 
-Columns = list[tuple[str, RedshiftType]]
 _OIDS = {  # the number of a type, and how many bytes it has; -1 where that varies
     "bool": (16, 1),
     "int8": (20, 8),

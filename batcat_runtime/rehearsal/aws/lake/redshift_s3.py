@@ -6,11 +6,12 @@ as strictly as Redshift does it: by position, and a file's type must be the colu
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from .engine import literal, quoted
 from .objects import Objects, StoredObject, split_location
 from .redshift_errors import RedshiftError, syntax_error
 from .redshift_sql import Relation, Translated, tokens_of
-from .redshift_types import RedshiftType
+from .redshift_types import Columns, RedshiftType
 from .writing import write_files
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 TrustPolicy = Callable[[str, str], dict[str, Any] | None]
-Columns = list[tuple[str, RedshiftType]]
 _ROLE = re.compile(r"arn:(aws[a-z-]*):iam::\d{12}:role/[\w+=,.@/-]+")
 _KEYS = ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN")
 _VALUED = {"FORMAT", "IAM_ROLE", "KMS_KEY_ID", "MAXFILESIZE", "PARALLEL", "REGION", *_KEYS}
@@ -136,8 +136,6 @@ class Access:
         try:
             rows = write_files(connection, select, folder, partitioned_by=partitions)
             self._upload(objects, folder, location, options)
-        except ClientError as error:
-            raise _s3_failure(error) from error
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         return rows
@@ -178,8 +176,6 @@ class Access:
             answer = self.clients.get("s3", self.region).get_bucket_location(Bucket=bucket)
         except ValueError as error:
             raise RedshiftError(f"ERROR: The S3 location '{location}' is not valid") from error
-        except ClientError as error:
-            raise _s3_failure(error) from error
         found = answer.get("LocationConstraint") or "us-east-1"
         if found != options.get("REGION", self.region):
             raise RedshiftError(
@@ -195,8 +191,6 @@ class Access:
                 content = json.loads(objects.file(self.region, found[0]).read_bytes())
                 urls = [str(entry["url"]) for entry in content["entries"]]
                 found = [one for url in urls for one in objects.under(self.region, url)]
-        except ClientError as error:
-            raise _s3_failure(error) from error
         except (ValueError, KeyError, TypeError, IndexError) as error:
             raise RedshiftError(f"ERROR: Problem reading manifest file - {location}") from error
         found = [stored for stored in found if not stored.key.endswith("/")]
@@ -207,14 +201,11 @@ class Access:
 
     def _clear(self, objects: Objects, location: str, options: dict[str, str]) -> None:
         """See that the destination may be written to, and empty it if asked to."""
-        try:
-            existing = objects.under(self.region, location)
-            if existing and "CLEANPATH" in options:
-                objects.delete(self.region, existing)
-            elif existing and "ALLOWOVERWRITE" not in options:
-                raise RedshiftError(_NOT_EMPTY)
-        except ClientError as error:
-            raise _s3_failure(error) from error
+        existing = objects.under(self.region, location)
+        if existing and "CLEANPATH" in options:
+            objects.delete(self.region, existing)
+        elif existing and "ALLOWOVERWRITE" not in options:
+            raise RedshiftError(_NOT_EMPTY)
 
     def _upload(
         self, objects: Objects, folder: Path, location: str, options: dict[str, str]
@@ -308,13 +299,18 @@ class _Words:
         return found
 
 
-def _s3_failure(error: ClientError) -> RedshiftError:
-    """Return what Redshift says when S3 refuses a request."""
-    told = error.response.get("Error", {})
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
-    return RedshiftError(
-        f"ERROR: S3ServiceException:{told.get('Message')},Status {status},Error {told.get('Code')}"
-    )
+@contextlib.contextmanager
+def s3_in_redshift_words() -> Iterator[None]:
+    """Say what Redshift says when S3 refuses a request."""
+    try:
+        yield
+    except ClientError as error:
+        told = error.response.get("Error", {})
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
+        raise RedshiftError(
+            f"ERROR: S3ServiceException:{told.get('Message')},Status {status},"
+            f"Error {told.get('Code')}"
+        ) from error
 
 
 def _check_schema(path: Path, stored: StoredObject, columns: Sequence[Any]) -> None:
@@ -355,20 +351,16 @@ def _is_compatible(kind: RedshiftType, found: pa.DataType) -> bool:
         return True
     if kind.name == "numeric":
         return bool(t.is_decimal(found) and found.scale == kind.scale)
-    if kind.name == "super":
-        return bool(t.is_nested(found) or str(found) in ("string", "large_string"))
-    name = str(found).partition("[")[0]
-    return name in {
-        "int2": ("int8", "int16", "int32"),
-        "int4": ("int8", "int16", "int32"),
-        "int8": ("int64",),
-        "float4": ("float",),
-        "float8": ("double",),
-        "bool": ("bool",),
-        "varchar": ("string", "large_string"),
-        "bpchar": ("string", "large_string"),
-        "date": ("date32", "date64"),
-        "timestamp": ("timestamp",),
-        "timestamptz": ("timestamp",),
-        "varbyte": ("binary", "large_binary"),
-    }.get(kind.name, ())
+    if kind.name == "super" and t.is_nested(found):
+        return True
+    return str(found).partition("[")[0].removeprefix("large_") in _PARQUET.get(kind.name, ())
+
+
+_INTEGERS = ("int8", "int16", "int32")
+_PARQUET = {  # Arrow's names of the types that COPY loads into a column
+    **{"int2": _INTEGERS, "int4": _INTEGERS, "int8": ("int64",)},
+    **{"float4": ("float",), "float8": ("double",), "bool": ("bool",)},
+    **{"varchar": ("string",), "bpchar": ("string",), "super": ("string",)},
+    **{"date": ("date32", "date64"), "varbyte": ("binary",)},
+    **{"timestamp": ("timestamp",), "timestamptz": ("timestamp",)},
+}

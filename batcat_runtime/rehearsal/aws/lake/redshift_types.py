@@ -119,6 +119,9 @@ class RedshiftType:
         return f"{stored}({self.precision},{self.scale})" if self.name == "numeric" else stored
 
 
+Columns = list[tuple[str, RedshiftType]]
+
+
 def declared(kind: exp.DataType) -> RedshiftType:
     """Return the type that a statement names, with Redshift's defaults filled in.
 

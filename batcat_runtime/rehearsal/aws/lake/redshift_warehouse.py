@@ -18,10 +18,9 @@ from sqlglot import exp
 from .engine import connect, literal, quoted
 from .redshift_errors import RedshiftError
 from .redshift_sql import MACROS, Column, Relation, Translated, fill, parse, translate
-from .redshift_types import RedshiftType, declared, from_comment, from_duck
+from .redshift_types import Columns, RedshiftType, declared, from_comment, from_duck
 from .redshift_words import in_redshift_words
 
-Columns = list[tuple[str, RedshiftType]]
 Values = Mapping[str, exp.Expression]
 NOT_PERFORMED = "ERROR: The embedded AWS does not perform this statement: "
 _LIBRARY = "rs"

@@ -375,8 +375,6 @@ def error_names_pass_through() -> None:
 
 def jsonata_without_java() -> None:
     """Evaluate JSONata with `jsonata`, and variables of JSONPath states as paths."""
-    from . import jsonata
-
     expressions = importlib.import_module(f"{_COMMON}.string.string_expression")
     paths = importlib.import_module(f"{_ASL}.utils.json_path")
 
@@ -386,6 +384,8 @@ def jsonata_without_java() -> None:
 
     @wraps(expressions.StringJSONata, "_eval_body")
     def _eval_body(_: Any, self: Any, env: Any) -> None:
+        from . import jsonata  # takes a while, and few ask for it
+
         variables = variables_of(env) | {"states": env.states._states_data}
         try:
             env.stack.append(jsonata.evaluate(self.expression, variables))

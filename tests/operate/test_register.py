@@ -1,4 +1,4 @@
-"""`batcat results query`: the Athena tables of results, and SQL over them."""
+"""`batcat results register`: the Athena tables of results, and SQL over them."""
 
 from __future__ import annotations
 
@@ -48,13 +48,11 @@ def both(*fills: Fill) -> Fill:
     return lambda job: [fill(job) for fill in fills]
 
 
-def table_of(project: DeployedProject, name: str) -> dict[str, Any]:
-    glue = project.client("glue")
-    return dict(glue.get_table(DatabaseName=project.names.database, Name=name)["Table"])
-
-
-def query(project: DeployedProject, sql: str, **options: Any) -> list[list[Any]]:
-    frame = bc.query_results(sql, folder=project.folder, **options)
+def query(project: DeployedProject, sql: str) -> list[list[Any]]:
+    staging = f"s3://{project.config.result_s3_bucket}/asked/"
+    frame = bc.read_data_from_athena(
+        sql, project.config.region, staging, database=project.names.database
+    )
     assert isinstance(frame, pd.DataFrame)
     return [
         [None if pd.isna(cell) else cell for cell in row]
@@ -63,7 +61,7 @@ def query(project: DeployedProject, sql: str, **options: Any) -> list[list[Any]]
 
 
 def test_csv_becomes_a_typed_view_of_what_counts(
-    empty: DeployedProject, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    empty: DeployedProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left = Left(empty, monkeypatch)
     frame = pd.DataFrame(
@@ -75,6 +73,8 @@ def test_csv_becomes_a_typed_view_of_what_counts(
             "at": [pd.Timestamp("2022-01-08 05:06:07"), pd.Timestamp("2022-01-08 05:06:07.250")],
             "zoned": pd.to_datetime(["2022-01-08 05:00+08:00", None]),
             "date": [dt.date(2022, 1, 8), None],
+            "电压": [3.5, 3.75],
+            "nothing": [None, None],
         }
     )
     left("2022-01-08", "2022-01-09", "a-old", saves(frame.assign(n=[100, 100])))
@@ -83,46 +83,39 @@ def test_csv_becomes_a_typed_view_of_what_counts(
     later = frame.assign(n=[2.5, 3.0])[:1]
     left("2022-01-09", "2022-01-10", "day-9", saves(later, "usage-analysis.csv.gz"))
     left.lose(left("2022-01-10", "2022-01-11", "no-manifest", saves(frame)) + "_manifest.json")
-    shown = empty.batcat("results", "query")
+    shown = empty.batcat("results", "register")
     database = empty.names.database
-    assert f"{database}.usage_analysis  (created, from usage-analysis.csv" in shown.stdout
+    assert f"{database}.usage_analysis  (from usage-analysis.csv, without 2 runs" in shown.stdout
     assert "VIN is vin, usage-kWh is usage_kwh, date is date_1" in shown.stderr
-    example = shown.stdout.split('batcat results query "')[1].split('"')[0]
+    example = shown.stdout.split('athena("')[1].split('"')[0]
     assert len(query(empty, example)) == 3
     found = query(empty, "SELECT * FROM usage_analysis ORDER BY date, vin")
-    day = pd.Timestamp(2022, 1, 8)
+    day, zoned = pd.Timestamp(2022, 1, 8), pd.Timestamp("2022-01-07 21:00")
+    at = pd.Timestamp("2022-01-08 05:06:07")
     assert found == [
+        ['A, "the first"', 1.5, 1.0, True, at, zoned, day, 3.5, None, "b-new", day],
         [
-            *('A, "the first"', 1.5, 1.0, True, pd.Timestamp("2022-01-08 05:06:07")),
-            *(pd.Timestamp("2022-01-07 21:00"), day, "b-new", day),
+            *("B\\n", None, None, False, at.replace(microsecond=250_000), None, None, 3.75, None),
+            *("b-new", day),
         ],
         [
-            *("B\\n", None, None, False, pd.Timestamp("2022-01-08 05:06:07.250")),
-            *(None, None, "b-new", day),
-        ],
-        [
-            *('A, "the first"', 1.5, 2.5, True, pd.Timestamp("2022-01-08 05:06:07")),
-            *(pd.Timestamp("2022-01-07 21:00"), day, "day-9", pd.Timestamp(2022, 1, 9)),
+            *('A, "the first"', 1.5, 2.5, True, at, zoned, day, 3.5, None),
+            *("day-9", pd.Timestamp(2022, 1, 9)),
         ],
     ]
     every = "SELECT date, count(*) AS n FROM usage_analysis_runs GROUP BY date ORDER BY date"
-    saved = tmp_path / "n.parquet"
-    empty.batcat("results", "query", every, "--parquet", str(saved), "--csv", str(tmp_path / "n"))
-    assert list(pd.read_parquet(saved)["n"]) == [4, 1, 2]
-    assert (tmp_path / "n").read_text() == "date,n\n2022-01-08,4\n2022-01-09,1\n2022-01-10,2\n"
+    assert [count for _, count in query(empty, every)] == [4, 1, 2]
+    # What is computed again counts after the next call, and an earlier day widens the projection.
+    left("2022-01-09", "2022-01-10", "z-again", saves(frame))
+    left("2021-12-31", "2022-01-01", "earlier", saves(frame))
+    made = empty.json("results", "register")
+    assert (made[0]["excluded"], made[0]["columns"]["电压"]) == (3, "double")
+    counted = query(empty, "SELECT run, count(*) FROM usage_analysis GROUP BY run ORDER BY run")
+    assert counted == [["b-new", 2], ["earlier", 2], ["z-again", 2]]
     # Nothing of Athena's stays.
     prefix = f"{empty.names.query_prefix}/"
     listed = empty.client("s3").list_objects_v2(Bucket=empty.config.result_s3_bucket, Prefix=prefix)
     assert listed["KeyCount"] == 0
-    # What is computed again counts at once, and an earlier day widens the projection.
-    left("2022-01-09", "2022-01-10", "z-again", saves(frame))
-    left("2021-12-31", "2022-01-01", "earlier", saves(frame))
-    counted = query(empty, "SELECT run, count(*) FROM usage_analysis GROUP BY run ORDER BY run")
-    assert counted == [["b-new", 2], ["earlier", 2], ["z-again", 2]]
-    terminal = empty.terminal("results", "query", "SELECT vin FROM usage_analysis", "--limit", "2")
-    assert terminal.wait() == 0
-    assert "The first 2 rows." in terminal.shown
-    assert bc.register_results(folder=empty.folder)[0].change == "unchanged"
 
 
 def test_parquet_keeps_its_own_types(one: DeployedProject, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,22 +135,23 @@ def test_parquet_keeps_its_own_types(one: DeployedProject, monkeypatch: pytest.M
     left("2022-01-09", "2022-01-10", "b", more, instances=2, version="2")
     made = bc.register_results(folder=one.folder)[0]
     assert (made.name, made.file) == ("usage_analysis_usage", "usage.parquet")
-    assert made.columns == {
-        "vin": "string",
-        "soc": "array<double>",
-        "at": "timestamp",
-        "n": "int",
-        "more": "bigint",
-        "run": "string",
-        "date": "date",
-    }
-    assert any("nothing: left out" in note for note in made.notes)
-    sql = "SELECT date, count(*), sum(n), sum(cardinality(soc)), sum(more) FROM {} GROUP BY date"
-    found = query(one, f"{sql.format(made.name)} ORDER BY date")
+    assert list(made.columns.items()) == [
+        ("vin", "string"),
+        ("soc", "array<double>"),
+        ("at", "timestamp"),
+        ("n", "int"),
+        ("more", "bigint"),
+    ]
+    assert made.notes == ("nothing: left out, since no value is in the newest runs.",)
+    sql = "SELECT date, count(*), sum(n), sum(cardinality(soc)), sum(more) FROM {}"
+    found = query(one, f"{sql.format(made.name)} GROUP BY date ORDER BY date")
     days = pd.Timestamp(2022, 1, 8), pd.Timestamp(2022, 1, 9)
     assert found == [[days[0], 2, 1, 2, None], [days[1], 4, 2, 4, 4]]
-    frame = bc.read_results(folder=one.folder)
-    assert len(frame) == 6
+    assert len(bc.read_results(folder=one.folder)) == 6
+    other = pd.DataFrame({"Usage-kWh": [1.5], "date": [1], "vin": ["A"]})
+    left("2022-01-10", "2022-01-11", "c", saves(other, "usage.parquet"), version="3")
+    with pytest.raises(DataFormatError, match=r"those of usage\.parquet by their places"):
+        bc.register_results(folder=one.folder)
 
 
 def test_parquet_names_that_athena_cannot_have(
@@ -166,7 +160,12 @@ def test_parquet_names_that_athena_cannot_have(
     left = Left(one, monkeypatch)
     frame = pd.DataFrame({"Usage-kWh": [1.5], "date": [1], "vin": ["A"]})
     left("2022-01-08", "2022-01-09", "a", saves(frame, "usage-analysis.parquet"))
+    bc.register_results(folder=one.folder)
     assert query(one, "SELECT usage_kwh, date_1, vin FROM usage_analysis") == [[1.5, 1, "A"]]
+    bad = frame.assign(**{"Usage-kWh": ["much"]})
+    left("2022-01-09", "2022-01-10", "b", saves(bad, "usage-analysis.parquet"))
+    with pytest.raises(DataFormatError, match="string in some Parquet results and double in"):
+        bc.register_results(folder=one.folder)
 
 
 def test_csv_of_another_version_with_other_columns_is_left_out(
@@ -181,6 +180,10 @@ def test_csv_of_another_version_with_other_columns_is_left_out(
     assert query(one, "SELECT vin, usage FROM usage_analysis") == [["B", 2]]
     frame = bc.read_results(folder=one.folder)
     assert sorted(frame["usage"]) == [1, 2]
+    # One version that saves other columns on another day has no columns that are known.
+    left("2022-01-10", "2022-01-11", "c", saves(pd.DataFrame({"usage": [3]})), version="2")
+    with pytest.raises(DataFormatError, match="have other columns than usage"):
+        bc.register_results(folder=one.folder)
 
 
 def test_several_files_in_a_result(one: DeployedProject, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,10 +200,9 @@ def test_several_files_in_a_result(one: DeployedProject, monkeypatch: pytest.Mon
     made = bc.register_results(file="summary.csv", folder=one.folder)[0]
     assert made.name == "usage_analysis_summary"
     assert "summary.csv: the view leaves the rows out" in made.notes[0]
-    sql = "SELECT mean, n FROM usage_analysis_summary"
-    assert query(one, sql, file="summary.csv") == [[1.0, 3]]
-    sql = "SELECT vin, usage FROM usage_analysis"
-    assert query(one, sql, file="usage-analysis.csv") == [["A", 1]]
+    assert query(one, "SELECT mean, n FROM usage_analysis_summary") == [[1.0, 3]]
+    bc.register_results(file="usage-analysis.csv", folder=one.folder)
+    assert query(one, "SELECT vin, usage FROM usage_analysis") == [["A", 1]]
     with pytest.raises(UserError, match=r"has no table 'usage\.png'"):
         bc.register_results(file="usage.png", folder=one.folder)
     parquet = saves(pd.DataFrame({"vin": ["A"]}), "usage-analysis.parquet")
@@ -243,62 +245,35 @@ def test_last_steps_side_by_side_have_a_table_each(
     assert len(bc.read_results(step="mean", folder=one.folder)) == 3
 
 
-def test_a_value_of_another_type_fails_the_query_and_says_what_to_do(
-    one: DeployedProject, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    left = Left(one, monkeypatch)
-    left("2022-01-01", "2022-01-02", "text", saves(pd.DataFrame({"n": ["many"]})))
-    for day in range(2, 24):  # beyond those that are looked into
-        fill = saves(pd.DataFrame({"n": [1]}))
-        left(f"2022-01-{day:02}", f"2022-01-{day + 1:02}", f"run-{day}", fill)
-    said = one.batcat("results", "query", "SELECT sum(n) FROM usage_analysis", code=1).stderr
-    assert "many" in said
-    assert "All columns of usage_analysis_runs are text" in said
-    assert query(one, "SELECT sum(n) FROM usage_analysis WHERE date > DATE '2022-01-01'") == [[22]]
-
-
-def test_a_database_that_may_not_be_made(
+def test_what_is_in_the_way_stays_and_denials_say_what_is_needed(
     one: DeployedProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Left(one, monkeypatch)("2022-01-08", "2022-01-09", "a")
-    iam, name = one.client("iam"), f"reader-{one.names.repository}"
-    iam.create_user(UserName=name)
-    statement = {"Effect": "Allow", "Action": ["s3:*", "glue:Get*"], "Resource": "*"}
-    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    iam.put_user_policy(UserName=name, PolicyName="reads", PolicyDocument=policy)
-    key = iam.create_access_key(UserName=name)["AccessKey"]
-    keys = {
-        "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
-        "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
-    }
-    said = one.batcat("results", "query", code=1, **keys).stderr
+    given = one.world.session("no-database", "glue:CreateDatabase")
+    said = one.batcat(
+        *("results", "register"),
+        code=1,
+        AWS_ACCESS_KEY_ID=given["AccessKeyId"],
+        AWS_SECRET_ACCESS_KEY=given["SecretAccessKey"],
+        AWS_SESSION_TOKEN=given["SessionToken"],
+    ).stderr
     assert f"There is no Glue database {one.names.database}, and it may not be created" in said
     assert "glue:CreateDatabase" in said
     assert "aws glue create-database --region cn-northwest-1" in said
-
-
-def test_tables_of_others_stay_and_denials_say_what_is_needed(
-    one: DeployedProject, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    left = Left(one, monkeypatch)
-    left("2022-01-08", "2022-01-09", "a")
     glue, database = one.client("glue"), one.names.database
     glue.create_database(DatabaseInput={"Name": database})
     theirs = {"Name": "usage_analysis", "StorageDescriptor": {"Columns": []}}
     glue.create_table(DatabaseName=database, TableInput=theirs)
-    said = one.batcat("results", "query", code=2).stderr
+    said = one.batcat("results", "register", code=2).stderr
     assert f"{database}.usage_analysis already" in said
-    assert [t["Name"] for t in glue.get_tables(DatabaseName=database)["TableList"]] == [
-        "usage_analysis"
+    tables = glue.get_tables(DatabaseName=database)["TableList"]
+    assert [(table["Name"], table.get("Parameters")) for table in tables] == [
+        ("usage_analysis", None)
     ]
-    assert "Parameters" not in table_of(one, "usage_analysis")
     ours = bc.register_results(table="mine", folder=one.folder)[0]
-    assert (ours.name, ours.runs_table, ours.change) == ("mine", "mine_runs", "created")
+    assert (ours.name, ours.runs_table) == ("mine", "mine_runs")
+    for name in ("mine", "mine_runs"):
+        marks = glue.get_table(DatabaseName=database, Name=name)["Table"]["Parameters"]
+        assert marks["batcat:bucket"] == one.config.result_s3_bucket
     with pytest.raises(UserError, match="no name of a table"):
         bc.register_results(table="Mine!", folder=one.folder)
-    assert (
-        "line 1"
-        in one.batcat(
-            "results", "query", "SELECT nothing FROM mine", "--table", "mine", code=1
-        ).stderr
-    )
