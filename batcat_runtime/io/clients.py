@@ -48,6 +48,8 @@ def client(
     """
     import boto3
 
+    if isinstance(session, _KeptClients):
+        return session.client(service)
     maker = session or boto3.DEFAULT_SESSION
     with _lock:  # boto3 makes one client at a time; and after a fork, the parent's are not ours
         return _kept(service, maker, region, hasty, aws_settings(), os.getpid())

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -91,15 +90,14 @@ def put_samples(s3: Any, config: Config, samples: Iterable[Sample]) -> str:
 def put_world(session: Any, world: World) -> str:
     """Make the tables and the secrets; say which."""
     from .aws.lake import redshift_world
+    from .aws.lake.world import make_tables
 
     contents = redshift_world.make_clusters(world.secrets, session)
     manager = session.client("secretsmanager")
     for name, content in contents.items():
         manager.create_secret(Name=name, SecretString=json.dumps(content))
-    redshift = {one: files for one, files in world.tables.items() if one.startswith("redshift:")}
-    glue = {one: files for one, files in world.tables.items() if one not in redshift}
-    if redshift:
-        redshift_world.make_tables(redshift, world.folder, session, contents)
-    if glue:
-        import_module(f"{__package__}.aws.lake.world").make_tables(glue, world.folder, session)
+    prefix = redshift_world.PREFIX
+    redshift = {one: files for one, files in world.tables.items() if one.startswith(prefix)}
+    redshift_world.make_tables(redshift, world.folder, session, contents)
+    make_tables(world.tables, world.folder, session)  # those of Glue
     return ", ".join([*world.tables, *world.secrets])

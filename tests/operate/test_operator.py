@@ -43,9 +43,12 @@ BY_ATHENA = {
     "s3:ListMultipartUploadParts",
     "s3:PutObject",
 }
-# What only a query that is given up takes, a project that has an alert, and a list of windows when
-# somebody else was quicker.
-AT_TIMES = {"athena:StopQueryExecution", "s3:DeleteObject", "sns:ListSubscriptionsByTopic"}
+# What only a query that is given up takes, a project that watches uploads or has an alert, and a
+# list of windows that somebody else was quicker with.
+AT_TIMES = {
+    *("athena:StopQueryExecution", "events:DescribeRule", "s3:DeleteObject"),
+    "sns:ListSubscriptionsByTopic",
+}
 
 
 def user(

@@ -65,6 +65,19 @@ def test_a_job_asks_redshift_by_a_secret(project: Path) -> None:
     assert "vin,kwh;A,1.5;B,2.5;" in done.stdout, done.stdout + done.stderr
 
 
+def test_a_job_asks_athena(project: Path) -> None:
+    """The tutorial's query: a date beside a text, which Athena has to be told."""
+    pretend(project, tables={"dw_bms.battery_usage": "data/test/usage.csv"})
+    names = {"my_database": "dw_bms", "my_tables": "batcat-rehearsal-tables-cn-northwest-1"}
+    uncomment(project, "Athena", **names, my_athena_results="project-battery-result")
+    query = QUERY.replace("'{}'", "date '{}'")
+    staging = "s3://project-battery-result/athena/"
+    call = f"read_data_from_athena({query!r}, 'cn-northwest-1', {staging!r}"
+    (project / "script" / "usage-analysis.py").write_text(SCRIPT.format(call=call))
+    done = batcat("rehearse", "-C", project)
+    assert "vin,kwh;A,1.5;B,2.5;" in done.stdout, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize(
     ("world", "said"),
     [

@@ -76,7 +76,8 @@ class Rule(Kind):
 
     def _put(self, place: Place, name: str, old: dict[str, Any], new: dict[str, Any]) -> Made:
         settings = {key: value for key, value in new.items() if key != "Tags"}
-        arn = place.call("events", "PutRule", settings, Name=name)["RuleArn"]
+        tags = {} if old else {"Tags": place.all_tags(new)}
+        arn = place.call("events", "PutRule", settings, Name=name, **tags)["RuleArn"]
         place.exists(name)
         wanted = new.get("Targets") or []
         gone = {one["Id"] for one in old.get("Targets") or []} - {one["Id"] for one in wanted}
@@ -84,7 +85,8 @@ class Rule(Kind):
             place.call("events", "PutTargets", {"Rule": name, "Targets": wanted})
         if gone:
             place.call("events", "RemoveTargets", {"Rule": name, "Ids": sorted(gone)})
-        place.retag("events", new, ResourceARN=arn)
+        if old and old.get("Tags") != new.get("Tags"):
+            place.retag("events", new, ResourceARN=arn)
         return Made(name, {"Arn": arn})
 
 
