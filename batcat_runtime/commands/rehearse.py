@@ -49,9 +49,9 @@ def command(
     from batcat_runtime.rehearsal.story import rehearse as run
 
     with progress(verbose) as show:
-        if unsealed:
-            show(f"jobs may reach the network: {unsealed}; see docs/rehearsal.md")
-        record = run(project, purpose, fire_at=fire_at, timeout=timeout, progress=show)
+        record = run(
+            project, purpose, fire_at=fire_at, timeout=timeout, progress=show, unsealed=unsealed
+        )
         show("writing the report")
         path = report or project / "report" / f"rehearsal-{record.purpose}.html"
         write_report(record, path)

@@ -43,7 +43,7 @@ from . import EmbeddedAWS, observe, world
 from .aws.iam import principals
 from .aws.iam.denials import denied_calls
 from .aws.jobs.packages import differences
-from .aws.jobs.sandbox import why_no_namespaces
+from .aws.jobs.sandbox import choose_way, why_no_namespaces
 from .container import tool
 from .mails import read_mails
 from .record import Rehearsal, Step, StepKind
@@ -65,6 +65,7 @@ def rehearse(
     fire_at: str | None = None,
     timeout: float = DEFAULT_TIMEOUT,
     progress: Callable[[str], None] = lambda line: None,
+    unsealed: str = "",
 ) -> Rehearsal:
     """Rehearse one purpose of a project, from deployment to result.
 
@@ -81,6 +82,8 @@ def rehearse(
         Seconds that the execution may take before it is stopped.
     progress : callable
         Called with one line whenever something happened.
+    unsealed : str
+        Why `seal` could not take the network away; the record tells it.
 
     Returns
     -------
@@ -103,7 +106,7 @@ def rehearse(
     wanted = world.find_world(config, purpose)
     if upload:
         moment = datetime.now(UTC)  # an object arrives when it does
-    hints = tuple(_hints(config))
+    hints = tuple(_hints(config, unsealed))
     started = datetime.now(UTC)
     notes = _Notes()
     for hint in hints:
@@ -149,7 +152,7 @@ def rehearse(
     )
 
 
-def _hints(config: Config) -> Iterator[str]:
+def _hints(config: Config, unsealed: str) -> Iterator[str]:
     """Yield what is not as on AWS here: packages in other versions, a sandbox that is weaker."""
     docker = config.folder / "deploy" / "docker"
     lock = docker / LOCK
@@ -159,7 +162,10 @@ def _hints(config: Config) -> Iterator[str]:
             more = len(found) - _MOST_DIFFERENCES
             rest = f"; and {more} more" if more > 0 else ""
             yield f"Packages differ from the lock: {'; '.join(found[:_MOST_DIFFERENCES])}{rest}."
-    if reason := why_no_namespaces():
+    if unsealed:
+        yield f"Jobs could reach the network: {unsealed}. See docs/rehearsal.md."
+    if choose_way() == "paths":
+        reason = why_no_namespaces() or "BATCAT_SANDBOX asks for it"
         yield f"Jobs could read all files of this machine: {reason}. See docs/rehearsal.md."
 
 

@@ -255,13 +255,19 @@ def test_a_name_that_aws_refuses_fails_the_rehearsal_too(bake: Bake) -> None:
     assert "regular expression" in done.stdout
 
 
-def test_given_roles_are_used_and_none_is_created(bake: Bake) -> None:
+def test_a_weaker_sandbox_is_told_and_given_roles_are_used(
+    bake: Bake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BATCAT_SANDBOX", "paths")
     project = bake()
     arn = "arn:aws-cn:iam::123456789012:role/team/batcat"
     edit_config(project, lambda content: content.update(workflow_execution_role=arn))
     done = batcat("rehearse", "-C", project)
     assert done.returncode == 0, done.stdout
     assert "AWS::IAM::Role" not in report_of(project)
+    told = "Jobs could read all files of this machine: BATCAT_SANDBOX asks for it."
+    assert told in done.stdout
+    assert told in report_of(project)
 
 
 @pytest.mark.parametrize(
