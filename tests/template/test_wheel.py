@@ -94,7 +94,7 @@ def test_its_projects_are_the_repositorys_and_name_the_release(
     assert REQUIREMENT in (made / "requirements.txt").read_text().splitlines()
     # The requirement is one that pip finds in the index.
     pip("install", "--no-deps", "--index-url", index, "--target", tmp_path / "again", REQUIREMENT)
-    assert (installed / "batcat_runtime/rehearsal/assets/report.css").is_file()
+    assert (installed / "batcat_runtime/rehearsal/report/report.css").is_file()
 
 
 def test_the_image_gets_the_release(installed: Path, tmp_path: Path) -> None:
