@@ -122,7 +122,8 @@ def _what_next(state: Backfill) -> Iterator[str]:
         yield f"The backfill {state.name} goes on in AWS."
         yield "See how it stands with `batcat backfill show`; --wait waits for it."
     elif state.status == "SUCCEEDED":
-        yield f"The backfill {state.name} has ended; nothing is left."
+        left = f"{state.running:,} run for others" if state.running else "nothing is left"
+        yield f"The backfill {state.name} has ended; {left}."
     else:
         was = "was stopped" if state.status == "ABORTED" else "has ended"
         yield f"The backfill {state.name} {was}."

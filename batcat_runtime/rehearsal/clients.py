@@ -8,20 +8,32 @@ a service that calls on with its caller's rights.
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
+import botocore.session
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.loaders import Loader
+from moto.core.utils import get_service_model
 
 from .aws.iam.sessions import token_via
 
 Keys = tuple[str, str, str]
 _SESSION_SECONDS = 43_200
 _RENEWED_BEFORE = timedelta(hours=11)
+
+
+class _SharedModels(Loader):  # type: ignore[misc,unused-ignore]
+    """The services' models as moto has read them already: reading them anew takes 40 MB."""
+
+    def load_service_model(
+        self, service_name: str, type_name: str, api_version: str | None = None
+    ) -> Any:
+        if type_name == "service-2":
+            return get_service_model(service_name)._service_description
+        return super().load_service_model(service_name, type_name, api_version)
 
 
 class Clients:
@@ -39,7 +51,9 @@ class Clients:
         self.endpoint_url = endpoint_url
         self.keys = keys
         # Shared with the clients of other keys: it keeps the service models that it has read.
-        self._session: Any = boto3.Session()
+        core = botocore.session.get_session()
+        core.register_component("data_loader", _SharedModels(include_default_search_paths=True))
+        self._session: Any = boto3.Session(botocore_session=core)
         self._lock = threading.RLock()
         self._clients: dict[tuple[str, str], Any] = {}
         self._others: dict[Keys, Clients] = {}
@@ -131,37 +145,6 @@ class Clients:
                 other._session, other._lock = self._session, self._lock
             return self._others[keys]
 
-    def warm_up(self, region: str, services: tuple[str, ...]) -> None:
-        """Make clients and have them ask once, in the background, so that first calls are quick.
-
-        Parameters
-        ----------
-        region : str
-            The region that is likely to be used.
-        services : tuple of str
-            botocore's names.
-        """
-
-        def work() -> None:
-            for service in services:
-                client = self.get(service, region)
-                operation, arguments = _HARMLESS.get(service, ("", {}))
-                if operation:
-                    with contextlib.suppress(ClientError, BotoCoreError):
-                        getattr(client, operation)(**arguments)
-
-        threading.Thread(target=work, daemon=True, name="warm-up").start()
-
 
 # Session names as the services choose them; Step Functions' own is a random one.
 _SESSIONS = {"sagemaker": "SageMaker", "states": "StepFunctions"}
-_HARMLESS: dict[str, tuple[str, dict[str, Any]]] = {
-    "ecr": ("describe_repositories", {}),
-    "iam": ("list_roles", {"MaxItems": 1}),
-    "lambda": ("list_functions", {"MaxItems": 1}),
-    "logs": ("describe_log_groups", {"limit": 1}),
-    "s3": ("list_buckets", {}),
-    "sagemaker": ("list_processing_jobs", {"MaxResults": 1}),
-    "scheduler": ("list_schedules", {"MaxResults": 1}),
-    "stepfunctions": ("list_state_machines", {"maxResults": 1}),
-}

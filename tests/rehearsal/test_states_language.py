@@ -468,6 +468,17 @@ OUTPUTS: dict[str, tuple[str, dict[str, Any], Any, Any]] = {
         machine(lambda_task(TimeoutSeconds=1, Parameters={"seconds": 3}, Catch=[
             {"ErrorEquals": ["States.Timeout"], "Next": "fallback"}]),
             fallback=state("Pass", Result=HELLO)), {}, HELLO),
+    "a timeout is no failed task": (
+        "concepts-error-handling",
+        machine(lambda_task(TimeoutSeconds=1, Parameters={"seconds": 3}, Catch=[
+            {"ErrorEquals": ["States.TaskFailed"], "Next": "N"},
+            {"ErrorEquals": ["States.ALL"], "Next": "fallback"}]),
+            N=state("Fail"), fallback=state("Pass", Result=HELLO)), {}, HELLO),
+    "a failed function is any error": (
+        "concepts-error-handling",
+        machine(parallel(state("Pass", Parameters={"x.$": "States.ArrayGetItem($, 9)"}), Catch=[
+            {"ErrorEquals": ["States.TaskFailed"], "Next": "Y"}]), Y=state("Pass", Result=HELLO)),
+        [], HELLO),
     # Variables
     "variables": (
         "workflow-variables",

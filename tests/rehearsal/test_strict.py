@@ -184,7 +184,7 @@ def test_a_json_value_of_the_wrong_type(cloud: Cloud) -> None:
         ("{", "not a JSON object"),
     ):
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-        scope = "a/20260101/us-east-1/sagemaker/aws4_request"
+        scope = f"{cloud.aws.keys[0]}/20260101/us-east-1/sagemaker/aws4_request"
         headers = {
             "Authorization": f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=x",
             "X-Amz-Target": "SageMaker.DescribeProcessingJob",

@@ -48,7 +48,6 @@ from ..wire import (
 )
 
 if TYPE_CHECKING:
-    from ..clients import Clients
     from ..operations import Operations
 
 log = logging.getLogger("batcat.rehearsal")
@@ -56,7 +55,6 @@ log = logging.getLogger("batcat.rehearsal")
 IDENTITY_PATH = "/_batcat/identity"
 _LOOPBACK = ("127.", "::1", "localhost")
 _GRACE_SECONDS = 10.0
-_LIKELY = ("iam", "s3", "logs", "stepfunctions", "ecr", "lambda", "scheduler", "sagemaker")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -79,7 +77,7 @@ def main(argv: list[str] | None = None) -> int:
         signal.set_wakeup_fd(end, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)
-        server, rooms, clients = _build(options, home)
+        server, rooms = _build(options, home)
     except EmbeddedAWSError as error:
         handshake.write(json.dumps({"error": error.message, "fix": error.fix}) + "\n")
         handshake.close()
@@ -96,8 +94,6 @@ def main(argv: list[str] | None = None) -> int:
     handshake.write(json.dumps({"port": server.server_port, "pid": os.getpid()}) + "\n")
     handshake.close()
     log.info("serving on 127.0.0.1:%d", server.server_port)
-    if options.enforce:  # a rehearsal is about to deploy
-        clients.warm_up(options.region, _LIKELY)
     os.read(ended, 1)
     log.info("shutting down")
     _shut_down(server, rooms, home if options.remove_home else None)
@@ -132,7 +128,7 @@ def close_network(record: Path) -> None:
     sys.addaudithook(hook)
 
 
-def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Clients]:
+def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any]]:
     # From the environment, which only this user can read, and not for the children.
     told = json.loads(os.environ.pop(SECRETS_VARIABLE))
     token, keys = told["token"], tuple(told["keys"])
@@ -282,7 +278,7 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any], Cli
     partitions = key_rule(lambda key: state.partition_of_key(ACCOUNT_ID, key))
     app = Strict(app, (*rules.ALL, rules.role_rule(trust_policy), partitions, places))
     server.app = _identity(Guard(app, port, lambda key: key == keys[0] or given_out(key)), token)
-    return server, rooms, clients
+    return server, rooms
 
 
 def _identity(app: WsgiApp, token: str) -> WsgiApp:

@@ -10,6 +10,7 @@ In the same place is the hook that keeps what Python opens on this machine (`net
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
@@ -61,6 +62,8 @@ def python_for(
     tuple of (Path, tuple of Path)
         The environment, and the folders that its links lead to.
     """
+    if os.name == "nt":  # where links take a privilege, a job has all that is installed
+        return Path(sys.prefix), ()
     installed = _installed()
     wanted = set(installed) if requirements is None else _with_needs(_pinned(requirements))
     sites = {_site(installed[name]) for name in wanted}

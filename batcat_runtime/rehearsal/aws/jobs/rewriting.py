@@ -6,7 +6,9 @@ The fallback of `sandbox` for macOS and for systems that forbid namespaces.
 from __future__ import annotations
 
 import functools
+import os
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +39,8 @@ class PathRewriter:
         """
         image = layout.directory / "image"
         paths = {ML: str(layout.ml_root), PYTHON: str(layout.python)}
+        if os.name == "nt":
+            paths[f"{PYTHON}/bin"] = str(Path(sys.executable).parent)
         for path, source in sorted(layout.copies.items()):
             if is_within(path, ML):
                 continue
