@@ -21,14 +21,13 @@ class House:
         self.target = {"ClusterIdentifier": self.name, "Database": "dev"}
         self.api = cloud.client("redshift-data", region)
         self.redshift = cloud.client("redshift", region)
-        self.redshift.create_cluster(
-            ClusterIdentifier=self.name,
-            NodeType="ra3.xlplus",
-            ClusterType="single-node",
-            MasterUsername=ADMIN,
-            MasterUserPassword=PASSWORD,
-            **changes,
-        )
+        self.create(**changes)
+
+    def create(self, **changes: Any) -> None:
+        """Create the cluster."""
+        login = {"MasterUsername": ADMIN, "MasterUserPassword": PASSWORD, **changes}
+        kind = {"NodeType": "ra3.xlplus", "ClusterType": "single-node"}
+        self.redshift.create_cluster(ClusterIdentifier=self.name, **kind, **login)
 
     def execute(self, sql: str, parameters: dict[str, str] | None = None, **more: Any) -> Any:
         """Execute a statement and return its description once it has ended."""

@@ -110,6 +110,16 @@ class Session(Connection):
         self._cancelled.set()
         self.duck.interrupt()
 
+    def commit(self) -> None:
+        """End the transaction and its cursors, and keep what it did."""
+        self._cursors.clear()
+        super().commit()
+
+    def rollback(self) -> None:
+        """End the transaction and its cursors, and undo what it did."""
+        self._cursors.clear()
+        super().rollback()
+
     def _perform(self, sql: str, values: Values) -> Outcome:
         first = _first(sql)
         if first in ("SELECT", "WITH", "("):
