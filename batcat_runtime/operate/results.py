@@ -14,7 +14,7 @@ from datetime import date
 from pathlib import Path
 from typing import Literal
 
-from batcat_runtime.deploy.bucket import check_bucket
+from batcat_runtime.account import check_bucket
 from batcat_runtime.errors import UserError
 from batcat_runtime.operate.connection import Project, open_project
 from batcat_runtime.operate.executions import moment

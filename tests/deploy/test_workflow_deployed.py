@@ -20,6 +20,7 @@ import pytest
 
 import batcat_runtime as bc
 from batcat_runtime.errors import UserError, WorkflowError
+from batcat_runtime.log import reporting
 from batcat_runtime.names import Names
 from batcat_runtime.rehearsal import EmbeddedAWS, container_tool
 from tests.conftest import REPOSITORY
@@ -113,7 +114,7 @@ class Project:
 
     def run(self, purpose: str) -> str:
         """Run the workflow once; return the word in its result."""
-        done = bc.test_workflow(purpose=purpose, progress=lambda line: None)
+        done = bc.test_workflow(purpose=purpose)
         assert done.succeeded, f"{done.error}: {done.cause}"
         bucket, _, prefix = done.result_prefix.removeprefix("s3://").partition("/")
         s3 = boto3.client("s3")
@@ -225,7 +226,8 @@ def test_a_failing_run_is_an_outcome_with_its_reason(project: Project) -> None:
     bc.setup_image(config, progress=lambda line: None)
     change = bc.setup_workflow(config, "alpha", progress=lambda line: None)
     lines: list[str] = []
-    done = bc.test_workflow(change, "alpha", progress=lines.append)
+    with reporting(lines.append):
+        done = bc.test_workflow(change, "alpha")
     assert (done.status, done.succeeded, done.error) == ("FAILED", False, "States.TaskFailed")
     assert "AlgorithmError" in done.cause
     assert "no data today" in done.cause
@@ -240,7 +242,7 @@ def test_a_failing_branch_stops_the_other_and_its_reason_reaches_the_end(project
     (project.folder / "script" / "bad.py").write_text("raise SystemExit('no limits known')")
     (project.folder / "script" / "slow.py").write_text("import time\ntime.sleep(120)")
     project.deploy()
-    done = bc.test_workflow(purpose="alpha", progress=lambda line: None)
+    done = bc.test_workflow(purpose="alpha")
     assert (done.status, done.error) == ("FAILED", "States.TaskFailed")
     assert "no limits known" in done.cause
     assert done.seconds < 60

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 import batcat_runtime as bc
-from batcat_runtime.cli import app
+from batcat_runtime.commands import app
 from batcat_runtime.errors import BatcatError
 from batcat_runtime.operate.backfill_record import list_backfills
 from batcat_runtime.operate.executions import Window, list_executions

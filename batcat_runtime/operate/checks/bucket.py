@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from batcat_runtime.deploy.bucket import check_bucket
+from batcat_runtime.account import check_bucket
 from batcat_runtime.errors import BucketOwnerError, BucketRegionError, NoSuchBucketError
 from batcat_runtime.operate.checks.finding import Finding, failed, ok, skipped, warning
 from batcat_runtime.operate.checks.patient import Patient
