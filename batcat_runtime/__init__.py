@@ -56,10 +56,10 @@ if TYPE_CHECKING:
     from batcat_runtime.operate.results import read_results as read_results
     from batcat_runtime.operate.results import results as results
     from batcat_runtime.operate.run import run as run
+    from batcat_runtime.operate.run import test_workflow as test_workflow
     from batcat_runtime.operate.schedule import schedule as schedule
     from batcat_runtime.operate.status import status as status
     from batcat_runtime.operate.stop import stop as stop
-    from batcat_runtime.operate.trial import test_workflow as test_workflow
 
 __version__ = "0.1.0"
 
@@ -111,7 +111,7 @@ _HOME = {
     "template_docker": "deploy.templates",
     "template_lambda": "deploy.templates",
     "template_stepfunctions": "deploy.templates",
-    "test_workflow": "operate.trial",
+    "test_workflow": "operate.run",
 }
 
 __all__ = ["__version__", *sorted(_HOME)]

@@ -19,9 +19,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, PrivateAttr, ValidationError, model_validator
 
-from batcat_runtime.bucket import bucket_problem as bucket_problem
 from batcat_runtime.errors import ConfigError
 from batcat_runtime.names import Names, slug
+from batcat_runtime.names import bucket_problem as bucket_problem
 from batcat_runtime.names import partition_of as partition_of
 from batcat_runtime.purpose import (
     INPUT_PATTERN,

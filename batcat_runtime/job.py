@@ -17,11 +17,14 @@ container"). ``BATCAT_ML_ROOT`` moves ``/opt/ml``, for machines where nothing ca
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -226,7 +229,12 @@ def processing_job(name: str | None = None) -> Iterator[ProcessingJob]:
     output.mkdir(parents=True, exist_ok=True)
     # Inside the output folder, which can be a mount of its own: so the final rename stays within
     # one file system. Athena and Spark do not read names that begin with a dot.
-    staging = Path(tempfile.mkdtemp(prefix=".batcat-", dir=output))
+    _remove_unfinished(output)
+    staging = Path(tempfile.mkdtemp(prefix=f".batcat-{os.getpid()}-", dir=output))
+    # Whoever stops the job learns from its log where the script stood.
+    if threading.current_thread() is threading.main_thread() and sys.stderr is not None:
+        with contextlib.suppress(AttributeError, ValueError, OSError):  # Windows; no file
+            faulthandler.register(signal.SIGTERM, all_threads=False, chain=True)
     log = get_logger(place.purpose)
     job = ProcessingJob(
         purpose=place.purpose,
@@ -252,6 +260,20 @@ def processing_job(name: str | None = None) -> Iterator[ProcessingJob]:
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     log.info("result: %d rows in %s", rows, result_folder(job, output))
+
+
+def _remove_unfinished(output: Path) -> None:
+    """Remove what runs have left that were killed: their process is gone."""
+    for folder in output.glob(".batcat-*-*"):
+        number = folder.name.split("-")[1]
+        if not number.isdigit() or os.name == "nt":  # where a signal 0 is a Ctrl-C
+            continue
+        try:
+            os.kill(int(number), 0)
+        except ProcessLookupError:
+            shutil.rmtree(folder, ignore_errors=True)
+        except OSError:
+            continue  # somebody else's, and running
 
 
 def processing_output_path(name: str | None = None) -> Path:

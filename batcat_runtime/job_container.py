@@ -7,17 +7,23 @@ SageMaker itself would not notice.
 
 from __future__ import annotations
 
+import re
+import shutil
 import signal
 import subprocess
 import sys
 from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 
 from batcat_runtime.job_place import MANIFESTS, ml_root
 from batcat_runtime.job_result import NO_RESULT
+from batcat_runtime.log import exception_in
 
 _MESSAGE_BYTES = 1024  # SageMaker's limit for ExitMessage
-_LAST_LINES = 20
+_LAST_LINES = 200
+# What `faulthandler` writes of where a script stood, the innermost call first.
+_FRAME = re.compile(r'  File "(?P<file>[^"]+)", line (?P<line>\d+) in (?P<name>.+)')
 
 
 def run_script(script: str, arguments: list[str]) -> int:
@@ -49,7 +55,12 @@ def run_script(script: str, arguments: list[str]) -> int:
         lines.append(raw.decode("utf-8", "replace").rstrip())
     code = child.wait()
     if code < 0:
-        lines.append(f"The script was ended by signal {-code} ({signal.Signals(-code).name}).")
+        # It could not remove its unfinished result itself, and SageMaker uploads what is there.
+        for unfinished in (root / "processing" / "output").glob(".batcat-*"):
+            shutil.rmtree(unfinished, ignore_errors=True)
+        ended = f"The script was ended by signal {-code} ({signal.Signals(-code).name})"
+        lines.append(f"{ended}{_where(script, lines)}.")
+        print(lines[-1], file=sys.stderr, flush=True)
         return _fail(root, lines, 128 - code)
     if code > 0:
         return _fail(root, lines, code)
@@ -60,9 +71,25 @@ def run_script(script: str, arguments: list[str]) -> int:
     return 0
 
 
+def _where(script: str, lines: Iterable[str]) -> str:
+    """Return where a script that was stopped stood: in itself rather than in what it called."""
+    frames = [found for line in lines if (found := _FRAME.fullmatch(line))]
+    own = [frame for frame in frames if Path(frame["file"]).name == Path(script).name]
+    if not frames:
+        return ""
+    frame = (own or frames)[0]
+    return f" at {Path(frame['file']).name}, line {frame['line']} in {frame['name']}"
+
+
 def _fail(root: Path | None, lines: deque[str], code: int) -> int:
-    """Leave the last lines as SageMaker's exit message; the end counts most."""
-    text = "\n".join(lines).encode()[-_MESSAGE_BYTES:].decode("utf-8", "ignore").strip()
+    """Leave the last lines as SageMaker's exit message: the exception's first, then the end."""
+    exception = exception_in(lines)
+    first = f"{exception}\n".encode()[: _MESSAGE_BYTES // 2] if exception else b""
+    end = "\n".join(list(lines)[-20:]).encode()
+    if first and end.endswith(first.rstrip()):
+        first = b""
+    room = _MESSAGE_BYTES - len(first)
+    text = (first + end[-room:]).decode("utf-8", "ignore").strip()
     if root is None:
         print(text, file=sys.stderr)
         return code

@@ -19,6 +19,8 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from batcat_runtime.errors import JobError
+
 if TYPE_CHECKING:
     from batcat_runtime.job import ProcessingJob
 
@@ -77,7 +79,15 @@ def hand_over(job: ProcessingJob, output: Path, started: datetime) -> int:
     (job.output_path / shard_name(MANIFEST, job)).write_text(text + "\n", encoding="utf-8")
     # mkdtemp makes private folders; results are for everybody who may read the parent.
     job.output_path.chmod(0o755)
-    job.output_path.rename(folder)
+    try:
+        job.output_path.rename(folder)
+    except OSError as error:
+        if not folder.exists():
+            raise
+        raise JobError(
+            f"The run {job.run_id} has left a result already: {folder}. It stays as it is.",
+            fix="Give this run a name of its own in BATCAT_RUN_ID, or none at all.",
+        ) from error
     return int(manifest["rows"])
 
 

@@ -1,16 +1,18 @@
 """Run a purpose on this machine, without containers: its steps' scripts, one after the other.
 
-``python -m batcat_runtime.laptop PURPOSE`` is what `make run` types. Each script runs as it would
-by hand, with its step's arguments and environment; ``data/raw`` goes in, ``data/result`` comes out,
-and between the steps is ``data/tmp``. Steps that run side by side on AWS run one after the other
-here. The first script that fails, or leaves no result, ends it.
+This is `batcat run --local`, and what `make run` types. Each script runs as it would by hand, with
+its step's arguments and environment; ``data/raw`` goes in, ``data/result`` comes out, and between
+the steps is ``data/tmp``. Steps that run side by side on AWS run one after the other here. The
+first script that fails, or leaves no result, ends it.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,7 +22,13 @@ from batcat_runtime.job_place import MANIFESTS, Laptop
 from batcat_runtime.job_result import NO_RESULT, run_name
 
 
-def run_steps(folder: Path, purpose: str | None = None) -> int:
+def run_steps(
+    folder: Path,
+    purpose: str | None = None,
+    date_start: str | None = None,
+    date_end: str | None = None,
+    params: Mapping[str, object] | None = None,
+) -> int:
     """Run the scripts of a purpose in order.
 
     Parameters
@@ -29,6 +37,10 @@ def run_steps(folder: Path, purpose: str | None = None) -> int:
         The project.
     purpose : str, optional
         May be left out when the project has one.
+    date_start, date_end : str, optional
+        The window, as in the environment variables ``BATCAT_DATE_START`` and ``BATCAT_DATE_END``.
+    params : mapping, optional
+        Further parameters, as the script finds them in ``job.parameters``.
 
     Returns
     -------
@@ -48,11 +60,15 @@ def run_steps(folder: Path, purpose: str | None = None) -> int:
         "BATCAT_RUN_ID": run_name({}),
         "BATCAT_RUN_STARTED": now.isoformat(timespec="milliseconds"),
     }
+    window = {"BATCAT_DATE_START": date_start, "BATCAT_DATE_END": date_end}
+    given = {name: value for name, value in window.items() if value}
+    if params:
+        given["BATCAT_PARAMETERS"] = json.dumps(params)
     for number, step in enumerate(steps, start=1):
         if len(steps) > 1:
             print(f"step {number} of {len(steps)}: {step.name}", flush=True)
         told = {"BATCAT_PURPOSE": purpose, "BATCAT_STEP": step.name}
-        environment = {**run, **os.environ, **step.environment, **told}
+        environment = {**run, **os.environ, **step.environment, **given, **told}
         script = folder / "script" / step.script
         done = subprocess.run([sys.executable, str(script), *step.arguments], env=environment)
         if done.returncode:

@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 _show: Callable[[str], None] = print
@@ -43,6 +43,20 @@ def get_logger(name: str = "batcat") -> logging.Logger:
         logger.setLevel(os.environ.get("BATCAT_LOG_LEVEL", "INFO").upper())
         logger.propagate = False
     return logger
+
+
+def exception_in(lines: Iterable[str]) -> str:
+    """Return the line that names the last exception of an output, or ``""``.
+
+    Its message may have several lines, and a script may write more after it.
+    """
+    found, inside = "", False
+    for line in lines:
+        if line.startswith("Traceback (most recent call last)"):
+            inside = True
+        elif inside and line and not line[0].isspace():
+            found, inside = line, False
+    return found
 
 
 def report(line: str) -> None:

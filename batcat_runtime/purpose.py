@@ -28,7 +28,7 @@ from pydantic import (
 )
 from typing_extensions import TypeAliasType
 
-from batcat_runtime.bucket import bucket_problem
+from batcat_runtime.names import bucket_problem
 
 NAME_PATTERN = r"^[a-z][a-z0-9-]*$"
 INPUT_PATTERN = r"^[a-z][a-z0-9_-]*$"

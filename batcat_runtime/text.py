@@ -12,8 +12,10 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from html import escape
+from typing import Any, TypeVar
 
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 NOTHING = "\N{EN DASH}"
@@ -148,3 +150,50 @@ def _decimal_places(cells: Sequence[str], digits: int) -> int | None:
         written = digits + 6
     magnitude = math.floor(math.log10(largest)) if largest else 0
     return min(written, max(digits - 1 - magnitude, 0))
+
+
+Row = TypeVar("Row")
+
+
+class Table(list[Row]):
+    """Rows of plain data, with what of each stands in which column.
+
+    Parameters
+    ----------
+    rows : iterable
+        The data; the list holds them as they are.
+    columns : mapping of str to callable
+        From a heading to what a row has there; None is shown as a dash.
+    """
+
+    def __init__(self, rows: Iterable[Row], columns: Mapping[str, Callable[[Row], Any]]) -> None:
+        super().__init__(rows)
+        self.columns = dict(columns)
+
+    def cells(self) -> list[list[str]]:
+        """Return every cell as a line of text, row by row."""
+        found = [[column(row) for column in self.columns.values()] for row in self]
+        return [
+            [NOTHING if cell in (None, "") else one_line(cell) for cell in row] for row in found
+        ]
+
+    def __repr__(self) -> str:
+        """Return the rows below their headings."""
+        lines = [list(self.columns), *self.cells()]
+        wide = [max(map(display_width, column)) for column in zip(*lines, strict=True)]
+        padded = (
+            "  ".join(
+                cell + " " * (width - display_width(cell))
+                for cell, width in zip(line, wide, strict=True)
+            ).rstrip()
+            for line in lines
+        )
+        return "\n".join(padded)
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{escape(name)}</th>" for name in self.columns)
+        body = "".join(
+            f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>"
+            for row in self.cells()
+        )
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

@@ -55,8 +55,8 @@ def command(folder: Path, yes: bool, as_json: bool) -> None:
 
 def _bucket_is_to_be_made(folder: Path, yes: bool) -> bool:
     """Tell whether the result bucket is missing, and may be made; refuse when it may not."""
+    from batcat_runtime.account import check_bucket
     from batcat_runtime.config import find_project, get_config
-    from batcat_runtime.deploy.bucket import check_bucket
 
     try:
         check_bucket(get_config(find_project(folder)))

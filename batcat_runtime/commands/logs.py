@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Callable, Generator
 from datetime import UTC
 from pathlib import Path
@@ -14,7 +13,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from batcat_runtime.commands.terminal import folder_option, purpose_option, say
+from batcat_runtime.commands.terminal import folder_option, purpose_option
 
 if TYPE_CHECKING:
     from batcat_runtime.operate.executions import Execution
@@ -74,17 +73,15 @@ def command(
         every=every,
         folder=folder,
         purpose=purpose,
-        progress=say,
-        sleep=_flushed(time.sleep),
     )
-    ended = _print(found, _writer(as_json))
+    ended = _print(found, _writer(as_json), follow)
     sys.stdout.flush()
     if follow and ended.status != "SUCCEEDED":
         raise click.exceptions.Exit(1)
 
 
 def _print(
-    found: Generator[LogLine, None, Execution], write: Callable[[LogLine], None]
+    found: Generator[LogLine, None, Execution], write: Callable[[LogLine], None], flushed: bool
 ) -> Execution:
     """Write every line; return what the generator does."""
     while True:
@@ -95,6 +92,8 @@ def _print(
             return ended
         try:
             write(line)
+            if flushed:
+                sys.stdout.flush()
         except KeyboardInterrupt as interrupt:
             # It came while we were writing; whoever reads the log knows what goes on without us.
             found.throw(interrupt)
@@ -136,20 +135,10 @@ class _Coloured:
         if style is None:
             number = len(self._styles) - 2
             style = self._styles[line.source] = _COLOURS[number % len(_COLOURS)]
-        told = line.source == "workflow"
-        bad = told and any(word in line.text for word in _BAD)
+        of_workflow = line.source == "workflow"
+        bad = of_workflow and any(word in line.text for word in _BAD)
         text = Text()
         text.append(f"{line.time.astimezone():%Y-%m-%d %H:%M:%S}  ", "dim")
         text.append(f"{line.source:{self._width}}  ", style)
-        text.append(line.text.expandtabs(), "bold red" if bad else "bold" if told else "")
+        text.append(line.text.expandtabs(), "bold red" if bad else "bold" if of_workflow else "")
         self._console.print(text)
-
-
-def _flushed(sleep: Callable[[float], None]) -> Callable[[float], None]:
-    """Return a sleep before which all that was written goes out."""
-
-    def rest(seconds: float) -> None:
-        sys.stdout.flush()
-        sleep(seconds)
-
-    return rest

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
-from rich.live import Live
 
 from batcat_runtime.commands.terminal import (
     err,
@@ -16,14 +13,24 @@ from batcat_runtime.commands.terminal import (
     json_option,
     param_option,
     params_of,
+    print_failure,
     print_json,
+    print_result,
     purpose_option,
     say,
+    states_table,
     wait_option,
 )
+from batcat_runtime.errors import UserError
+
+if TYPE_CHECKING:
+    from batcat_runtime.operate.connection import Project
+    from batcat_runtime.operate.executions import Look
+    from batcat_runtime.operate.run import Run
 
 
 @click.command("run")
+@click.option("--local", is_flag=True, help="Run its scripts here, without AWS and containers.")
 @click.option("--date-start", help="The window's start: 2022-01-08, or 2022-01-08T05:00.")
 @click.option("--date-end", help="Its end, exclusive.  [default: all data]")
 @param_option
@@ -35,6 +42,7 @@ from batcat_runtime.commands.terminal import (
 @folder_option
 @purpose_option
 def command(
+    local: bool,
     date_start: str | None,
     date_end: str | None,
     param: tuple[str, ...],
@@ -44,42 +52,55 @@ def command(
     folder: Path,
     purpose: str | None,
 ) -> None:
-    """Run a deployed pipeline once.
+    """Run a pipeline once: the deployed one, or its scripts here.
 
     Shows its states as they go, then the result's place and first rows. Exit code 1: it failed, and
     the reason is shown. Ctrl-C ends the waiting only.
     """
-    from batcat_runtime.operate.run import run as start
+    from batcat_runtime.operate.executions import input_of, window_of
 
     params = params_of(param)
+    given = input_of(window_of(date_start, date_end), params)
+    if local:
+        if not wait or timeout or as_json:
+            raise UserError("--no-wait, --timeout and --json are for a run on AWS.")
+        from batcat_runtime.config import find_project
+        from batcat_runtime.laptop import run_steps
 
-    with _shown(err.is_terminal) as watch:
-        done = start(
-            date_start,
-            date_end,
-            params=params,
-            wait=wait,
-            timeout=timeout,
-            folder=folder,
-            purpose=purpose,
-            progress=say,
-            watch=watch,
-        )
+        code = run_steps(find_project(folder), purpose, date_start, date_end, params)
+        raise click.exceptions.Exit(code)
+    from batcat_runtime.operate.connection import open_project
+    from batcat_runtime.operate.run import NAME, begin, outcome_of, told
+
+    project = open_project(folder)
+    purpose = project.config.purpose_name(purpose)
+    arn = begin(project, purpose, NAME, given)
+    if not wait:
+        _print_started(project, purpose, arn, as_json)
+        return
+    watch = _shown if err.is_terminal else told
+    done = outcome_of(project, watch(project, purpose, arn, timeout))
     if as_json:
         print_json(done)
-    elif not wait:
-        name = done.execution.name
-        click.echo(name)
-        say(f"It goes on. Come back with `batcat status {name}` or `batcat logs {name} -f`.")
     else:
         _print(done)
-    if wait and not done.succeeded:
+    if not done.succeeded:
         raise click.exceptions.Exit(1)
 
 
-def _print(done: Any) -> None:
-    from batcat_runtime.commands.outcome import print_failure, print_result
+def _print_started(project: Project, purpose: str, arn: str, as_json: bool) -> None:
+    from batcat_runtime.operate.executions import describe
+    from batcat_runtime.operate.run import Run
 
+    name = arn.rpartition(":")[2]
+    if as_json:
+        print_json(Run(describe(project, purpose, arn)))
+        return
+    click.echo(name)
+    say(f"It goes on. Come back with `batcat status {name}` or `batcat logs {name} -f`.")
+
+
+def _print(done: Run) -> None:
     if done.failure:
         print_failure(done.failure, err=True)
     elif done.result:
@@ -91,33 +112,19 @@ def _print(done: Any) -> None:
         )
 
 
-@contextlib.contextmanager
-def _shown(terminal: bool) -> Iterator[Callable[[Any], None] | None]:
-    """Yield what shows looks at an execution: a live table on a terminal, else None for lines."""
-    if not terminal:
-        yield None
-        return
-    from batcat_runtime.commands.outcome import states_table
-    from batcat_runtime.operate.visits import visits_of
+def _shown(project: Project, purpose: str, arn: str, timeout: float | None) -> Look:
+    """Follow an execution to its end in a live table, whose durations go on between two looks."""
+    from rich.live import Live
 
-    seen: list[Any] = []
-    # Between two looks the durations go on.
-    live = Live(
+    from batcat_runtime.operate.executions import follow
+    from batcat_runtime.operate.history import states_of
+
+    seen: list[Look] = []
+    with Live(
         console=err,
-        get_renderable=lambda: states_table(visits_of(seen[-1].states) if seen else ()),
+        get_renderable=lambda: states_table(states_of(seen[-1].states) if seen else ()),
         refresh_per_second=4,
-    )
-
-    def watch(look: Any) -> None:
-        seen[:] = [look]
-        if not live.is_started:
-            live.start()
-        if look.execution.running:
-            live.refresh()
-        else:
-            live.stop()  # which shows the end
-
-    try:
-        yield watch
-    finally:
-        live.stop()
+    ):
+        for look in follow(project, purpose, arn, timeout=timeout):
+            seen[:] = [look]
+    return look

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 from rich.text import Text
@@ -12,10 +12,19 @@ from batcat_runtime.commands.terminal import (
     any_purpose_option,
     folder_option,
     json_option,
+    moment_of,
+    print_failure,
     print_json,
+    print_lines,
+    print_result,
     print_table,
     size_of,
+    states_table,
 )
+from batcat_runtime.text import format_seconds
+
+if TYPE_CHECKING:
+    from batcat_runtime.operate.status import Detail, PurposeStatus, Row
 
 
 @click.command("status")
@@ -53,74 +62,66 @@ def command(
     if as_json:
         print_json(listed)
         return
-    for number, one in enumerate(listed):
+    for number, each in enumerate(listed):
         if number:
             click.echo()
-        _print_purpose(one, several=len(listed) > 1)
+        _print_purpose(each, several=len(listed) > 1)
 
 
-def _print_purpose(one: Any, *, several: bool) -> None:
-    from batcat_runtime.commands.outcome import moment_of, print_failure, print_lines
-    from batcat_runtime.text import format_seconds
-
-    place = f"  {one.region}, account {one.account}"
-    named = f" --purpose {one.purpose}" if several else ""
-    if not one.deployed:
-        print_lines([Text.assemble((one.purpose, "bold"), place, "; not deployed")])
+def _print_purpose(status: PurposeStatus, *, several: bool) -> None:
+    place = f"  {status.region}, account {status.account}"
+    named = f" --purpose {status.purpose}" if several else ""
+    if not status.deployed:
+        print_lines([Text.assemble((status.purpose, "bold"), place, "; not deployed")])
         click.echo("Deploy it with `batcat deploy`.")
         return
     schedule = "no schedule"
-    if one.schedule:
-        it = one.schedule
+    if status.schedule:
+        it = status.schedule
         schedule = f"schedule {it.expression} {it.timezone}: {it.state}"
-    print_lines([Text.assemble((one.purpose, "bold"), f"{place}; {schedule}")])
-    if not one.executions:
+    print_lines([Text.assemble((status.purpose, "bold"), f"{place}; {schedule}")])
+    if not status.executions:
         click.echo(f"Nothing has run yet. Start it with `batcat run{named}`.")
         return
     print_table(
-        ["Execution", "State", f"Started ({one.timezone})", "Took", "Window", "Rows", "By"],
+        ["Execution", "State", f"Started ({status.timezone})", "Took", "Window", "Rows", "By"],
         [
             [
                 row.execution.name,
                 row.execution.status,
-                moment_of(row.execution.started, one.timezone),
+                moment_of(row.execution.started, status.timezone),
                 format_seconds(row.seconds),
                 str(row.execution.window or "all data"),
                 _rows(row),
                 row.origin,
             ]
-            for row in one.executions
+            for row in status.executions
         ],
         right=("Took", "Rows"),
     )
-    if one.failure:
+    if status.failure:
         click.echo()
-        print_failure(one.failure)
-    others = [row.execution.name for row in one.executions[1 if one.failure else 0 :] if _bad(row)]
+        print_failure(status.failure)
+    others = [
+        row.execution.name for row in status.executions[1 if status.failure else 0 :] if _bad(row)
+    ]
     if others:
         click.echo(f"\nWhy an earlier one failed: `batcat status {others[0]}`")
+    click.echo(f"\nConsole: {status.console}")
 
 
-def _bad(row: Any) -> bool:
+def _bad(row: Row) -> bool:
     return not row.execution.running and row.execution.status != "SUCCEEDED"
 
 
-def _rows(row: Any) -> str | None:
+def _rows(row: Row) -> str | None:
     if row.rows is None:
         return "no result" if row.missing else None
     return f"{row.rows:,}{', not whole' if row.missing else ''}"
 
 
-def _print_detail(found: Any) -> None:
-    from batcat_runtime.commands.outcome import (
-        moment_of,
-        print_failure,
-        print_lines,
-        print_result,
-        states_table,
-    )
-    from batcat_runtime.operate.origins import WORDS
-    from batcat_runtime.text import format_seconds
+def _print_detail(found: Detail) -> None:
+    from batcat_runtime.operate.executions import ORIGINS
 
     row, execution = found.row, found.row.execution
     params = ", ".join(f"{name}={value}" for name, value in execution.params.items())
@@ -130,13 +131,14 @@ def _print_detail(found: Any) -> None:
         *([("params", params)] if params else []),
         (
             "started",
-            f"{moment_of(execution.started, found.timezone)} {found.timezone}, {WORDS[row.origin]}",
+            f"{moment_of(execution.started, found.timezone)} {found.timezone}, "
+            f"{ORIGINS[row.origin]}",
         ),
         ("took" if not execution.running else "running for", format_seconds(row.seconds)),
     ]
     title = Text.assemble((execution.name, "bold"), f"  {execution.status}")
     print_lines([title, *(Text(f"  {name:12}{value}") for name, value in facts), Text("")])
-    print_lines([states_table(found.visits)])
+    print_lines([states_table(found.states)])
     if found.result:
         click.echo()
         print_result(found.result, found.result_uri, None)
@@ -148,3 +150,4 @@ def _print_detail(found: Any) -> None:
     if found.failure:
         click.echo()
         print_failure(found.failure)
+    click.echo(f"\nConsole: {found.console}")

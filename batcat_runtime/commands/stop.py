@@ -11,7 +11,6 @@ from batcat_runtime.commands.terminal import (
     json_option,
     print_json,
     purpose_option,
-    say,
 )
 
 
@@ -32,7 +31,7 @@ def command(execution: str | None, as_json: bool, folder: Path, purpose: str | N
     """
     from batcat_runtime.operate.stop import stop as end
 
-    done = end(execution, folder=folder, purpose=purpose, progress=say)
+    done = end(execution, folder=folder, purpose=purpose)
     if as_json:
         print_json(done)
     elif done is not None and done.status == "ABORTED":

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from batcat_runtime.account import check_bucket
 from batcat_runtime.config import Config, get_config
-from batcat_runtime.deploy.bucket import check_bucket
 from batcat_runtime.deploy.builders import choose_builder
 from batcat_runtime.deploy.cloudformation import deploy_part
 from batcat_runtime.deploy.context import context_of, tag_of, write_context

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from batcat_runtime.account import check_bucket
 from batcat_runtime.config import Config, find_project, get_config
-from batcat_runtime.deploy.bucket import check_bucket
 from batcat_runtime.deploy.image import Image, build_image, deploy_repository
 from batcat_runtime.deploy.limits import check_limits
 from batcat_runtime.deploy.stack import StackChange

@@ -15,11 +15,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from batcat_runtime.bucket import bucket_problem
 from batcat_runtime.config import CONFIG_PATH, get_config, parse_config, partition_of
 from batcat_runtime.errors import ConfigError, UserError
 from batcat_runtime.log import get_logger
-from batcat_runtime.names import slug
+from batcat_runtime.names import bucket_problem, slug
 from batcat_runtime.project import Answers, template_folder
 
 _SUFFIXES = {"amazonaws.com.cn": ("aws-cn",), "amazonaws.com": ("aws", "aws-us-gov")}

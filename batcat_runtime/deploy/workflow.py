@@ -17,9 +17,9 @@ import shlex
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from batcat_runtime.account import check_bucket
 from batcat_runtime.config import Config, get_config
 from batcat_runtime.deploy.artifacts import key_of, put_artifact
-from batcat_runtime.deploy.bucket import check_bucket
 from batcat_runtime.deploy.cloudformation import deploy_part, template_file
 from batcat_runtime.deploy.definition import Definition, definition_of
 from batcat_runtime.deploy.image import kept_image, pinned_image

@@ -15,10 +15,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from batcat_runtime.bucket import bucket_problem
 from batcat_runtime.errors import NoSuchObjectError, UserError
 from batcat_runtime.io.aws_errors import translated
 from batcat_runtime.io.clients import client
+from batcat_runtime.names import bucket_problem
 
 if TYPE_CHECKING:
     import boto3

@@ -12,8 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from batcat_runtime.account import account_of
 from batcat_runtime.config import Config, find_project, get_config
-from batcat_runtime.deploy.session import account_of
 from batcat_runtime.io.aws_errors import translated
 from batcat_runtime.io.clients import client
 from batcat_runtime.names import Names

@@ -21,14 +21,13 @@ from typing import Any, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from batcat_runtime.account import account_of, check_bucket
 from batcat_runtime.config import Config, find_project, get_config, partition_of
-from batcat_runtime.deploy.bucket import check_bucket
 from batcat_runtime.deploy.builders import CODEBUILD, VARIABLE, container_tool
 from batcat_runtime.deploy.context import context_of
 from batcat_runtime.deploy.limits import check_limits
 from batcat_runtime.deploy.parameters import given_roles
 from batcat_runtime.deploy.reasons import STUCK
-from batcat_runtime.deploy.session import account_of
 from batcat_runtime.deploy.stack import outputs_of
 from batcat_runtime.deploy.workflow import roles_of
 from batcat_runtime.errors import (

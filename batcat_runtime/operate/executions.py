@@ -9,19 +9,52 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
+import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from itertools import islice
 from typing import Any
 
-from batcat_runtime.errors import NoSuchExecutionError, NotDeployedError, UserError
+from batcat_runtime.errors import (
+    BatcatError,
+    ConnectError,
+    CredentialsError,
+    NoSuchExecutionError,
+    NotDeployedError,
+    ServiceError,
+    ThrottledError,
+    UserError,
+    WaitInterruptedError,
+)
+from batcat_runtime.log import report
 from batcat_runtime.operate.connection import Project
+from batcat_runtime.operate.history import StateRun, read_states
+from batcat_runtime.text import format_seconds
 
 RUNNING = frozenset({"RUNNING", "PENDING_REDRIVE"})
 Scalar = str | int | float | bool
 _GONE = {"StateMachineDoesNotExist", "StateMachineDeleting"}
+# Who starts an execution says so in its input, or by the form of its name.
+_ORIGINS = (
+    ("upload", re.compile(r"upload_[0-9a-f]{32}")),
+    ("test", re.compile(r"test-\d{8}-\d{6}-[0-9a-f]{6}")),
+    ("run", re.compile(r"run-\d{8}-\d{6}-[0-9a-f]{6}")),
+)
+ORIGINS = {
+    "schedule": "by the schedule",
+    "upload": "by an upload",
+    "backfill": "by a backfill",
+    "test": "by a test",
+    "run": "by `batcat run`",
+    "hand": "by hand",
+}
+# What ends a wait without ending what is waited for.
+LOST = (CredentialsError, ConnectError, ThrottledError)
+_PATIENCE = 300.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 _LONGEST_PARAMS = 256  # SageMaker's limit for an environment variable
 
 
@@ -65,6 +98,8 @@ class Execution:
         Its further parameters.
     error, cause : str
         Why it did not succeed, as Step Functions has it; empty otherwise.
+    origin : str
+        What started it: ``schedule``, ``upload``, ``backfill``, ``run``, ``test`` or ``hand``.
     """
 
     purpose: str
@@ -77,11 +112,17 @@ class Execution:
     params: dict[str, Any] = field(default_factory=dict)
     error: str = ""
     cause: str = ""
+    origin: str = "hand"
 
     @property
     def running(self) -> bool:
         """Whether it has not ended."""
         return self.status in RUNNING
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it ended well."""
+        return self.status == "SUCCEEDED"
 
     @property
     def seconds(self) -> float:
@@ -152,7 +193,7 @@ def describe(project: Project, purpose: str, arn: str) -> Execution:
                 fix="Step Functions forgets executions 90 days after they ended. See what there is "
                 "with `batcat status`; results stay: `batcat results`.",
             ) from error
-    given = _object(answer.get("input"))
+    given = object_of(answer.get("input"))
     start, end = given.get("date_start"), given.get("date_end")
     params = given.get("params")
     return Execution(
@@ -166,6 +207,7 @@ def describe(project: Project, purpose: str, arn: str) -> Execution:
         params=params if isinstance(params, dict) else {},
         error=answer.get("error") or "",
         cause=answer.get("cause") or "",
+        origin=_origin(answer["name"], str(given.get("by") or "")),
     )
 
 
@@ -290,6 +332,120 @@ def start(
     return str(answer["executionArn"])
 
 
+@dataclass(frozen=True)
+class Look:
+    """One look at an execution: how it stands, and the states that it has run so far."""
+
+    execution: Execution
+    states: list[StateRun]
+
+
+def follow(
+    project: Project, purpose: str, arn: str, *, timeout: float | None = None
+) -> Iterator[Look]:
+    """Yield looks at an execution until it has ended; the last one is its end.
+
+    Raises
+    ------
+    WaitInterruptedError
+        Ctrl-C, the timeout (seconds), or credentials or a network that are lost: it goes on.
+    """
+    client, name = project.client("stepfunctions"), arn.rpartition(":")[2]
+    deadline = None if timeout is None else time.monotonic() + timeout
+    pause = _FIRST_PAUSE
+
+    def look() -> Look:
+        execution = describe(project, purpose, arn)
+        with project.asked(f"the execution {name}", "states:GetExecutionHistory"):
+            return Look(execution, read_states(client, arn))
+
+    with awaited(name):
+        while True:
+            seen = asked_again(look)
+            yield seen
+            if not seen.execution.running:
+                return
+            if deadline is not None and time.monotonic() > deadline:
+                raise goes_on(name, BatcatError(f"it has not ended after {timeout:g} s."))
+            time.sleep(pause)
+            pause = min(pause * 1.5, _LONGEST_PAUSE)
+
+
+def asked_again(call: Callable[[], Any]) -> Any:
+    """Return what a call answers, asking again for five minutes while the connection is lost.
+
+    Raises
+    ------
+    BatcatError
+        It stayed lost, or AWS refused for a reason that does not pass.
+    """
+    lost, pause = 0.0, 1.0
+    while True:
+        try:
+            answer = call()
+        except BatcatError as error:
+            if not _passes(error):
+                raise
+            if not lost:
+                lost = time.monotonic()
+                slow = isinstance(error, ThrottledError)
+                what = "AWS asks to slow down" if slow else "The connection to AWS is lost"
+                report(f"{what}; trying again for up to {format_seconds(_PATIENCE)}.")
+            elif time.monotonic() - lost > _PATIENCE:
+                raise
+            time.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+        else:
+            if lost:
+                report("AWS answers again.")
+            return answer
+
+
+@contextlib.contextmanager
+def awaited(name: str) -> Iterator[None]:
+    """Say, when a wait for an execution is cut off, that it goes on and how to come back."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise goes_on(name) from None
+    except LOST as error:
+        raise goes_on(name, error) from error
+
+
+def goes_on(name: str, error: BatcatError | None = None) -> WaitInterruptedError:
+    """Return the error for a wait that ended before the execution did.
+
+    Without an `error`, which ended it, it was Ctrl-C; else the exit code is 1.
+    """
+    back = (
+        f"Come back with `batcat status {name}` or `batcat logs {name} -f`. "
+        f"To stop it: `batcat stop {name}`."
+    )
+    if error is None:
+        return WaitInterruptedError(f"No longer waiting; the execution {name} goes on.", fix=back)
+    found = WaitInterruptedError(
+        f"The execution {name} goes on, but waiting for it is over: {error.message}",
+        fix=f"{error.fix} {back}".strip(),
+    )
+    found.exit_code = 1
+    return found
+
+
+def _passes(error: BatcatError) -> bool:
+    """Whether a refusal is one that passes by itself."""
+    if isinstance(error, ConnectError | ThrottledError):
+        return True
+    response = getattr(error.__cause__, "response", None) or {}
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return isinstance(error, ServiceError) and int(status) >= 500
+
+
+def _origin(name: str, told: str) -> str:
+    if told in ORIGINS:
+        return told
+    return next((origin for origin, form in _ORIGINS if form.fullmatch(name)), "hand")
+
+
 def window_of(start: str | date | None, end: str | date | None) -> Window | None:
     """Return the window from two ends as a caller gives them, or None when neither is given.
 
@@ -365,42 +521,15 @@ def checked_params(params: Mapping[str, Any] | None) -> dict[str, Any]:
     return given
 
 
-def params_of(texts: Sequence[str] | None) -> dict[str, str | int | float | bool]:
-    """Return parameters from texts such as ``limit=3``: a value is a JSON scalar, or else text.
-
-    Raises
-    ------
-    UserError
-        One has no equals sign or no name, or is a list, an object, null or NaN.
-    """
-    found: dict[str, str | int | float | bool] = {}
-    for text in texts or ():
-        name, equals, value = text.partition("=")
-        if not equals or not name.strip():
-            raise UserError(
-                f"{text!r} is no parameter.", fix="Write it as name=value, e.g. --param limit=10."
-            )
-        try:
-            parsed = json.loads(value)
-        except ValueError:
-            parsed = value
-        if not isinstance(parsed, str | int | float | bool) or parsed != parsed:
-            raise UserError(
-                f"The parameter {name.strip()} is {value}, which is no text, number or boolean.",
-                fix="Give one value; for a list give several parameters, or a file's address.",
-            )
-        found[name.strip()] = parsed
-    return found
-
-
 def midnight(value: date | datetime) -> datetime:
     """Return the beginning of a day; a date-time stays as it is."""
     return value if isinstance(value, datetime) else datetime(value.year, value.month, value.day)
 
 
-def _object(text: str | None) -> dict[str, Any]:
+def object_of(text: Any) -> dict[str, Any]:
+    """Return what a text holds as JSON if that is an object, else an empty one."""
     try:
         value = json.loads(text or "{}")
-    except ValueError:
+    except (ValueError, TypeError):
         return {}
     return value if isinstance(value, dict) else {}

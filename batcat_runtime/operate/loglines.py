@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-JOB_LOG_GROUP = "/aws/sagemaker/ProcessingJobs"
+from batcat_runtime.operate.history import JOB_LOG_GROUP
 
 
 @dataclass(frozen=True)

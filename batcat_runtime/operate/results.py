@@ -394,7 +394,7 @@ def no_result_yet(project: Project, purpose: str) -> NoSuchResultError:
 
 def opened(folder: str | Path | None, purpose: str | None) -> tuple[Project, str]:
     """Return the project, once its bucket is known to be there, ours, and in its region."""
-    from batcat_runtime.deploy.bucket import check_bucket
+    from batcat_runtime.account import check_bucket
 
     project = open_project(folder)
     name = project.config.purpose_name(purpose)

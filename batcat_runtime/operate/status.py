@@ -7,9 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, overload
-
-from botocore.exceptions import ClientError
+from typing import TYPE_CHECKING, overload
+from urllib.parse import quote
 
 from batcat_runtime.errors import (
     AccessDeniedError,
@@ -18,15 +17,53 @@ from batcat_runtime.errors import (
     UserError,
 )
 from batcat_runtime.operate.connection import Project, open_project
-from batcat_runtime.operate.detail import Detail, detail_of
-from batcat_runtime.operate.executions import describe, list_executions, not_deployed
-from batcat_runtime.operate.failures import Failure, explain
-from batcat_runtime.operate.manifests import result_of
-from batcat_runtime.operate.rows import Row, row_of, timezone_of
+from batcat_runtime.operate.executions import (
+    Execution,
+    describe,
+    find_execution,
+    list_executions,
+    not_deployed,
+)
+from batcat_runtime.operate.history import State, read_jobs, read_states, states_of
+from batcat_runtime.operate.manifests import Result, folder_of, result_of, results_of
+from batcat_runtime.text import Table
+
+if TYPE_CHECKING:
+    from batcat_runtime.operate.failures import Failure
 
 LAST = 5
 _MOST_LAST = 1000
 _AT_ONCE = 8
+_CONSOLES = {
+    "aws": "console.aws.amazon.com",
+    "aws-cn": "console.amazonaws.cn",
+    "aws-us-gov": "console.amazonaws-us-gov.com",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One execution in the list.
+
+    Attributes
+    ----------
+    execution : Execution
+        Its name, status, times, window and parameters.
+    origin : str
+        What started it: ``schedule``, ``upload``, ``backfill``, ``run``, ``test`` or ``hand``.
+    seconds : float
+        How long it took, or has been running.
+    rows : int or None
+        The rows of its result; None when it has none.
+    missing : str
+        What is missing of the result of an execution that succeeded; empty when nothing is.
+    """
+
+    execution: Execution
+    origin: str
+    seconds: float
+    rows: int | None = None
+    missing: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,6 +101,8 @@ class PurposeStatus:
         The last ones, newest first.
     failure : Failure or None
         Why the newest one failed, if it did.
+    console : str
+        The workflow's page in the AWS console.
     """
 
     purpose: str
@@ -74,6 +113,38 @@ class PurposeStatus:
     schedule: ScheduleState | None = None
     executions: tuple[Row, ...] = ()
     failure: Failure | None = None
+    console: str = ""
+
+
+@dataclass(frozen=True)
+class Detail:
+    """One execution in full.
+
+    Attributes
+    ----------
+    row : Row
+        As in the list.
+    timezone : str
+        As for the pipeline.
+    states : tuple of State
+        The states that it went through, with their jobs.
+    result : Result or None
+        What it left, with its files.
+    result_uri : str
+        The ``s3://`` folder of the result; empty without one.
+    failure : Failure or None
+        Why it did not succeed.
+    console : str
+        Its page in the AWS console.
+    """
+
+    row: Row
+    timezone: str
+    states: tuple[State, ...]
+    result: Result | None
+    result_uri: str
+    failure: Failure | None
+    console: str
 
 
 @overload
@@ -83,7 +154,7 @@ def status(
     last: int = LAST,
     folder: str | Path | None = None,
     purpose: str | None = None,
-) -> list[PurposeStatus]: ...
+) -> Table[PurposeStatus]: ...
 @overload
 def status(
     execution: str,
@@ -98,7 +169,7 @@ def status(
     last: int = LAST,
     folder: str | Path | None = None,
     purpose: str | None = None,
-) -> list[PurposeStatus] | Detail:
+) -> Table[PurposeStatus] | Detail:
     """Return the last executions of each pipeline, and why the newest one failed if it did.
 
     Parameters
@@ -133,28 +204,39 @@ def status(
         raise UserError(f"last={last} is none of 1 to {_MOST_LAST}.", fix="For example --last 20.")
     project = open_project(folder)
     if execution is not None:
-        return detail_of(project, execution, purpose)
+        return _detail(project, execution, purpose)
     wanted = project.purposes(purpose)
-    found = [_purpose(project, one, last) for one in wanted]
-    if not any(one.deployed for one in found):
+    found = [_purpose(project, each, last) for each in wanted]
+    if not any(each.deployed for each in found):
         raise not_deployed(project, ", ".join(wanted))
-    return found
+    return Table(
+        found,
+        {
+            "Pipeline": lambda each: each.purpose,
+            "Schedule": lambda each: each.schedule.state if each.schedule else "none",
+            "Newest": lambda each: each.executions[0].execution.name if each.executions else None,
+            "State": lambda each: each.executions[0].execution.status if each.executions else None,
+            "Why": lambda each: each.failure.summary if each.failure else None,
+        },
+    )
+
+
+def timezone_of(project: Project, purpose: str) -> str:
+    """Return the zone that a purpose's windows are reckoned in, and its times are shown in."""
+    schedule = project.config.purposes[purpose].schedule
+    return schedule.timezone if schedule else "UTC"
 
 
 def _purpose(project: Project, purpose: str, last: int) -> PurposeStatus:
     deployed, rows = True, []
     try:
-        listed = [one["executionArn"] for one in islice(list_executions(project, purpose), last)]
+        listed = [each["executionArn"] for each in islice(list_executions(project, purpose), last)]
     except NotDeployedError:
         deployed, listed = False, []
-    if listed:
-        with ThreadPoolExecutor(min(_AT_ONCE, len(listed))) as pool:
-            rows = [
-                row
-                for row in pool.map(lambda arn: _looked_up(project, purpose, arn), listed)
-                if row is not None
-            ]
-    newest = rows[0].execution if rows else None
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        looked_up = pool.map(lambda arn: _row(project, purpose, arn), listed)
+        rows = [row for row in looked_up if row is not None]
+    machine = project.machine_arn(purpose)
     return PurposeStatus(
         purpose=purpose,
         region=project.config.region,
@@ -163,25 +245,88 @@ def _purpose(project: Project, purpose: str, last: int) -> PurposeStatus:
         timezone=timezone_of(project, purpose),
         schedule=_schedule(project, purpose),
         executions=tuple(rows),
-        failure=explain(project, newest) if newest else None,
+        failure=_why(project, rows[0].execution) if rows else None,
+        console=_console(project, f"statemachines/view/{machine}"),
     )
 
 
-def _looked_up(project: Project, purpose: str, arn: str) -> Row | None:
+def _row(project: Project, purpose: str, arn: str) -> Row | None:
     try:
         execution = describe(project, purpose, arn)
     except NoSuchExecutionError:
         return None  # forgotten since it was listed
     result, missing = None, ""
-    if execution.status == "SUCCEEDED":
+    if execution.succeeded:
         try:
             result = result_of(project, purpose, execution.name, execution.day)
         except AccessDeniedError:
             missing = "not ours to read"
-    return row_of(execution, result, timezone_of(project, purpose), missing)
+    return _row_of(execution, result, missing)
+
+
+def _row_of(execution: Execution, result: Result | None, missing: str = "") -> Row:
+    if execution.succeeded and not missing:
+        missing = result.missing if result else "it left no result"
+    rows = result.rows if result else None
+    return Row(execution, execution.origin, execution.seconds, rows, missing)
+
+
+def _why(project: Project, execution: Execution) -> Failure | None:
+    if execution.running or execution.succeeded:
+        return None
+    from batcat_runtime.operate.failures import explain
+
+    return explain(project, execution)
+
+
+def _console(project: Project, page: str) -> str:
+    """Return a page of Step Functions in the console of the right partition."""
+    host = _CONSOLES[project.config.partition]
+    return f"https://{host}/states/home?region={project.config.region}#/{quote(page, safe=':/')}"
+
+
+def _detail(project: Project, name: str, purpose: str | None) -> Detail:
+    try:
+        found = find_execution(project, name, purpose)
+    except NoSuchExecutionError as error:
+        raise _what_remains(project, name, purpose, error) from error
+    with project.asked(f"the execution {found.name}", "states:GetExecutionHistory"):
+        states = read_states(project.client("stepfunctions"), found.arn)
+    with project.asked(f"the jobs of {found.name}", "sagemaker:DescribeProcessingJob"):
+        jobs = read_jobs(project.client("sagemaker"), states)
+    result = result_of(project, found.purpose, found.name, found.day)
+    return Detail(
+        row=_row_of(found, result),
+        timezone=timezone_of(project, found.purpose),
+        states=states_of(states, jobs),
+        result=result,
+        result_uri=folder_of(project, result) if result else "",
+        failure=_why(project, found),
+        console=_console(project, f"v2/executions/details/{found.arn}"),
+    )
+
+
+def _what_remains(
+    project: Project, name: str, purpose: str | None, error: NoSuchExecutionError
+) -> NoSuchExecutionError:
+    """Return the error with the result that an execution left which is no longer known."""
+    name = name.rpartition(":")[2]
+    for owner in project.purposes(purpose):
+        for result in results_of(project, owner, name):
+            window = f", of {result.window}" if result.window else ""
+            return NoSuchExecutionError(
+                f"Step Functions knows no execution {name} of {owner} any more. Its result is "
+                f"there: {folder_of(project, result)} ({result.rows} rows{window}, written "
+                f"{result.ended}).",
+                fix="Step Functions forgets executions 90 days after they ended; results stay. "
+                "See them all with `batcat results`.",
+            )
+    return error
 
 
 def _schedule(project: Project, purpose: str) -> ScheduleState | None:
+    from botocore.exceptions import ClientError
+
     wanted = project.config.purposes[purpose].schedule
     if wanted is None:
         return None
@@ -191,7 +336,7 @@ def _schedule(project: Project, purpose: str) -> ScheduleState | None:
         project.asked(f"the schedule {name}", "scheduler:GetSchedule"),
     ):
         try:
-            found: dict[str, Any] = project.client("scheduler").get_schedule(Name=name)
+            found = project.client("scheduler").get_schedule(Name=name)
             state = "on" if found["State"] == "ENABLED" else "off"
         except ClientError as error:
             if error.response["Error"]["Code"] != "ResourceNotFoundException":

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from batcat_runtime.errors import NotDeployedError, UserError
+from batcat_runtime.log import report
 from batcat_runtime.operate.connection import Project, open_project
-from batcat_runtime.operate.executions import (
-    Execution,
-    describe,
-    find_execution,
-    list_executions,
-)
+from batcat_runtime.operate.executions import Execution, describe, find_execution, list_executions
 
-_ERROR = "Stopped"
-_CAUSE = "Stopped by `batcat stop`"
+_ERROR, _CAUSE = "Stopped", "Stopped by `batcat stop`"
 _SHOWN = 5
 
 
@@ -24,7 +19,6 @@ def stop(
     *,
     folder: str | Path | None = None,
     purpose: str | None = None,
-    progress: Callable[[str], None] = print,
 ) -> Execution | None:
     """Stop an execution that runs; Step Functions stops the processing jobs that it waits for.
 
@@ -39,8 +33,6 @@ def stop(
         The project's folder; by default the one around the working directory.
     purpose : str, optional
         Look in this pipeline only.
-    progress : callable
-        Called with a line on what was done.
 
     Returns
     -------
@@ -63,27 +55,27 @@ def stop(
     """
     project = open_project(folder)
     found = list(_running(project, execution, project.purposes(purpose)))
+    names = [arn.rpartition(":")[2] for _, arn in found]
     if len(found) > 1:
-        names = ", ".join(arn.rpartition(":")[2] for _, arn in found[:_SHOWN])
         more = f" and {len(found) - _SHOWN:,} more" if len(found) > _SHOWN else ""
         raise UserError(
-            f"{len(found):,} executions are running: {names}{more}. Nothing was stopped.",
+            f"{len(found):,} executions are running: {', '.join(names[:_SHOWN])}{more}. Nothing "
+            "was stopped.",
             fix="Name one: `batcat stop NAME`. Those of a backfill: `batcat backfill stop`.",
         )
     if not found:
         if execution is None:
-            progress("nothing is running")
+            report("nothing is running")
             return None
         ended = find_execution(project, execution, purpose)
-        progress(f"execution {ended.name}: had ended already ({ended.status.lower()})")
+        report(f"execution {ended.name}: had ended already ({ended.status.lower()})")
         return ended
     owner, arn = found[0]
-    name = arn.rpartition(":")[2]
-    with project.asked(f"the execution {name}", "states:StopExecution"):
+    with project.asked(f"the execution {names[0]}", "states:StopExecution"):
         # Of one that has ended in between, StopExecution changes nothing.
         project.client("stepfunctions").stop_execution(executionArn=arn, error=_ERROR, cause=_CAUSE)
     stopped = describe(project, owner, arn)
-    progress(f"execution {name}: {'stopped' if stopped.error == _ERROR else 'had just ended'}")
+    report(f"execution {names[0]}: {'stopped' if stopped.error == _ERROR else 'had just ended'}")
     return stopped
 
 
@@ -92,11 +84,11 @@ def _running(
 ) -> Iterator[tuple[str, str]]:
     """Yield what runs and can be meant: its pipeline and its ARN; a whole name means just that."""
     found, missing = [], None
-    for one in purposes:
+    for purpose in purposes:
         try:
             found += [
-                (one, listed["executionArn"])
-                for listed in list_executions(project, one, status="RUNNING")
+                (purpose, listed["executionArn"])
+                for listed in list_executions(project, purpose, status="RUNNING")
                 if execution is None
                 or listed["name"].startswith(execution)
                 or listed["executionArn"] == execution

@@ -20,7 +20,7 @@ from batcat_runtime.config import Config
 from batcat_runtime.names import Names
 from batcat_runtime.operate.failures import failure_of
 from batcat_runtime.operate.history import StateRun
-from batcat_runtime.operate.jobs import read_jobs as read_jobs
+from batcat_runtime.operate.history import read_jobs as read_jobs
 from batcat_runtime.operate.loglines import LogLine, source_of_job
 from batcat_runtime.operate.manifests import missing_of, parse_manifest
 from batcat_runtime.rehearsal.record import ResultTable, Step, StepStatus

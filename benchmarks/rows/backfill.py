@@ -79,8 +79,9 @@ class _Deployed:
         """Run the workflow once, from the same command line; return the execution's seconds."""
         code = f"""
 import batcat_runtime as bc
-run = bc.test_workflow(date_start={start!r}, date_end={end!r}, params={{"seconds": {seconds}}},
-                       progress=lambda line: None)
+from batcat_runtime.log import reporting
+with reporting(lambda line: None):
+    run = bc.test_workflow(date_start={start!r}, date_end={end!r}, params={{"seconds": {seconds}}})
 assert run.succeeded, run
 print(run.seconds)
 """

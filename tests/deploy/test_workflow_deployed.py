@@ -20,6 +20,7 @@ import pytest
 
 import batcat_runtime as bc
 from batcat_runtime.errors import UserError, WorkflowError
+from batcat_runtime.log import reporting
 from batcat_runtime.names import Names
 from batcat_runtime.rehearsal import EmbeddedAWS, container_tool
 from tests.conftest import REPOSITORY
@@ -222,7 +223,8 @@ def test_a_failing_run_is_an_outcome_with_its_reason(project: Project) -> None:
     bc.setup_image(config)
     change = bc.setup_workflow(config, "alpha")
     lines: list[str] = []
-    done = bc.test_workflow(change, "alpha", progress=lines.append)
+    with reporting(lines.append):
+        done = bc.test_workflow(change, "alpha")
     assert (done.status, done.succeeded, done.error) == ("FAILED", False, "States.TaskFailed")
     assert "AlgorithmError" in done.cause
     assert "no data today" in done.cause

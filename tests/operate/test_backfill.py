@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 import batcat_runtime as bc
-from batcat_runtime.cli import app
+from batcat_runtime.commands import app
 from batcat_runtime.errors import BatcatError
 from tests.faultproxy import Fault
 from tests.operate.world import DeployedProject, World

@@ -13,7 +13,7 @@ from pathlib import Path
 import boto3
 import pytest
 
-from batcat_runtime.deploy.bucket import check_bucket
+from batcat_runtime.account import check_bucket
 from batcat_runtime.errors import BucketOwnerError, NoSuchBucketError
 from batcat_runtime.operate.executions import list_executions
 from batcat_runtime.rehearsal.aws.iam import principals

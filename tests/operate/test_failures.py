@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
-from datetime import date
 from typing import Any
 
 import pytest
 
-from batcat_runtime.operate.causes import About, advice
-from batcat_runtime.operate.failures import failure_of, last_lines, log_tail, reason_in
-from batcat_runtime.operate.jobs import job_in
-from batcat_runtime.operate.origins import origin_of
+from batcat_runtime.operate.failures import Failure, advice, failure_of, log_tail
 from tests.operate.world import DeployedProject
 
-ABOUT = About(
-    region="cn-northwest-1",
-    purpose="usage",
-    step="clean",
-    execution="run-1",
-    status="FAILED",
-    script="script/clean.py",
-    instance_type="ml.m5.xlarge",
-    max_runtime=3600,
-    job_role="role-of-jobs",
-)
+WORDS: dict[str, Any] = {
+    "region": "cn-northwest-1",
+    "execution": "run-1",
+    "status": "FAILED",
+    "job_status": "",
+    "over": False,
+    "script": "script/clean.py",
+    "kind": "ml.m5.xlarge",
+    "limit": 3600,
+    "job_role": "role-of-jobs",
+    "trust": "delete-stack",
+    "grant": "see the roles.",
+    "again": "batcat run",
+    "rehearse": "batcat rehearse",
+}
 QUOTA = (
     "The account-level service limit 'ml.m5.xlarge for processing job usage' is 2 Instances, with "
     "current utilization of 1 Instances and a request delta of 4 Instances. Please use AWS Service "
@@ -90,21 +89,31 @@ def test_an_execution_that_was_stopped_or_failed_by_itself() -> None:
     assert failure.summary == "The execution ended as FAILED: States.Runtime: no such path"
 
 
-def test_reasons_are_found_in_causes() -> None:
-    assert reason_in("plain") == "plain"
-    assert reason_in('["a"]') == '["a"]'
-    both = json.dumps({"ProcessingJobName": "x", "FailureReason": "a", "ExitMessage": "b"})
-    assert reason_in(both) == "a; b"
-    assert reason_in(json.dumps({"ProcessingJobName": "x"})) == ""
-    assert job_in(both) is not None
-    assert job_in("plain") is None
-    assert job_in("[1]") is None
-
-
 def test_of_several_instances_the_one_with_the_error_is_shown() -> None:
     lines = [("one", "ValueError: x"), ("two", "fine"), ("two", "stopped")]
-    assert last_lines(lines) == [("one", "ValueError: x")]
-    assert last_lines([("one", str(number)) for number in range(30)])[0] == ("one", "10")
+    bad = job("Failed", FailureReason="AlgorithmError: , exit code: 1")
+    shown = failure_of("FAILED", "", "", [bad], lambda _: lines)
+    assert (shown.log, shown.log_stream) == (("ValueError: x",), "one")
+    many = [("one", str(number)) for number in range(30)]
+    assert failure_of("FAILED", "", "", [bad], lambda _: many).log[0] == "10"
+
+
+def test_of_an_exception_of_many_lines_the_first_is_told() -> None:
+    bad = job("Failed", FailureReason="AlgorithmError: , exit code: 1", ExitMessage="")
+    written = [
+        "Traceback (most recent call last):",
+        '  File "script/clean.py", line 3, in <module>',
+        "ValueError: these columns are missing:",
+        *(f"  column {number}" for number in range(40)),
+        "see the data sheet",
+    ]
+    summary = "The script of clean failed (exit code: 1): ValueError: these columns are missing:"
+    assert failure_of("FAILED", "", "", [bad], lambda _: [("s", x) for x in written]).summary == (
+        summary
+    )
+    # Whoever may not read logs has the exit message.
+    told = bad | {"ExitMessage": "\n".join([written[2], *written[-9:]])}
+    assert failure_of("FAILED", "", "", [told], no_log).summary == summary
 
 
 KNOWN = {
@@ -131,46 +140,26 @@ KNOWN = {
 }
 
 
+def advised(text: str, **words: Any) -> tuple[str, str]:
+    return advice(Failure("", reason=text), {**WORDS, **words})
+
+
 @pytest.mark.parametrize("text", KNOWN)
 def test_what_is_known_is_advised(text: str) -> None:
-    meaning, fix = KNOWN[text]
-    found = advice(text, ABOUT)
-    assert meaning in found.meaning
-    assert bool(meaning) == bool(found.meaning)
-    assert fix in found.fix
+    words, command = KNOWN[text]
+    meaning, fix = advised(text)
+    assert words in meaning
+    assert bool(words) == bool(meaning)
+    assert command in fix
 
 
 def test_who_stopped_it_makes_the_difference() -> None:
     text = "States.TaskFailed: "
-    by_hand = replace(ABOUT, job_status="Stopped", seconds=5.0)
-    assert "by hand" in advice(text, by_hand).meaning
-    too_long = replace(by_hand, seconds=3600.5)
-    assert "max_runtime_seconds is 3600" in advice(text, too_long).meaning
-    aborted = replace(by_hand, status="ABORTED")
-    assert advice(text, aborted).meaning == "Somebody stopped the execution."
-    given = replace(ABOUT, given_roles=True)
-    assert "Ask its administrator" in advice("Could not assume role x", given).fix
-
-
-@pytest.mark.parametrize(
-    ("name", "origin"),
-    [
-        ("2022-01-07_2022-01-08_0a1b2c3d", "schedule"),
-        ("2022-01-06_2022-01-07_0a1b2c3d", "schedule"),  # a day late
-        ("2022-01-05_2022-01-06_0a1b2c3d", "backfill"),
-        ("2022-01-08_2022-01-09_0a1b2c3d", "backfill"),
-        ("2022-01-07_2022-01-08_0a1b2c3d_b2", "backfill"),
-        ("2022-01-07T0500_2022-01-07T0600_0a1b2c3d", "backfill"),
-        ("2022-13-07_2022-13-08_0a1b2c3d", "backfill"),
-        (f"upload_{'0a' * 16}", "upload"),
-        ("test-20220108T091500-0a1b2c", "test"),
-        ("run-20220108-091500-0a1b2c", "run"),
-        ("0f8fad5b-d9cb-469f-a165-70867728950e", "hand"),
-        ("run-my own", "hand"),
-    ],
-)
-def test_name_and_day_tell_what_started_it(name: str, origin: str) -> None:
-    assert origin_of(name, date(2022, 1, 8)) == origin
+    assert "by hand" in advised(text, job_status="Stopped")[0]
+    assert "max_runtime_seconds is 3600" in advised(text, job_status="Stopped", over=True)[0]
+    aborted = advised(text, job_status="Stopped", status="ABORTED")
+    assert aborted[0] == "Somebody stopped the execution."
+    assert "role x:" in advised("Could not assume role arn:aws:iam::1:role/a/x. Do so.")[0]
 
 
 def test_a_log_that_does_not_exist_yet_is_empty(one_project: DeployedProject) -> None:

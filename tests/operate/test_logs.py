@@ -6,9 +6,10 @@ import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ import pytest
 
 import batcat_runtime as bc
 from batcat_runtime.errors import NoSuchExecutionError, UserError
-from batcat_runtime.operate.loglines import JOB_LOG_GROUP
-from tests.operate.awswire import wire_to
+from batcat_runtime.operate.history import JOB_LOG_GROUP
+from tests.faultproxy import Fault
 from tests.operate.world import PURPOSE, DeployedProject
 
 WINDOW = {"date_start": "2022-01-08", "date_end": "2022-01-09"}
@@ -192,7 +193,7 @@ def test_an_execution_that_is_forgotten_leaves_a_trace_in_cloudwatch(
     shown = project.batcat("logs", "long-ago", code=1)
     assert "There is no execution long-ago" in shown.stderr
     assert "90 days" in shown.stderr
-    assert f"--log-stream-name-prefix {project.names.job_prefix}" in shown.stderr
+    assert f"--log-stream-name-prefix {project.names.job_name(PURPOSE)}" in shown.stderr
     with pytest.raises(NoSuchExecutionError):
         bc.logs("long-ago", folder=project.folder)
 
@@ -201,29 +202,20 @@ def test_an_execution_that_is_forgotten_leaves_a_trace_in_cloudwatch(
 def test_a_log_group_that_does_not_exist_is_no_error(project: DeployedProject) -> None:
     ended(project, "logs-good")
 
-    def rule(operation: str) -> str | None:
-        return "ResourceNotFoundException" if operation == "FilterLogEvents" else None
-
-    with wire_to(project.world.aws.endpoint_url, rule) as wire:
-        shown = project.batcat("logs", "logs-good", AWS_ENDPOINT_URL=wire.endpoint)
+    gone = Fault("logs", "FilterLogEvents", "ResourceNotFoundException", times=0)
+    with project.world.wire.having(gone):
+        shown = project.batcat("logs", "logs-good")
     sources = {line.split("  ", 2)[1] for line in shown.stdout.splitlines()}
     assert sources == {"workflow"}
-    assert f"there is no log group {JOB_LOG_GROUP} yet" in shown.stderr
+    assert re.search(r"The job \S+ wrote no line\.", shown.stderr)
 
 
 @ONE_REGION
 def test_a_log_that_may_not_be_read_is_said_and_left_out(project: DeployedProject) -> None:
     ended(project, "logs-failed", fail="the file is empty")
-    refused: list[str] = []
-
-    def rule(operation: str) -> str | None:
-        if operation == "FilterLogEvents" and len(refused) < 2:
-            refused.append(operation)
-            return "AccessDeniedException"
-        return None
-
-    with wire_to(project.world.aws.endpoint_url, rule) as wire:
-        shown = project.batcat("logs", "logs-failed", AWS_ENDPOINT_URL=wire.endpoint)
+    refused = Fault("logs", "FilterLogEvents", "AccessDeniedException", times=2)
+    with project.world.wire.having(refused):
+        shown = project.batcat("logs", "logs-failed")
     assert f"job {PURPOSE}" in shown.stdout
     assert shown.stderr.count("Its lines are left out.") == 2
     assert project.names.function_log_group in shown.stderr
@@ -297,3 +289,198 @@ def test_a_full_disk_is_a_clear_error(project: DeployedProject, arguments: tuple
         "Error: Standard output cannot be written: No space left on device."
     )
     assert "Traceback" not in done.stderr
+
+
+def following(project: DeployedProject, name: str, seconds: float) -> subprocess.Popen[str]:
+    """Start an execution and a follower of it; return the follower once it has printed a line."""
+    params = {"lines": 4, "seconds": seconds}
+    project.execute(name, wait=False, **WINDOW, params=params)
+    follower = project.start("logs", name, "-f", "--every", "0.3")
+    assert follower.stdout is not None
+    assert f"execution {name} started" in follower.stdout.readline()
+    return follower
+
+
+def end(project: DeployedProject, name: str) -> None:
+    """Stop an execution, which must run still."""
+    names = project.names
+    arn = names.arn(
+        "states", f"execution:{names.state_machine}:{name}", project.world.aws.account_id
+    )
+    states = project.client("stepfunctions")
+    assert states.describe_execution(executionArn=arn)["status"] == "RUNNING"
+    states.stop_execution(executionArn=arn, error="Enough", cause="it took too long")
+
+
+@ONE_REGION
+def test_a_lost_network_and_throttling_lose_no_line_and_double_none(
+    project: DeployedProject,
+) -> None:
+    wire = project.world.wire
+    slow = Fault("logs", "FilterLogEvents", "ThrottlingException", "Rate exceeded", times=6)
+    with wire.having(Fault("stepfunctions", "*", reset=True, after=4, times=6), slow):
+        follower = following(project, "logs-faults", 2)
+        assert follower.stdout is not None
+        assert follower.stderr is not None
+        printed, told = follower.stdout.read(), follower.stderr.read()
+        follower.wait(120)
+    texts = [line.split("  ", 2)[2] for line in printed.splitlines()]
+    lines = [text for text in texts if text.startswith("line ")]
+    assert lines == [f"line {number} of 2022-01-08" for number in range(4)]
+    assert len(texts) == len(set(texts))
+    assert (follower.returncode, "SUCCEEDED" in texts[-1]) == (0, True)
+    assert told.count("is lost") <= told.count("AWS answers again.") == 2
+    assert told.count("AWS asks to slow down") == 1
+
+
+@ONE_REGION
+def test_credentials_that_expire_end_the_following_and_not_the_execution(
+    project: DeployedProject,
+) -> None:
+    follower = following(project, "logs-expired", 30)
+    expired = Fault("stepfunctions", "*", "ExpiredTokenException", "It is expired", times=0)
+    with project.world.wire.having(expired):
+        _, told = follower.communicate(timeout=60)
+    assert follower.returncode == 1
+    assert "The execution logs-expired goes on, but waiting for it is over" in told
+    assert "aws sso login" in told
+    assert "batcat logs logs-expired -f" in told
+    end(project, "logs-expired")
+
+
+@ONE_REGION
+def test_who_leaves_is_told_what_goes_on(project: DeployedProject) -> None:
+    follower = following(project, "logs-left", 30)
+    follower.send_signal(signal.SIGINT)
+    _, told = follower.communicate(timeout=60)
+    assert follower.returncode == 130
+    shown = project.terminal("logs", "logs-left", "-f")
+    shown.read_until("entered")
+    shown.interrupt()
+    assert shown.wait() == 130
+    for text in (told, shown.shown):
+        assert "the execution logs-left goes on" in text
+        assert "batcat logs logs-left -f" in text
+    last = project.start("logs", "logs-left", "-f", "--every", "0.3")
+    end(project, "logs-left")
+    printed, _ = last.communicate(timeout=60)
+    assert (last.returncode, printed.rstrip()[-26:]) == (1, ": Enough: it took too long")
+
+
+@ONE_REGION
+def test_a_job_costs_one_request_whatever_its_instances(project: DeployedProject) -> None:
+    ended(project, "logs-good")
+    wire = project.world.wire
+    wire.set(Fault("s3", "GetObject", times=0))
+    project.batcat("logs", "logs-good")
+    asked = wire.asked.copy()
+    wire.set()
+    assert asked["logs:FilterLogEvents"] >= 3  # the trigger's, the workflow's, the job's
+    assert asked["stepfunctions:GetExecutionHistory"] == 1
+    assert asked["sagemaker:DescribeProcessingJob"] == asked["logs:DescribeLogStreams"] == 0
+
+
+class Story:
+    """A history as GetExecutionHistory has it."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+
+    def add(self, kind: str, before: int = 0, name: str = "", **detail: Any) -> int:
+        number = len(self.events) + 1
+        moment = datetime(2022, 1, 8, tzinfo=UTC) + timedelta(seconds=number)
+        event: dict[str, Any] = {"id": number, "type": kind, "previousEventId": before}
+        event["timestamp"] = moment.timestamp()
+        if kind.endswith("StateEntered"):
+            event["stateEnteredEventDetails"] = {"name": name}
+        elif kind.endswith("StateExited"):
+            event["stateExitedEventDetails"] = {"name": name}
+        elif detail:
+            event[f"{kind[0].lower()}{kind[1:]}EventDetails"] = detail
+        self.events.append(event)
+        return number
+
+    def job(self, before: int, name: str, count: int = 1) -> int:
+        asked = {
+            "ProcessingJobName": f"{name}-0",
+            "ProcessingResources": {"ClusterConfig": {"InstanceCount": count}},
+            "Environment": {"BATCAT_STEP": name},
+        }
+        return self.add("TaskScheduled", before, parameters=json.dumps(asked))
+
+    def told(self, project: DeployedProject) -> tuple[list[str], dict[str, Any]]:
+        """Return the lines that `batcat logs` makes of it, and what `batcat status` shows."""
+        answer = json.dumps({"events": self.events[::-1]}).encode()
+        forward = json.dumps({"events": self.events}).encode()
+        wire = project.world.wire
+        with wire.having(
+            Fault("stepfunctions", "GetExecutionHistory", edit=lambda _: answer, times=1),
+            Fault("stepfunctions", "GetExecutionHistory", edit=lambda _: forward, times=0),
+        ):
+            lines = [line.text for line in bc.logs("logs-good", folder=project.folder)]
+            states = project.json("status", "logs-good")["states"]
+        kept = [text for text in lines if not text.startswith(("execution", "line "))]
+        return kept, {one["state"]: (one["status"], one["depth"]) for one in states}
+
+
+@ONE_REGION
+def test_a_retry_is_told_with_its_reason(project: DeployedProject) -> None:
+    ended(project, "logs-good")
+    story = Story()
+    last = story.add("TaskStateEntered", story.add("ExecutionStarted"), "clean")
+    last = story.job(last, "clean")
+    last = story.add("TaskFailed", last, error="SageMaker.Limit", cause="no capacity")
+    last = story.add("TaskSucceeded", story.job(last, "again", 4))
+    story.add("TaskStateExited", last, "clean")
+    assert story.told(project) == (
+        [
+            "clean entered",
+            "clean: job clean-0 created",
+            "clean failed: SageMaker.Limit: no capacity",
+            "clean retried, attempt 2: job again-0 created",
+            "clean left after 5.0 s",
+        ],
+        {"clean": ("succeeded", 0)},
+    )
+
+
+@ONE_REGION
+def test_a_branch_that_fails_takes_the_others_with_it(project: DeployedProject) -> None:
+    ended(project, "logs-good")
+    story = Story()
+    opened = story.add("ParallelStateStarted", story.add("ParallelStateEntered", 0, "both"))
+    bad = story.add("TaskStateEntered", opened, "bad")
+    slow = story.add("TaskStateEntered", opened, "slow")
+    story.job(slow, "slow")
+    bad = story.add("TaskFailed", bad, error="States.Timeout")
+    lost = story.add("ParallelStateFailed", bad)
+    story.add("ParallelStateExited", lost, "both")
+    lines, states = story.told(project)
+    assert lines == [
+        "both entered",
+        "bad entered",
+        "slow entered",
+        "slow: job slow-0 created",
+        "bad failed: States.Timeout",
+        "both failed",
+    ]
+    assert states == {"both": ("failed", 0), "bad": ("failed", 1), "slow": ("stopped", 1)}
+
+
+@ONE_REGION
+def test_items_of_a_map_are_told_apart(project: DeployedProject) -> None:
+    ended(project, "logs-good")
+    story = Story()
+    opened = story.add("MapStateStarted", story.add("MapStateEntered", 0, "shards"))
+    for index in (0, 1):
+        detail = {"mapIterationStartedEventDetails": {"name": "shards", "index": index}}
+        begun = story.add("MapIterationStarted", opened)
+        story.events[-1] |= detail
+        story.job(story.add("TaskStateEntered", begun, "score"), f"score{index}")
+    assert story.told(project)[0] == [
+        "shards entered",
+        "score, item 0, entered",
+        "score, item 0: job score0-0 created",
+        "score, item 1, entered",
+        "score, item 1: job score1-0 created",
+    ]

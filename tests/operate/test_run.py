@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-import time
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +15,7 @@ import pytest
 import batcat_runtime as bc
 from batcat_runtime.commands.terminal import params_of
 from batcat_runtime.errors import UserError, WaitInterruptedError
+from batcat_runtime.log import reporting
 from batcat_runtime.operate.executions import list_executions
 from tests.faultproxy import Fault
 from tests.operate.world import PURPOSE, DeployedProject, World
@@ -69,7 +73,7 @@ def test_a_failed_run_says_why_and_status_says_it_again(project: DeployedProject
     assert done.stdout == ""
     again = project.batcat("status", "--last", "1").stdout
     for text in (done.stderr, again):
-        told = text[text.index("Failed: ") :].splitlines()
+        told = text[text.index("Failed: ") :].partition("\n\nConsole: ")[0].splitlines()
         # The step and what the job said itself, the end of its log, what to do.
         assert told[0] == (
             f"Failed: The script of {PURPOSE} failed (exit code: 1): ValueError: no usage for "
@@ -219,45 +223,97 @@ def test_credentials_that_expire_while_waiting_leave_the_execution(
 
 def test_throttling_is_waited_out(one_project: DeployedProject) -> None:
     slow = Fault(
-        "stepfunctions", "DescribeExecution", "ThrottlingException", "Rate exceeded", times=3
+        "stepfunctions", "DescribeExecution", "ThrottlingException", "Rate exceeded", times=6
     )
     with one_project.world.wire.having(slow):
         done = one_project.batcat("run", "--date-start", "2022-02-03", "--date-end", "2022-02-04")
     assert "succeeded after" in done.stderr
+    assert done.stderr.count("AWS asks to slow down; trying again for up to 5 min") == 1
     assert "Rate exceeded" not in done.stderr
+
+
+def test_a_network_that_is_lost_while_waiting_is_told_and_waited_for(
+    one_project: DeployedProject,
+) -> None:
+    lost = Fault("stepfunctions", "*", reset=True, after=3, times=6)
+    with one_project.world.wire.having(lost):
+        done = one_project.batcat("run", "--date-start", "2022-02-04", "--date-end", "2022-02-05")
+    assert "The connection to AWS is lost; trying again" in done.stderr
+    assert "AWS answers again." in done.stderr
+    assert "succeeded after" in done.stderr
+
+
+@pytest.mark.parametrize("words", ["run", "status", "logs", "stop"])
+def test_a_network_that_is_not_there_is_told_with_what_to_do(
+    one_project: DeployedProject, words: str
+) -> None:
+    with one_project.world.wire.having(Fault("*", "*", reset=True, times=0)):
+        told = one_project.batcat(words, code=1, timeout=30).stderr
+    assert told.startswith("Error: AWS could not be reached for your AWS account: ")
+    assert "Fix: Check the network, the region and AWS_ENDPOINT_URL." in told
+
+
+def test_credentials_that_are_refused_are_no_matter_of_deploying(
+    one_project: DeployedProject,
+) -> None:
+    words = "The security token included in the request is invalid."
+    with one_project.world.wire.having(Fault("sts", "*", "InvalidClientTokenId", words, 403)):
+        told = one_project.batcat("run", code=1).stderr
+    assert "AWS does not accept the credentials in use for your AWS account" in told
+    assert "deploying" not in told
+    assert "aws sso login" in told
+
+
+def test_run_and_status_load_few_modules(one_project: DeployedProject) -> None:
+    counted = (
+        "import sys; from batcat_runtime.commands import run; code = run(sys.argv[1:]); "
+        "print(sum(one.startswith('batcat_runtime') for one in sys.modules), file=sys.stderr)"
+    )
+    for words in (("run", "--date-start", "2022-02-06", "--date-end", "2022-02-07"), ("status",)):
+        done = subprocess.run(
+            [sys.executable, "-c", counted, *words],
+            cwd=one_project.folder,
+            env=one_project.environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert int(done.stderr.split()[-1]) <= 20, words
+
+
+def test_a_run_on_the_laptop_takes_the_same_options(
+    one_project: DeployedProject, tmp_path: Path
+) -> None:
+    shutil.copytree(one_project.folder, tmp_path / "project")
+    local = DeployedProject(one_project.world, tmp_path / "project", one_project.config)
+    window = ("--date-start", "2022-01-08", "--date-end", "2022-01-09")
+    done = local.batcat("run", "--local", *window, "--param", "lines=1")
+    assert "line 0 of 2022-01-08\n" in done.stdout
+    [manifest] = (local.folder / "data" / "result").rglob("_manifest.json")
+    assert manifest.parent.parent.name == "date=2022-01-08"
+    assert json.loads(manifest.read_text("utf-8"))["parameters"] == {"lines": 1}
+    assert (
+        "both date_start and date_end"
+        in local.batcat("run", "--local", window[0], "2022-01-08", code=2).stderr
+    )
+    failed = local.start("run", "--local", "--param", "fail=x")
+    assert "ValueError" in failed.communicate(timeout=60)[1]
+    assert failed.returncode == 1
+    assert "for a run on AWS" in local.batcat("run", "--local", "--no-wait", code=2).stderr
 
 
 def test_a_notebook_runs_it_too(one_project: DeployedProject) -> None:
     lines: list[str] = []
-    done = bc.run(
-        *("2022-03-01", "2022-03-02"),
-        folder=one_project.folder,
-        progress=lines.append,
-        sleep=lambda seconds: time.sleep(min(seconds, 0.5)),
-    )
-    assert done.succeeded
-    assert done.result is not None
-    assert done.preview is not None
-    assert (done.result.rows, done.preview.columns) == (2, ("vin", "usage"))
-    assert done.preview.rows == (("A", "1.5"), ("B", "2.0"))
-    assert lines[1] == f"state {PURPOSE}: entered"
-
-    def interrupted(seconds: float) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(WaitInterruptedError, match="goes on") as caught:
-        bc.run(
-            params={"seconds": 60},
-            folder=one_project.folder,
-            progress=lines.append,
-            sleep=interrupted,
-        )
-    assert caught.value.exit_code == 130
-    with pytest.raises(WaitInterruptedError, match=r"not ended after 0\.1 s") as late:
-        bc.run(
-            params={"seconds": 60}, timeout=0.1, folder=one_project.folder, progress=lines.append
-        )
+    with reporting(lines.append):
+        done = bc.run("2022-03-01", "2022-03-02", folder=one_project.folder)
+        assert done.succeeded
+        assert done.result is not None
+        assert done.preview is not None
+        assert (done.result.rows, done.preview.columns) == (2, ("vin", "usage"))
+        assert done.preview.rows == (("A", "1.5"), ("B", "2.0"))
+        assert repr(done) == f"{done.execution.name} SUCCEEDED {done.result_uri}"
+        assert lines[1] == f"state {PURPOSE}: entered"
+        with pytest.raises(WaitInterruptedError, match=r"not ended after 0\.1 s") as late:
+            bc.run(params={"seconds": 60}, timeout=0.1, folder=one_project.folder)
     assert late.value.exit_code == 1
-    for name in {one for line in lines for one in re.findall(NAME, line)}:
-        if described(one_project, name)["status"] == "RUNNING":
-            stop(one_project, name)
+    stop(one_project, re.findall(NAME, str(late.value))[0])

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import batcat_runtime as bc
+from batcat_runtime.text import NOTHING
 from tests.faultproxy import Fault
 from tests.operate.test_doctor_deployed import roles_of
 from tests.operate.world import PURPOSE, REGIONS, SCRIPT, DeployedProject, World
@@ -31,6 +32,14 @@ def broken(worlds: Callable[[str], World]) -> DeployedProject:
     return project
 
 
+def found_page(project: DeployedProject) -> str:
+    """Return the workflow's page in the console of the region's partition."""
+    region, names = project.config.region, project.names
+    host = "console.amazonaws.cn" if region.startswith("cn-") else "console.aws.amazon.com"
+    arn = names.arn("states", f"stateMachine:{names.state_machine}", project.world.aws.account_id)
+    return f"https://{host}/states/home?region={region}#/statemachines/view/{arn}"
+
+
 def why(project: DeployedProject) -> str:
     """Return what a newcomer reads who asks for the status."""
     shown = project.batcat("status", "--last", "1").stdout
@@ -49,16 +58,36 @@ def test_executions_are_listed_with_window_rows_and_origin(project: DeployedProj
     )
     assert re.fullmatch(
         r"2023-01-01_2023-01-02_0a1b2c3d +SUCCEEDED +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d +[\d.]+ s +"
-        r"2023-01-01 to 2023-01-02 +2 +backfill",
+        r"2023-01-01 to 2023-01-02 +2 +hand",
         shown[2],
     )
-    assert len(shown) == 3
-    [found] = bc.status(last=1, folder=project.folder)
+    assert shown[3:] == ["", f"Console: {found_page(project)}"]
+    [found] = listed = bc.status(last=1, folder=project.folder)
+    assert repr(listed).split() == (
+        f"Pipeline Schedule Newest State Why {PURPOSE} off 2023-01-01_2023-01-02_0a1b2c3d "
+        f"SUCCEEDED {NOTHING}".split()
+    )
+    assert "<td>SUCCEEDED</td>" in listed._repr_html_()
     assert found.executions[0].rows == 2
     assert found.failure is None
     in_terminal = project.terminal("status")
     assert in_terminal.wait() == 0
     assert "SUCCEEDED" in in_terminal.shown
+
+
+def test_what_started_an_execution_is_told_by_itself(one_project: DeployedProject) -> None:
+    """By hand, a window is the same execution as by the schedule; it is not the schedule's."""
+    functions, name = one_project.client("lambda"), one_project.names.function
+
+    def invoke(**event: str) -> str:
+        answer = functions.invoke(FunctionName=name, Payload=json.dumps(event))
+        return str(json.loads(answer["Payload"].read())["execution"])
+
+    by_hand = invoke(date_start="2023-02-01", date_end="2023-02-02")
+    scheduled = invoke(scheduled_time="2023-02-03T18:00:00Z")
+    for execution, origin in ((by_hand, "hand"), (scheduled, "schedule")):
+        assert one_project.json("status", execution)["row"]["origin"] == origin
+    assert "by the schedule" in one_project.batcat("status", scheduled).stdout
 
 
 def test_one_execution_is_shown_in_full(one_project: DeployedProject) -> None:
@@ -77,7 +106,7 @@ def test_one_execution_is_shown_in_full(one_project: DeployedProject) -> None:
         assert re.search(rf"^{line}$", shown, re.MULTILINE), (line, shown)
     found = one_project.json("status", "in-full")
     assert found["row"]["rows"] == 2
-    assert found["visits"][0]["jobs"][0]["status"] == "Completed"
+    assert found["states"][0]["jobs"][0]["status"] == "Completed"
     assert (
         "There is no execution nonsense" in one_project.batcat("status", "nonsense", code=1).stderr
     )
@@ -119,7 +148,8 @@ def test_nothing_has_run_yet_and_a_job_that_takes_too_long(broken: DeployedProje
     assert broken.json("status")[0]["executions"] == []
     broken.execute("too-long", params={"seconds": 60})
     told = why(broken)
-    assert told.startswith(f"Failed: The step {PURPOSE} was stopped: Processing job runtime")
+    stood = rf"Failed: The step {PURPOSE} was stopped at {PURPOSE}\.py, line \d+ in <module>: "
+    assert re.match(rf"{stood}Processing job runtime", told)
     assert "    begun\n" in told
     assert "max_runtime_seconds is 8" in told
     assert "Fix: Raise max_runtime_seconds" in told
@@ -141,7 +171,8 @@ def test_a_job_that_was_stopped_by_hand(broken: DeployedProject) -> None:
     sagemaker.stop_processing_job(ProcessingJobName=running[0]["ProcessingJobName"])
     ended(broken, "stopped")
     told = why(broken)
-    assert told.startswith(f"Failed: The step {PURPOSE} was stopped: before its end\n")
+    stood = rf"Failed: The step {PURPOSE} was stopped at {PURPOSE}\.py, line \d+ in <module>: "
+    assert re.match(f"{stood}before its end\n", told)
     assert "Somebody stopped the job by hand" in told
 
 

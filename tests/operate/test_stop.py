@@ -75,7 +75,7 @@ def test_a_run_and_its_job_are_stopped(
     assert "There is no execution wrong" in project.batcat("stop", "wrong", code=1).stderr
     for name, value in project.world.aws.environment().items():
         monkeypatch.setenv(name, value)
-    assert bc.stop(folder=project.folder, purpose=PURPOSE, progress=lambda line: None) is None
+    assert bc.stop(folder=project.folder, purpose=PURPOSE) is None
 
 
 def test_what_is_not_deployed_runs_nothing(chinese: World) -> None:

@@ -27,7 +27,7 @@ def test_the_job_contract_loads_nothing_heavy() -> None:
 
 
 def test_the_command_line_loads_nothing_heavy() -> None:
-    help_of_all = "from batcat_runtime.cli import run; run(['--help'])"
+    help_of_all = "from batcat_runtime.commands import run; run(['--help'])"
     assert modules_after(help_of_all) & {*HEAVY, "botocore"} == set()
 
 

@@ -27,6 +27,15 @@ with bc.processing_job("usage-analysis") as job:
     job.save(pd.DataFrame({"rows": [rows], "day": [job.date_start]}), "usage-analysis.csv")
 """
 
+SLOW = """
+import os, time, batcat_runtime as bc
+def wait():
+    print("ready", flush=True)
+    time.sleep(60)
+with bc.processing_job("usage-analysis") as job:
+    wait()
+"""
+
 
 @pytest.fixture
 def container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -251,6 +260,16 @@ def test_a_failing_script_leaves_its_last_lines(container: Path, tmp_path: Path)
     assert len(message(container).encode()) <= 1024
 
 
+def test_of_a_long_message_the_exceptions_own_line_stands_first(
+    container: Path, tmp_path: Path
+) -> None:
+    many = "'these columns are missing:\\n' + '\\n'.join('column %d' % n for n in range(150))"
+    assert run_job(tmp_path, f"raise ValueError({many})").returncode == 1
+    lines = message(container).splitlines()
+    assert (lines[0], lines[-1]) == ("ValueError: these columns are missing:", "column 149")
+    assert len(message(container).encode()) <= 1024
+
+
 def test_an_exit_code_is_passed_on(container: Path, tmp_path: Path) -> None:
     assert run_job(tmp_path, "import sys; sys.exit('I gave up')").returncode == 1
     assert message(container) == "I gave up"
@@ -281,7 +300,7 @@ def test_a_missing_script_is_named(container: Path) -> None:
 
 def test_stopping_the_container_stops_the_script(container: Path, tmp_path: Path) -> None:
     script = tmp_path / "slow.py"
-    script.write_text("import time; print('ready', flush=True); time.sleep(60)")
+    script.write_text(SLOW, encoding="utf-8")
     job = subprocess.Popen(
         [sys.executable, "-m", "batcat_runtime.job", str(script)], stdout=subprocess.PIPE, text=True
     )
@@ -291,5 +310,28 @@ def test_stopping_the_container_stops_the_script(container: Path, tmp_path: Path
     job.send_signal(signal.SIGTERM)
     assert job.wait(timeout=20) == 128 + signal.SIGTERM
     assert time.monotonic() - started < 20
-    assert "SIGTERM" in message(container)
+    ended = "The script was ended by signal 15 (SIGTERM) at slow.py, line 5 in wait."
+    assert message(container).splitlines()[-1] == ended
+    assert list((container / "processing" / "output").iterdir()) == [], "it would be uploaded"
     job.stdout.close()
+
+
+def test_what_a_killed_run_has_left_is_removed_by_the_next(container: Path, tmp_path: Path) -> None:
+    output, script = container / "processing" / "output", tmp_path / "killed.py"
+    script.write_text(SLOW.replace("time.sleep(60)", "os.kill(os.getpid(), 9)"), encoding="utf-8")
+    assert subprocess.run([sys.executable, str(script)], check=False).returncode == -9
+    assert [path.name[:8] for path in output.iterdir()] == [".batcat-"]
+    with bc.processing_job("usage-analysis") as job:
+        job.save(pd.DataFrame({"a": [1]}), "a.csv")
+    assert [path.name for path in output.iterdir()] == ["date=2022-01-01"]
+
+
+def test_the_same_run_twice_is_refused_and_the_first_stays(container: Path) -> None:
+    def save(value: int) -> None:
+        with bc.processing_job("usage-analysis") as job:
+            job.save(pd.DataFrame({"a": [value]}), "a.csv")
+
+    save(1)
+    with pytest.raises(JobError, match=r"The run run-1 has left a result already: .*run=run-1"):
+        save(2)
+    assert (results(container) / "a.csv").read_text("utf-8") == "a\n1\n"

@@ -34,7 +34,9 @@ def lambda_handler(event, context):
     if event.get("source") == "aws.s3":
         return start(*read_upload(upload_of(event.get("detail"), str)))
     run = read_event(event)
-    return start(run, execution_name(run))
+    # Not in the name: by hand, the same window is the same execution.
+    by = {"by": "schedule"} if "scheduled_time" in event else {}
+    return start({**run, **by}, execution_name(run))
 
 
 def need(good, words):

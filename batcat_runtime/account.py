@@ -1,8 +1,9 @@
-"""The result bucket before anything is changed: it exists, it is ours, it lies in the region.
+"""The account in use and the result bucket, looked at before anything is changed.
 
-botocore follows a bucket into another region without a word, and so does much of a deployment; only
-SageMaker refuses in the end, in the middle of the night. A bucket of another account may even let
-us write, and then its owner reads our results. So both are looked at first, with HeadBucket.
+The bucket must exist, be ours and lie in the region. botocore follows a bucket into another region
+without a word, and so does much of a deployment; only SageMaker refuses in the end, in the middle
+of the night. A bucket of another account may even let us write, and then its owner reads our
+results. So both are looked at first, with HeadBucket.
 
 HeadBucket's refusals have no body. What they mean is asked by listing, whose refusal says whether a
 policy of our own account is in the way: S3 tells that to callers of the bucket's own account only.
@@ -14,9 +15,33 @@ from dataclasses import dataclass
 from typing import Any
 
 from batcat_runtime.config import Config, partition_of
-from batcat_runtime.deploy.session import account_of, session_for
-from batcat_runtime.errors import BucketOwnerError, BucketRegionError, NoSuchBucketError
+from batcat_runtime.errors import (
+    BucketOwnerError,
+    BucketRegionError,
+    CredentialsError,
+    NoSuchBucketError,
+)
 from batcat_runtime.io.aws_errors import translated
+from batcat_runtime.io.clients import client
+
+
+def account_of(config: Config) -> str:
+    """Return the 12-digit account id of the credentials in use.
+
+    Raises
+    ------
+    CredentialsError
+        There are none, they have expired, or they belong to another partition than the region.
+    """
+    with translated("your AWS account", "sts:GetCallerIdentity"):
+        identity = client("sts", region=config.region, hasty=True).get_caller_identity()
+    partition = identity["Arn"].split(":")[1]
+    if partition != config.partition:
+        raise CredentialsError(
+            f"The credentials belong to {partition}, but {config.region} is in {config.partition}.",
+            fix="Take a profile of that partition (AWS_PROFILE), or change `region` in the config.",
+        )
+    return str(identity["Account"])
 
 
 @dataclass(frozen=True)
@@ -68,7 +93,7 @@ def check_bucket(config: Config, *, s3: Any = None, account: str = "") -> Bucket
     from botocore.exceptions import ClientError
 
     name = config.result_s3_bucket
-    s3 = s3 or session_for(config.region).client("s3")
+    s3 = s3 or client("s3", region=config.region, hasty=True)
     account = account or account_of(config)
     with translated(f"s3://{name}", "s3:ListBucket"):
         try:
