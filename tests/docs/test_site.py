@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import batcat_runtime as bc
-from batcat_runtime.cli import app
+from batcat_runtime.commands import app
 from tests.conftest import REPOSITORY
 
 # What a browser asks for by itself; a link waits for the reader.

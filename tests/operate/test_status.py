@@ -13,7 +13,6 @@ import pytest
 import batcat_runtime as bc
 from batcat_runtime.text import NOTHING
 from tests.faultproxy import Fault
-from tests.operate.test_doctor_deployed import roles_of
 from tests.operate.world import PURPOSE, REGIONS, SCRIPT, DeployedProject, World
 
 WINDOW = {"date_start": "2023-01-01", "date_end": "2023-01-02"}
@@ -196,7 +195,11 @@ def test_too_few_instances_are_a_matter_of_the_quota(broken: DeployedProject) ->
 
 
 def test_a_role_that_lost_its_trust(broken: DeployedProject) -> None:
-    iam, role = broken.client("iam"), roles_of(broken)["JobRole"]
+    iam = broken.client("iam")
+    described = broken.client("cloudformation").describe_stack_resource(
+        StackName=broken.names.stack("roles"), LogicalResourceId="JobRole"
+    )
+    role = described["StackResourceDetail"]["PhysicalResourceId"]
     trust = iam.get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]
     nobody = json.loads(json.dumps(trust).replace("sagemaker.amazonaws", "glue.amazonaws"))
     iam.update_assume_role_policy(RoleName=role, PolicyDocument=json.dumps(nobody))

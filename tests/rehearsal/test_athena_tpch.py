@@ -9,8 +9,8 @@ from typing import Any
 
 import duckdb
 import pytest
-from batcat_runtime.rehearsal.environment import applied, client_environment
 
+from batcat_runtime.rehearsal.aws.environment import applied
 from tests.rehearsal.athena_world import World
 from tests.rehearsal.conftest import REGION, Cloud
 
@@ -29,14 +29,14 @@ def plain() -> Any:
 
 
 @pytest.fixture(scope="module")
-def cursor(cloud: Cloud, plain: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def cursor(cloud: Cloud, plain: Any) -> Any:
     world = World(cloud)
     for (name,) in plain.execute("SHOW TABLES").fetchall():
         columns = plain.execute(f"DESCRIBE {name}").fetchall()
         world.put_parquet(f"{name}/a.parquet", plain.execute(f"FROM {name}").to_arrow_table())
         kinds = {str(row[0]): _TYPES.get(row[1], str(row[1]).lower()) for row in columns}
         world.table(name, kinds)
-    with applied(client_environment(cloud.endpoint_url, REGION, tmp_path_factory.mktemp("tpch"))):
+    with applied(cloud.aws.environment()):
         yield pyathena.connect(
             s3_staging_dir=world.output,
             region_name=REGION,

@@ -8,10 +8,10 @@ from pathlib import Path
 import boto3
 import pandas as pd
 import pytest
-from batcat_runtime.rehearsal.environment import applied, client_environment
 
 import batcat_runtime as bc
 from batcat_runtime.errors import ConfigError, QueryError
+from batcat_runtime.rehearsal.aws.environment import applied
 from batcat_runtime.rehearsal.aws.lake.world import make_tables
 from tests.rehearsal.conftest import REGION, Cloud
 
@@ -19,8 +19,8 @@ _QUERY = "SELECT vin, usage, time FROM cdc.dw_bms.battery_usage WHERE time >= {}
 
 
 @pytest.fixture
-def session(cloud: Cloud, tmp_path: Path) -> boto3.Session:
-    with applied(client_environment(cloud.endpoint_url, REGION, tmp_path / "home")):
+def session(cloud: Cloud) -> boto3.Session:
+    with applied(cloud.aws.environment()):
         yield boto3.Session(region_name=REGION)
 
 

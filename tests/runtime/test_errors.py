@@ -30,7 +30,7 @@ def test_an_error_is_pythons_own_too_and_keeps_message_and_fix(
 
 def test_debug_shows_an_error_that_is_an_oserror_as_it_is(tmp_path: Path) -> None:
     code = (
-        "from batcat_runtime import cli, errors\n"
+        "from batcat_runtime import commands, errors\n"
         "def refuse(*_): raise errors.AccessDeniedError('AWS denied access.')\n"
         "cli.app.make_context = refuse\n"
         "cli.main([])\n"

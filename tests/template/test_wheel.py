@@ -111,7 +111,7 @@ def test_the_image_gets_the_release(installed: Path, tmp_path: Path) -> None:
 
 
 def test_its_command_says_its_version(installed: Path) -> None:
-    printed = python(installed, "from batcat_runtime.cli import run; run(['--version'])")
+    printed = python(installed, "from batcat_runtime.commands import run; run(['--version'])")
     assert printed == f"batcat {__version__}\n"
 
 

@@ -1,3 +1,0 @@
-"""Where `batcat` begins for what was installed before `commands` had it."""
-
-from batcat_runtime.commands import main as main
