@@ -32,8 +32,8 @@ def test_debug_shows_an_error_that_is_an_oserror_as_it_is(tmp_path: Path) -> Non
     code = (
         "from batcat_runtime import commands, errors\n"
         "def refuse(*_): raise errors.AccessDeniedError('AWS denied access.')\n"
-        "cli.app.make_context = refuse\n"
-        "cli.main([])\n"
+        "commands.app.make_context = refuse\n"
+        "commands.main([])\n"
     )
     ran = subprocess.run(
         [sys.executable, "-c", code],
