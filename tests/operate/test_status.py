@@ -6,11 +6,11 @@ import json
 import re
 import time
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 import batcat_runtime as bc
+from batcat_runtime.operate.history import JOB_LOG_GROUP
 from batcat_runtime.text import NOTHING
 from tests.faultproxy import Fault
 from tests.operate.world import PURPOSE, REGIONS, SCRIPT, DeployedProject, World
@@ -155,18 +155,16 @@ def test_nothing_has_run_yet_and_a_job_that_takes_too_long(broken: DeployedProje
 
 
 def test_a_job_that_was_stopped_by_hand(broken: DeployedProject) -> None:
+    logs = broken.client("logs")
+    asked = {"logGroupName": JOB_LOG_GROUP, "filterPattern": '"line 1 of"'}
+    before = len(logs.filter_log_events(**asked)["events"])
     broken.execute("stopped", wait=False, params={"seconds": 60})
     sagemaker = broken.client("sagemaker")
     deadline = time.monotonic() + 60
-    running: list[dict[str, Any]] = []
-    while not running and time.monotonic() < deadline:
-        running = [
-            one
-            for one in sagemaker.list_processing_jobs(StatusEquals="InProgress")[
-                "ProcessingJobSummaries"
-            ]
-            if one["ProcessingJobName"].startswith(PURPOSE)
-        ]
+    while len(logs.filter_log_events(**asked)["events"]) <= before:
+        assert time.monotonic() < deadline
+    running = sagemaker.list_processing_jobs(StatusEquals="InProgress")["ProcessingJobSummaries"]
+    running = [job for job in running if job["ProcessingJobName"].startswith(PURPOSE)]
     sagemaker.stop_processing_job(ProcessingJobName=running[0]["ProcessingJobName"])
     ended(broken, "stopped")
     told = why(broken)
