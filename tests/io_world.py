@@ -54,8 +54,9 @@ def furnish(aws: EmbeddedAWS) -> dict[str, Any]:
         table="battery_usage",
     )
     session = boto3.Session(region_name=REGION)
-    login = {"username": USER, "password": PASSWORD, "dbClusterIdentifier": CLUSTER}
-    secrets = make_clusters({"secret/manager": {**login, "dbname": "dev"}}, session)
+    login = {"username": USER, "password": PASSWORD, "host": "", "port": 5439}
+    login |= {"dbClusterIdentifier": CLUSTER, "dbname": "dev"}
+    secrets = make_clusters({"secret/manager": login}, session)
     login = secrets["secret/manager"]
     boto3.client("secretsmanager").create_secret(
         Name="secret/manager", SecretString=json.dumps(login)
