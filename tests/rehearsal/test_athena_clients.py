@@ -1,13 +1,9 @@
-"""Other clients of Athena's API are content: awswrangler, PyAthena and the AWS CLI."""
+"""Other clients of Athena's API are content: awswrangler and PyAthena."""
 
 from __future__ import annotations
 
 import datetime
 import decimal
-import json
-import os
-import subprocess
-import sys
 import uuid
 from pathlib import Path
 from typing import Any
@@ -189,32 +185,3 @@ def test_pyathena(world: World, environment: Any, frame: pd.DataFrame) -> None:
         found = cursor.execute("select i, s from frame order by i").as_pandas()
         assert found["i"].tolist()[:2] == [1, 2]
     assert connection.cursor().execute("show partitions frame").fetchall() == [("p=x",), ("p=y",)]
-
-
-def test_the_aws_cli(world: World, environment: dict[str, str]) -> None:
-    command = Path(sys.executable).with_name("aws")
-    if not command.exists():
-        pytest.skip("the AWS CLI is not installed beside this Python (pip install awscli)")
-
-    def aws(*words: str) -> Any:
-        done = subprocess.run(
-            [sys.executable, str(command), "athena", *words, "--output", "json"],
-            capture_output=True,
-            text=True,
-            check=True,
-            env={**os.environ, **environment},
-        )
-        return json.loads(done.stdout)
-
-    started = aws(
-        "start-query-execution",
-        "--query-string",
-        "select 1 as one",
-        "--result-configuration",
-        f"OutputLocation={world.output}",
-    )
-    world.ended(started["QueryExecutionId"])
-    answer = aws("get-query-results", "--query-execution-id", started["QueryExecutionId"])
-    assert answer["ResultSet"]["Rows"][1] == {"Data": [{"VarCharValue": "1"}]}
-    databases = aws("list-databases", "--catalog-name", "AwsDataCatalog")["DatabaseList"]
-    assert world.database in [one["Name"] for one in databases]
