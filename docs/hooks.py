@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from batcat_runtime.commands import app
 
 import batcat_runtime as bc
+from batcat_runtime.commands import app
 
 _ROOMS = {"io": "Reading and writing data", "deploy": "Deploying", "operate": "Operating"}
 

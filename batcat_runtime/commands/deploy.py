@@ -57,9 +57,12 @@ def _bucket_is_to_be_made(folder: Path, yes: bool) -> bool:
     """Tell whether the result bucket is missing, and may be made; refuse when it may not."""
     from batcat_runtime.account import check_bucket
     from batcat_runtime.config import find_project, get_config
+    from batcat_runtime.deploy.limits import check_limits
 
+    config = get_config(find_project(folder))
+    check_limits(config)
     try:
-        check_bucket(get_config(find_project(folder)))
+        check_bucket(config)
     except NoSuchBucketError as error:
         question = f"{error.message} Make it?"
         if yes or (sys.stdin.isatty() and click.confirm(question, err=True, default=True)):

@@ -22,6 +22,7 @@ import batcat_runtime as bc
 from batcat_runtime.errors import UserError, WorkflowError
 from batcat_runtime.log import reporting
 from batcat_runtime.names import Names
+from batcat_runtime.project import Answers
 from batcat_runtime.rehearsal import EmbeddedAWS, container_tool
 from tests.conftest import REPOSITORY
 
@@ -66,10 +67,12 @@ class Project:
         }
         for part in ("deploy/docker", "script"):
             (folder / part).mkdir(parents=True)
-        (folder / "deploy/docker/Dockerfile").write_text(
-            "FROM python:3.11-slim\nCOPY script/ /opt/batcat/script/\n"
-        )
-        (folder / "deploy/docker/requirements.txt").write_text("")
+        docker = folder / "deploy/docker"
+        for name in ("requirements.txt", "requirements.lock"):
+            shutil.copyfile(TEMPLATE / "deploy/docker" / name, docker / name)
+        dockerfile = (TEMPLATE / "deploy/docker/Dockerfile").read_text()
+        answers = Answers({"python_version": "3.11", "__package_index_url": ""})
+        (docker / "Dockerfile").write_text(answers.render(dockerfile))
         for name in ("project.yaml", "roles.yaml", "workflow.yaml", "setup_stepfunctions.py"):
             shutil.copyfile(TEMPLATE / "deploy" / name, folder / "deploy" / name)
         for purpose in ("alpha", "beta"):

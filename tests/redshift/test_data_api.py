@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 
-import boto3
 import pytest
 from botocore.stub import Stubber
 
@@ -102,7 +101,7 @@ def test_an_interrupt_cancels_the_statement(aws: Warehouse) -> None:
 def test_what_redshift_says_becomes_a_typed_error(
     aws: Warehouse, said: str, kind: type[Exception]
 ) -> None:
-    session = boto3.Session("x", "x", region_name=REGION)
+    session = aws.session()
     with Stubber(client("redshift-data", session, REGION)) as stub:
         if kind is ThrottledError:
             stub.add_client_error("execute_statement", service_error_code=said)
