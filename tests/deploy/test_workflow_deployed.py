@@ -116,7 +116,8 @@ class Project:
         """Run the workflow once; return the word in its result."""
         done = bc.test_workflow(purpose=purpose)
         assert done.succeeded, f"{done.error}: {done.cause}"
-        bucket, _, prefix = done.result_prefix.removeprefix("s3://").partition("/")
+        config = bc.get_config(self.folder)
+        bucket, prefix = config.result_s3_bucket, Names.of(config, purpose).result_prefix
         s3 = boto3.client("s3")
         found = s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])
         [key] = [
