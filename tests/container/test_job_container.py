@@ -156,7 +156,7 @@ def test_the_deployment_s_own_commands_are_those_of_the_tool(
 
     os.environ["REGISTRY_AUTH_FILE"] = str(tmp_path / "auth.json")
     try:
-        builder = ContainerTool(tool, str(wrapper), Ecr(), print)
+        builder = ContainerTool(tool, str(wrapper), Ecr())
         # Nothing listens there, so the log-in is what fails: everything before it has worked.
         with pytest.raises(ImageError, match=f"`{tool} login` failed"):
             builder.build_and_push(context, "127.0.0.1:1/battery", "tag")
