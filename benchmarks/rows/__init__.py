@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from benchmarks.bench import Bench
 from benchmarks.outcome import Outcome
-from benchmarks.rows import backfill, commands, flat, installed, transfer
+from benchmarks.rows import backfill, commands, embedded, flat, installed, transfer
 
 ROWS: dict[str, Callable[[Bench], Outcome]] = {
     "csv-one": transfer.csv_one,
@@ -21,9 +21,11 @@ ROWS: dict[str, Callable[[Bench], Outcome]] = {
     "save-memory": flat.save_memory,
     "list": flat.listing,
     "import": commands.importing,
+    "cli": commands.command_line,
     "lambda": commands.lambda_handler,
     "generate": commands.generate,
     "rehearse": commands.rehearse,
+    "embedded": embedded.embedded,
     "backfill": backfill.backfill,
     "size": installed.size,
 }
