@@ -112,7 +112,8 @@ def test_what_is_followed_ends_with_the_outcome(project: DeployedProject) -> Non
     ]
     assert len(texts) == len(set(texts))
     assert texts[0].startswith("execution logs-follow started")
-    assert texts[-2].startswith(f"{PURPOSE} left after")
+    # The container's last lines may reach CloudWatch after the state's end.
+    assert sum(text.startswith(f"{PURPOSE} left after") for text in texts) == 1
     assert texts[-1].startswith("execution logs-follow SUCCEEDED after")
 
 
