@@ -194,10 +194,10 @@ def test_too_few_instances_are_a_matter_of_the_quota(broken: DeployedProject) ->
 
 def test_a_role_that_lost_its_trust(broken: DeployedProject) -> None:
     iam = broken.client("iam")
-    described = broken.client("cloudformation").describe_stack_resource(
-        StackName=broken.names.stack("roles"), LogicalResourceId="JobRole"
-    )
-    role = described["StackResourceDetail"]["PhysicalResourceId"]
+    described = broken.client("cloudformation").describe_stack_resources(
+        StackName=broken.names.stack("roles")
+    )["StackResources"]
+    role = {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in described}["JobRole"]
     trust = iam.get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]
     nobody = json.loads(json.dumps(trust).replace("sagemaker.amazonaws", "glue.amazonaws"))
     iam.update_assume_role_policy(RoleName=role, PolicyDocument=json.dumps(nobody))

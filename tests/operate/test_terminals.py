@@ -9,7 +9,7 @@ def test_every_command_that_looks_answers_in_a_terminal(project: DeployedProject
     given = {"date_start": "2019-05-01", "date_end": "2019-05-02"}
     assert project.execute("in-a-terminal", **given)["status"] == "SUCCEEDED"
     for words, shown in (
-        (("doctor",), "AWS accepts the credentials in use"),
+        (("doctor",), "credentials: "),
         (("plan",), "Nothing would change: everything is deployed as it is."),
         (("status", "in-a-terminal"), "SUCCEEDED"),
         (("logs", "in-a-terminal"), "line 0 of 2019-05-01"),
