@@ -14,9 +14,12 @@ from tests.s3server import S3Server, serve_s3
 BUCKET = "2022-rnd-battery"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def rclone_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[S3Server, Any]]:
-    """A server that serves one bucket, and boto3's object of that bucket."""
+    """A server that serves one bucket, and boto3's object of that bucket.
+
+    One for each file: rclone refuses all copies once a multipart upload was broken off.
+    """
     folder = tmp_path_factory.mktemp("s3")
     (folder / BUCKET).mkdir()
     with serve_s3(folder) as running, pytest.MonkeyPatch.context() as environment:
