@@ -42,33 +42,21 @@ def command(folder: Path, yes: bool, as_json: bool) -> None:
 
     # Asked to end, it ends in order, as with Ctrl-C: no container tool goes on without it.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    create_bucket = _bucket_is_to_be_made(folder, yes)
-    with _shown():
-        deployed = deploy_project(folder, create_bucket=create_bucket)
+    try:
+        with _shown():
+            deployed = deploy_project(folder, create_bucket=yes)
+    except NoSuchBucketError as error:
+        question = f"{error.message} Make it?"
+        if not (sys.stdin.isatty() and click.confirm(question, err=True, default=True)):
+            raise
+        with _shown():
+            deployed = deploy_project(folder, create_bucket=True)
     if as_json:
         print_json(deployed)
     else:
         click.echo(deployed)
     for line in removed_notes(open_project(folder)):
         say(line)
-
-
-def _bucket_is_to_be_made(folder: Path, yes: bool) -> bool:
-    """Tell whether the result bucket is missing, and may be made; refuse when it may not."""
-    from batcat_runtime.account import check_bucket
-    from batcat_runtime.config import find_project, get_config
-    from batcat_runtime.deploy.limits import check_limits
-
-    config = get_config(find_project(folder))
-    check_limits(config)
-    try:
-        check_bucket(config)
-    except NoSuchBucketError as error:
-        question = f"{error.message} Make it?"
-        if yes or (sys.stdin.isatty() and click.confirm(question, err=True, default=True)):
-            return True
-        raise
-    return False
 
 
 @contextlib.contextmanager
