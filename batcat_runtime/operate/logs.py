@@ -208,7 +208,7 @@ class _Tail:
                 self._logs[name] = _job_log(name, job, self._start)
         now = int(time.time() * 1000)
         read = [log.read(self._project, ask) for log in self._logs.values() if log.open(now)]
-        story = sorted(entry for entry in told if entry[0] >= self._start)
+        story = sorted((e for e in told if e[0] >= self._start), key=lambda entry: entry[:2])
         for *_, line in heapq.merge(story, *read, key=lambda entry: entry[:2]):
             yield line
 

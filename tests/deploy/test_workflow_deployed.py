@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -247,13 +248,17 @@ def test_a_failing_branch_stops_the_other_and_its_reason_reaches_the_end(project
     assert (done.status, done.error) == ("FAILED", "States.TaskFailed")
     assert "no limits known" in done.cause
     assert done.seconds < 60
-    sagemaker = boto3.client("sagemaker")
-    [job] = [
-        one
-        for one in sagemaker.list_processing_jobs()["ProcessingJobSummaries"]
-        if one["ProcessingJobName"].startswith("alpha-slow-")
+    # The execution does not wait for the job that it stops.
+    deadline = time.monotonic() + 30
+    while running := boto3.client("sagemaker").list_processing_jobs(
+        NameContains="alpha-slow-", StatusEquals="InProgress"
+    )["ProcessingJobSummaries"]:
+        assert time.monotonic() < deadline, running
+        time.sleep(0.1)
+    [stopped] = boto3.client("sagemaker").list_processing_jobs(NameContains="alpha-slow-")[
+        "ProcessingJobSummaries"
     ]
-    assert job["ProcessingJobStatus"] in ("Stopping", "Stopped")
+    assert stopped["ProcessingJobStatus"] in ("Stopping", "Stopped")
 
 
 def test_a_test_run_that_cannot_be_is_refused(project: Project) -> None:

@@ -382,14 +382,15 @@ def test_a_job_costs_one_request_whatever_its_instances(project: DeployedProject
 
 
 class Story:
-    """A history as GetExecutionHistory has it."""
+    """A history as GetExecutionHistory has it, with so many seconds from event to event."""
 
-    def __init__(self) -> None:
+    def __init__(self, step: float = 1) -> None:
         self.events: list[dict[str, Any]] = []
+        self.step = step
 
     def add(self, kind: str, before: int = 0, name: str = "", **detail: Any) -> int:
         number = len(self.events) + 1
-        moment = datetime(2022, 1, 8, tzinfo=UTC) + timedelta(seconds=number)
+        moment = datetime(2022, 1, 8, tzinfo=UTC) + timedelta(seconds=number * self.step)
         event: dict[str, Any] = {"id": number, "type": kind, "previousEventId": before}
         event["timestamp"] = moment.timestamp()
         if kind.endswith("StateEntered"):
@@ -446,9 +447,12 @@ def test_a_retry_is_told_with_its_reason(project: DeployedProject) -> None:
 
 
 @ONE_REGION
-def test_a_branch_that_fails_takes_the_others_with_it(project: DeployedProject) -> None:
+@pytest.mark.parametrize("step", [1, 0], ids=["in turn", "in one millisecond"])
+def test_a_branch_that_fails_takes_the_others_with_it(
+    project: DeployedProject, step: float
+) -> None:
     ended(project, "logs-good")
-    story = Story()
+    story = Story(step)
     opened = story.add("ParallelStateStarted", story.add("ParallelStateEntered", 0, "both"))
     bad = story.add("TaskStateEntered", opened, "bad")
     slow = story.add("TaskStateEntered", opened, "slow")

@@ -25,7 +25,7 @@ def broken(worlds: Callable[[str], World]) -> DeployedProject:
     project = world.project(deploy=False, script=f"print('begun', flush=True)\n{SCRIPT}")
     path = project.folder / "script" / "config.json"
     content = json.loads(path.read_text("utf-8"))
-    content["purposes"][PURPOSE]["steps"][0]["max_runtime_seconds"] = 8
+    content["purposes"][PURPOSE]["steps"][0]["max_runtime_seconds"] = 15
     path.write_text(json.dumps(content), encoding="utf-8")
     project.deploy()
     return project
@@ -150,7 +150,7 @@ def test_nothing_has_run_yet_and_a_job_that_takes_too_long(broken: DeployedProje
     stood = rf"Failed: The step {PURPOSE} was stopped at {PURPOSE}\.py, line \d+ in <module>: "
     assert re.match(rf"{stood}Processing job runtime", told)
     assert "    begun\n" in told
-    assert "max_runtime_seconds is 8" in told
+    assert "max_runtime_seconds is 15" in told
     assert "Fix: Raise max_runtime_seconds" in told
 
 
