@@ -35,9 +35,8 @@ def command(folder: Path, context: Path | None, sbom: Path | None) -> None:
     import json
 
     from batcat_runtime.config import find_project, get_config
-    from batcat_runtime.deploy.context import context_of, tag_of, write_context
+    from batcat_runtime.deploy.context import context_of, sbom_of, tag_of, write_context
     from batcat_runtime.deploy.image import setup_image
-    from batcat_runtime.deploy.sbom import sbom_of
 
     config = get_config(find_project(folder))
     if context is None and sbom is None:

@@ -1,26 +1,34 @@
 """From the project's CloudFormation to stacks: which file, with what code, under which name.
 
 What ``aws cloudformation package`` does to a template is done here too: a folder or file that
-``Code`` names is put into the bucket, and its place there written into the template.
+``Code`` names is put into the bucket, and its place there written into the template. All that a
+deployment puts there lies under a key that follows from its content, so that the same content is
+there once, and CloudFormation sees another key exactly when something has changed.
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
 import re
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from batcat_runtime.config import Config
-from batcat_runtime.deploy.artifacts import key_of, put_artifact, zipped
 from batcat_runtime.deploy.parameters import tags_of
-from batcat_runtime.deploy.session import session_for
-from batcat_runtime.deploy.stack import Stack, StackChange, deploy_stack
+from batcat_runtime.deploy.stack import Stack, StackChange, deploy_stack, describe_stack
 from batcat_runtime.errors import ConfigError
+from batcat_runtime.io import clients
+from batcat_runtime.io.aws_errors import translated
 from batcat_runtime.log import report
 from batcat_runtime.names import Names
 
 _MOST_BYTES = 51_200  # CloudFormation's limit for a template in the request
+_EPOCH = (1980, 1, 1, 0, 0, 0)
 _CODE = re.compile(r"^( +)Code: (\S+)/ *$", re.MULTILINE)
 
 
@@ -63,10 +71,16 @@ def deploy_part(
         parameters=parameters,
         tags=tags_of(config, purpose),
     )
-    client = session_for(config.region).client("cloudformation")
+    client = clients.client("cloudformation", region=config.region)
     change = deploy_stack(client, stack, planned=planned, pauses=pauses)
     report(f"stack {change.stack}: {change.outcome}")
     return change
+
+
+def deployed_stack(config: Config, name: str) -> dict[str, Any]:
+    """Return a stack of the project's region as DescribeStacks has it; empty if there is none."""
+    with translated(f"the stack {name}", "cloudformation:DescribeStacks"):
+        return describe_stack(clients.client("cloudformation", region=config.region), name)
 
 
 def template_file(config: Config, part: str, purpose: str | None = None) -> Path:
@@ -74,9 +88,58 @@ def template_file(config: Config, part: str, purpose: str | None = None) -> Path
     folder = config.folder / "deploy"
     own = folder / f"{part}.{purpose}.yaml"
     path = own if purpose and own.is_file() else folder / f"{part}.yaml"
-    if not path.is_file():
-        raise ConfigError(f"There is no {path}.", fix="Restore it from git or from the template.")
+    _text_of(path)
     return path
+
+
+def check_python(path: Path) -> None:
+    """Refuse a file of the project that is missing or no Python."""
+    try:
+        compile(_text_of(path), path, "exec")
+    except SyntaxError as error:
+        raise ConfigError(f"{path} is no Python: line {error.lineno}: {error.msg}.") from error
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"There is no {path}.", fix="Restore it from git or from the template."
+        ) from error
+
+
+def key_of(config: Config, name: str, data: bytes) -> str:
+    """Return the key of an artifact: its content's digest, then its name."""
+    names = Names.of(config, next(iter(config.purposes)))
+    return f"{names.build_prefix}/{hashlib.sha256(data).hexdigest()[:16]}-{name}"
+
+
+def put_artifact(config: Config, name: str, data: bytes) -> str:
+    """Put an artifact into the result bucket unless it is there already; return its key."""
+    key, bucket = key_of(config, name, data), config.result_s3_bucket
+    s3 = clients.client("s3", region=config.region)
+    with translated(f"s3://{bucket}/{key}", "s3:PutObject"):
+        try:
+            s3.head_object(Bucket=bucket, Key=key)
+        except ClientError as error:
+            if error.response["ResponseMetadata"].get("HTTPStatusCode") not in (403, 404):
+                raise
+            s3.put_object(Bucket=bucket, Key=key, Body=data)
+    return key
+
+
+def zipped(folder: Path) -> bytes:
+    """Return a folder as a zip archive: the same bytes for the same files."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(folder.rglob("*")):
+            if not path.is_file() or "__pycache__" in path.parts:
+                continue
+            entry = zipfile.ZipInfo(path.relative_to(folder).as_posix(), date_time=_EPOCH)
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
 
 
 def _template(config: Config, path: Path, *, planned: bool) -> dict[str, Any]:

@@ -13,10 +13,12 @@ import base64
 import hashlib
 import importlib.metadata
 import io
+import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from batcat_runtime.config import CONFIG_PATH, Config
 from batcat_runtime.deploy.lock import LOCK, check_imports, check_lock
@@ -83,6 +85,40 @@ def write_context(files: Files, folder: Path) -> None:
 def scripts_of(config: Config) -> list[str]:
     """Return the file names of the scripts that a project's steps run, each once."""
     return sorted({step.script for purpose in config.purposes.values() for step in purpose.steps})
+
+
+def sbom_of(files: Files) -> dict[str, Any]:
+    """Return the bill of materials of a build context.
+
+    Parameters
+    ----------
+    files : mapping of str to bytes
+        What `context_of` returns.
+
+    Returns
+    -------
+    dict
+        A CycloneDX 1.6 document (https://cyclonedx.org/docs/1.6/json/): the base image, the
+        runtime, and each package of the lock. The same context gives the same document.
+    """
+    dockerfile = files["Dockerfile"].decode()
+    arguments = dict(re.findall(r"^ARG (\w+)=(\S*)", dockerfile, re.MULTILINE))
+    [base, *_] = re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE)
+    image, _, tag = re.sub(r"\$\{(\w+)\}", lambda name: arguments[name[1]], base).rpartition(":")
+    wheels = [name.removeprefix("wheels/") for name in files if name.startswith("wheels/")]
+    lock = files.get(LOCK, b"").decode()
+    packages = [tuple(wheel.split("-")[:2]) for wheel in wheels]
+    packages += re.findall(r"^([\w.-]+)(?:\[.*?\])?==([^\s;]+)", lock, re.MULTILINE)
+    return {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "version": 1,
+        "metadata": {"component": {"type": "container", "name": "image", "version": tag_of(files)}},
+        "components": [
+            {"type": "container", "name": image, "version": tag},
+            *(_package(re.sub(r"[-_.]+", "-", name).lower(), text) for name, text in packages),
+        ],
+    }
 
 
 @cache
@@ -168,3 +204,8 @@ def _digest(files: Files) -> str:
 def _record_hash(data: bytes) -> str:
     digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
     return f"sha256={digest}"
+
+
+def _package(name: str, version: str) -> dict[str, str]:
+    purl = f"pkg:pypi/{name}@{version}"
+    return {"type": "library", "name": name, "version": version, "purl": purl}

@@ -26,6 +26,21 @@ _COMPLETED = " completed?"
 _DEFAULTS = {"date_start": "", "date_end": "", "params": {}}
 _MAY_FAIL = {"Task", "Parallel", "Map"}
 _JOB = "sagemaker:createProcessingJob.sync"
+_KEPT = {
+    f"{key}.$": f"$.{key}"
+    for key in ("ProcessingJobName", "ProcessingJobArn", "ProcessingJobStatus")
+}
+# What stands at the end of a level, where it is needed.
+_ENDINGS: dict[str, dict[str, str]] = {
+    "Stopped": {
+        "Type": "Fail",
+        "Error": "ProcessingJobStopped",
+        "Cause": "The processing job was stopped before its end: by hand, or by its "
+        "max_runtime_seconds.",
+    },
+    "Done": {"Type": "Succeed"},
+    "Failed": {"Type": "Fail", "ErrorPath": "$.error.Error", "CausePath": "$.error.Cause"},
+}
 
 
 def definition_of(
@@ -110,9 +125,16 @@ def _finish(
     machine: Definition, scope: str, taken: set[str], partition: str, tags: dict[str, str]
 ) -> None:
     """Complete one level of a definition; `scope` makes its own states' names unique."""
-    states = machine["States"]
-    level = _Level(states, scope, taken)
-    for name, state in list(states.items()):
+
+    def named(word: str) -> str:
+        return shorten(f"{word} ({scope})", _STATE_NAME) if scope else word
+
+    stopped, done, failed = map(named, _ENDINGS)
+    endings = dict(zip((stopped, done, failed), _ENDINGS.values(), strict=True))
+    states: dict[str, Any] = {}
+    added = set()
+    for name, state in machine["States"].items():
+        states[name] = state
         for inner in _inner(state):
             _finish(inner, str(inner["StartAt"]), taken, partition, tags)
         if "Resource" in state:
@@ -123,111 +145,35 @@ def _finish(
             retry.setdefault("JitterStrategy", "FULL")
         catches = state.setdefault("Catch", [])
         if not any("States.ALL" in one["ErrorEquals"] for one in catches):
-            catches.append(
-                {"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": level.failed()}
-            )
+            catches.append({"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": failed})
+            added.add(failed)
         if str(state.get("Resource", "")).endswith(_JOB):
             listed = [{"Key": key, "Value": text} for key, text in tags.items()]
             state["Parameters"].setdefault("Tags", listed)
-            level.fail_when_stopped(name)
-    level.close()
-    machine["States"] = _in_reading_order(states)
-
-
-class _Level:
-    """The states of one level, and those that are added to it when they are first needed."""
-
-    def __init__(self, states: dict[str, Any], scope: str, taken: set[str]) -> None:
-        self._states = states
-        self._scope = scope
-        self._taken = taken
-        self._catches = False
-
-    def failed(self) -> str:
-        """Return the name of the Fail state that passes on what was caught."""
-        self._catches = True
-        return self._named("Failed")
-
-    def close(self) -> None:
-        """Add what stands at the end of a level."""
-        if self._catches:
-            passed_on = {"ErrorPath": "$.error.Error", "CausePath": "$.error.Cause"}
-            self._ending("Failed", {"Type": "Fail", **passed_on})
-
-    def fail_when_stopped(self, name: str) -> None:
-        """Let the workflow go on after a job only when the job completed."""
-        state = self._states[name]
-        state["ResultSelector"] = {
-            f"{key}.$": f"$.{key}"
-            for key in ("ProcessingJobName", "ProcessingJobArn", "ProcessingJobStatus")
-        }
-        after = state.pop("Next", None)
-        if state.pop("End", False):
-            after = self._ending("Done", {"Type": "Succeed"})
-        stopped = self._ending(
-            "Stopped",
-            {
-                "Type": "Fail",
-                "Error": "ProcessingJobStopped",
-                "Cause": "The processing job was stopped before its end: by hand, or by its "
-                "max_runtime_seconds.",
-            },
-        )
-        question = f"{shorten(name, _STATE_NAME - len(_COMPLETED))}{_COMPLETED}"
-        self._add(
-            question,
-            {
-                "Type": "Choice",
-                "Choices": [
-                    {
-                        "Variable": f"{_path_of(state)}.ProcessingJobStatus",
-                        "StringEquals": "Completed",
-                        "Next": after,
-                    }
-                ],
-                "Default": stopped,
-            },
-        )
-        state["Next"] = question
-
-    def _ending(self, word: str, state: dict[str, Any]) -> str:
-        name = self._named(word)
-        if self._states.get(name) != state:
-            self._add(name, state)
-        return name
-
-    def _named(self, word: str) -> str:
-        return shorten(f"{word} ({self._scope})", _STATE_NAME) if self._scope else word
-
-    def _add(self, name: str, state: dict[str, Any]) -> None:
-        if name in self._taken:
+            after = done if state.pop("End", False) else state.pop("Next")
+            question = f"{shorten(name, _STATE_NAME - len(_COMPLETED))}{_COMPLETED}"
+            states[question] = _question(state, after, stopped)
+            state |= {"ResultSelector": _KEPT, "Next": question}
+            added |= {question, stopped, *([done] if after == done else [])}
+    for name in sorted(added & taken):
+        if machine["States"].get(name) != endings.get(name):
             raise WorkflowError(
                 f"The workflow has a state {name!r} already, a name that BatCat uses for a state "
                 "of its own.",
                 fix="Call your state in deploy/setup_stepfunctions.py something else.",
             )
-        self._taken.add(name)
-        self._states[name] = state
+    taken |= added
+    machine["States"] = states | {name: endings[name] for name in endings if name in added}
 
 
-def _path_of(state: dict[str, Any]) -> str:
-    path = state.get("ResultPath", "$")
+def _question(job: dict[str, Any], after: str, stopped: str) -> dict[str, Any]:
+    """Return the state that lets the workflow go on after a job only when the job completed."""
+    path = job.get("ResultPath", "$")
     if not isinstance(path, str):
         raise WorkflowError(
             "A processing job's state needs a result path: whether the job completed is read "
             "there.",
             fix='Leave result_path="$.job" as processing_step sets it.',
         )
-    return path
-
-
-def _in_reading_order(states: dict[str, Any]) -> dict[str, Any]:
-    """Put the question after a job right behind the job, and the endings last."""
-
-    def place(name: str) -> tuple[bool, int, bool]:
-        job = name.removesuffix(_COMPLETED)
-        ending = states[name]["Type"] in {"Fail", "Succeed"}
-        return ending, written.index(job if job in states else name), job != name
-
-    written = list(states)
-    return {name: states[name] for name in sorted(states, key=place)}
+    completed = {"Variable": f"{path}.ProcessingJobStatus", "StringEquals": "Completed"}
+    return {"Type": "Choice", "Choices": [{**completed, "Next": after}], "Default": stopped}

@@ -14,12 +14,12 @@ from typing import Any
 from batcat_runtime.account import check_bucket
 from batcat_runtime.config import Config, get_config
 from batcat_runtime.deploy.builders import choose_builder
-from batcat_runtime.deploy.cloudformation import deploy_part
+from batcat_runtime.deploy.cloudformation import deploy_part, deployed_stack
 from batcat_runtime.deploy.context import context_of, tag_of, write_context
 from batcat_runtime.deploy.parameters import parameters_of
-from batcat_runtime.deploy.session import session_for
-from batcat_runtime.deploy.stack import StackChange, describe_stack
+from batcat_runtime.deploy.stack import StackChange
 from batcat_runtime.errors import ImageError
+from batcat_runtime.io import clients
 from batcat_runtime.log import report
 from batcat_runtime.names import Names
 
@@ -85,15 +85,14 @@ def deploy_repository(
 
 def build_image(config: Config, *, planned: bool = False) -> Image:
     """Build and push the image of the present content unless it is there; see `setup_image`."""
-    session = session_for(config.region)
     names = Names.of(config, next(iter(config.purposes)))
-    ecr, files = session.client("ecr"), context_of(config)
+    ecr, files = clients.client("ecr", region=config.region), context_of(config)
     tag = tag_of(files)
     found = find_image(ecr, names.repository, tag)
     if found:
         report(f"image {tag}: already in ECR")
         return Image(names.repository, tag, found)
-    builder = choose_builder(config, session)
+    builder = choose_builder(config)
     if planned:
         uri = f"{names.repository}@sha256:(known once the image {tag} is built)"
         return Image(names.repository, tag, uri, builder.name)
@@ -126,7 +125,7 @@ def pinned_image(config: Config) -> str:
         It was not pushed yet.
     """
     names, tag = Names.of(config, next(iter(config.purposes))), tag_of(context_of(config))
-    found = find_image(session_for(config.region).client("ecr"), names.repository, tag)
+    found = find_image(clients.client("ecr", region=config.region), names.repository, tag)
     if found is None:
         raise ImageError(
             f"ECR has no image {names.repository}:{tag} for the project as it is now.",
@@ -141,12 +140,12 @@ def kept_image(config: Config, purpose: str, definition_key: str) -> str:
     All purposes share one image, which holds all scripts; a change in one purpose must not touch
     the workflow of another. ECR keeps the newest 20: one that is about to go is not kept.
     """
-    session, names = session_for(config.region), Names.of(config, purpose)
-    stack = describe_stack(session.client("cloudformation"), names.workflow_stack)
+    names = Names.of(config, purpose)
+    stack = deployed_stack(config, names.workflow_stack)
     present = {one["ParameterKey"]: one["ParameterValue"] for one in stack.get("Parameters", [])}
     if present.get("DefinitionKey") != definition_key:
         return ""
-    pages = session.client("ecr").get_paginator("describe_images")
+    pages = clients.client("ecr", region=config.region).get_paginator("describe_images")
     images = [
         image
         for page in pages.paginate(repositoryName=names.repository)

@@ -21,7 +21,7 @@ from typing import Any
 from batcat_runtime.config import Config, Input, Step
 from batcat_runtime.deploy.context import SCRIPT_FOLDER, code_sha256
 from batcat_runtime.deploy.parameters import tags_of
-from batcat_runtime.names import Names, shorten
+from batcat_runtime.names import Names, partition_of, shorten
 
 IMAGE, JOB_ROLE = "${ImageUri}", "${JobRoleArn}"  # CloudFormation puts them in
 _SLACK_SECONDS = 1800  # for starting instances and moving data, beyond the job's own max runtime
@@ -47,21 +47,24 @@ class Dynamic(str):
 @contextlib.contextmanager
 def quiet_sdk(region: str) -> Iterator[None]:
     """Have the SDKs at hand within the block, for a region, without what they print."""
-    before = dict(os.environ)
+    before = os.environ.get("AWS_DEFAULT_REGION")
     os.environ.setdefault("SAGEMAKER_SUPPRESS_V2_WARNING", "1")
-    os.environ["AWS_DEFAULT_REGION"] = region  # stepfunctions asks for one, whatever it authors
+    os.environ["AWS_DEFAULT_REGION"] = region  # for what an author makes with a session of its own
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            from stepfunctions.steps import integration_resources
+
+            # For each state, stepfunctions 2.3 reads botocore's list of all regions four times.
+            integration_resources.get_aws_partition = lambda: partition_of(region)
             yield
     finally:
         logging.disable(level)
-        if "AWS_DEFAULT_REGION" in before:
-            os.environ["AWS_DEFAULT_REGION"] = before["AWS_DEFAULT_REGION"]
-        else:
-            del os.environ["AWS_DEFAULT_REGION"]
+        os.environ.pop("AWS_DEFAULT_REGION")
+        if before is not None:
+            os.environ["AWS_DEFAULT_REGION"] = before
 
 
 def processing_steps(config: Config, purpose: str, *, image: str | None = None) -> list[Any]:

@@ -7,9 +7,14 @@ Dockerfile, the function, and ``author`` in ``deploy/setup_stepfunctions.py``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 from batcat_runtime.account import check_bucket
 from batcat_runtime.config import Config, find_project, get_config
@@ -98,6 +103,26 @@ def deploy(folder: str | Path | None = None, *, create_bucket: bool = False) -> 
         stacks=tuple(one for one in done if isinstance(one, StackChange)),
         image=next(one for one in done if isinstance(one, Image)),
     )
+
+
+def run_as_script(action: Callable[[], Any]) -> int:
+    """Run one of the project's deploy scripts; return its exit code.
+
+    2 is the user's mistake, 130 an interruption, 1 anything else. An error is one message without a
+    traceback; ``BATCAT_DEBUG=1`` shows the traceback.
+    """
+    try:
+        action()
+    except (BatcatError, BotoCoreError, ClientError, KeyboardInterrupt) as error:
+        if os.environ.get("BATCAT_DEBUG"):
+            raise
+        stopped = isinstance(error, KeyboardInterrupt)
+        said = (
+            "Stopped.\n  Fix: Deploy again: what has not changed is skipped." if stopped else error
+        )
+        print(f"Error: {said}", file=sys.stderr)
+        return 130 if stopped else getattr(error, "exit_code", 1)
+    return 0
 
 
 def deployment(

@@ -33,7 +33,6 @@ _ASSUME = (
     r"Scheduler to assume|not authorized to perform: sts:AssumeRole"
 )
 _WEAK = r"not authorized to access the Log Destination|not authorized to create managed"
-_AGAIN = "Deploy again in a minute: what is done already is skipped."
 _TABLE = (
     (
         r"already ?exists",
@@ -43,16 +42,11 @@ _TABLE = (
         "another name of the purpose in script/config.json.",
     ),
     (
-        _ASSUME,
-        "The service may not take on the role: its trust policy does not name it, or the role is "
-        "so new that the service has not heard of it.",
-        "Deploy again in a minute. For a role of your own, compare its trust policy with that in "
+        f"{_ASSUME}|{_WEAK}",
+        "The role's trust policy does not name the service, or the role does not allow what the "
+        "resource needs; or it is so new that the service has not heard of it.",
+        "Deploy again in a minute. For a role of your own, compare it and its trust policy with "
         "deploy/roles.yaml.",
-    ),
-    (
-        _WEAK,
-        "The role does not allow what the resource needs, or is not in force everywhere yet.",
-        "Deploy again in a minute. For a role of your own, compare it with deploy/roles.yaml.",
     ),
     (
         r"(?:User: (?P<who>\S+) is )?not authorized to perform:? (?P<action>[a-z0-9-]+:[a-z0-9]+)"
@@ -62,15 +56,10 @@ _TABLE = (
         "deploy/iam/deployer.json. Then deploy again.",
     ),
     (
-        r"limit ?exceeded|quota|too many (?!requests)",
-        "The account has as many of these as it may have.",
+        r"limit ?exceeded|quota|rate exceeded|throttl|too ?many ?requests",
+        "The account has as many of these as it may have, or AWS has too many requests from it.",
         "Remove what nobody needs, or ask for more in the Service Quotas console; then deploy "
-        "again.",
-    ),
-    (
-        r"rate exceeded|throttl|too ?many ?requests",
-        "AWS had too many requests at once from this account.",
-        _AGAIN,
+        "again: what is done already is skipped.",
     ),
 )
 
@@ -83,12 +72,7 @@ def failure(name: str, status: str, events: Events) -> StackError:
             fix="Deploy again.",
         )
     failed = _failures(events)
-    lines = [f"The stack {name} was not deployed ({status})."]
-    lines += [
-        f"  {one['ResourceType']} {one['LogicalResourceId']}: {said(one)}" for one in failed[:_MOST]
-    ]
-    words, fix = explain(failed[0]) if failed else ("", "")
-    lines += [f"  In short: {words}"] if words else []
+    lines, fix = explained(failed)
     undone = {
         one["LogicalResourceId"]
         for one in events[_turned_back(events) :]
@@ -102,7 +86,7 @@ def failure(name: str, status: str, events: Events) -> StackError:
         else f"  Rolled back: AWS has undone what it did{listed}."
     )
     return StackError(
-        "\n".join(lines),
+        "\n".join([f"The stack {name} was not deployed ({status}).", *lines]),
         fix=fix or "Mend what the first resource above complains about, then deploy again.",
     )
 
@@ -110,7 +94,7 @@ def failure(name: str, status: str, events: Events) -> StackError:
 def stuck(name: str, status: str, events: Events) -> StackError:
     """Return the error for a stack that only a person can free."""
     blocking = {
-        event["LogicalResourceId"]: said(event)
+        event["LogicalResourceId"]: _said(event)
         for event in events
         if event["ResourceStatus"].endswith("_FAILED") and event["ResourceType"] != _STACK
     }
@@ -126,45 +110,42 @@ def role_was_not_known(events: Events) -> bool:
     return bool(failed) and all(re.search(f"{_ASSUME}|{_WEAK}", _reason(one)) for one in failed)
 
 
-def explain(event: Mapping[str, Any]) -> tuple[str, str]:
-    """Return why a resource failed in plain words, and what to do; empty when we do not know.
+def explained(failed: Events) -> tuple[list[str], str]:
+    """Return a line for each resource that failed and why in plain words, and what to do.
+
+    What to do is empty where we do not know.
 
     Parameters
     ----------
-    event : mapping
-        The stack event that tells the failure.
+    failed : list of dict
+        The stack's events that tell the failures.
     """
-    reason = _reason(event)
+    lines = [
+        f"  {one['ResourceType']} {one['LogicalResourceId']}: {_said(one)}"
+        for one in failed[:_MOST]
+    ]
+    reason = _reason(failed[0]) if failed else ""
     for pattern, words, fix in _TABLE:
         found = re.search(pattern, reason, re.IGNORECASE)
         if found:
-            parts = found.groupdict()
-            on = (parts.get("on") or "*").strip('"')
-            told = {
-                "who": who_is(parts.get("who") or ""),
-                "action": parts.get("action", ""),
-                "on": "" if on == "*" else f" on {on}",
-            }
-            words = words.format(**told)
-            return f"{words[0].upper()}{words[1:]}", fix.format(**told)
-    return "", ""
+            parts = {"who": "", "action": "", "on": "", **found.groupdict("")}
+            on = parts["on"].strip('"')
+            parts["on"] = f" on {on}" if on not in ("", "*") else ""
+            parts["who"] = _who_is(parts["who"])
+            words = words.format(**parts)
+            return [*lines, f"  In short: {words[0].upper()}{words[1:]}"], fix.format(**parts)
+    return lines, ""
 
 
-def said(event: Mapping[str, Any]) -> str:
+def _said(event: Mapping[str, Any]) -> str:
     """Return AWS's words without what surrounds them."""
     reason = _reason(event)
     found = _HANDLER.fullmatch(reason.strip())
     return (found["said"] if found else reason).strip()
 
 
-def who_is(arn: str) -> str:
-    """Return whom an ARN names, as a reader says it: ``the role deployer``.
-
-    Examples
-    --------
-    >>> who_is("arn:aws:sts::123456789012:assumed-role/deployer/session")
-    'the role deployer'
-    """
+def _who_is(arn: str) -> str:
+    """Return whom an ARN names, as a reader says it: ``the role deployer``."""
     kind, _, rest = arn.rpartition(":")[2].partition("/")
     if kind == "assumed-role":
         return f"the role {rest.partition('/')[0]}"

@@ -36,7 +36,6 @@ _FRESH = {"", "REVIEW_IN_PROGRESS", "DELETE_COMPLETE"}
 _NEVER_WORKED = {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED"}
 _ENDS_WELL = {"CREATE_COMPLETE", "UPDATE_COMPLETE"}
 _STACK = "AWS::CloudFormation::Stack"
-_PATIENCE_SECONDS = 1800.0
 _STARTS = 6
 _TRIES = 40
 _OVERTAKEN = {"ChangeSetNotFound", "InvalidChangeSetStatus"}
@@ -152,14 +151,6 @@ def deploy_stack(
         while True:
             try:
                 return _deploy_once(client, stack, planned=planned)
-            except _OvertakenError as error:
-                starts -= 1
-                if not starts:
-                    raise StackError(
-                        f"Somebody else keeps changing the stack {stack.name}: {error}.",
-                        fix="Let one deployment come to its end, then deploy again.",
-                    ) from error
-                time.sleep(0.5)
             except _FailedError as error:
                 if not waits or not role_was_not_known(error.events):
                     raise failure(stack.name, error.status, error.events) from None
@@ -168,27 +159,10 @@ def deploy_stack(
                     f"{waits[0]:.0f} s"
                 )
                 time.sleep(waits.pop(0))
-
-
-class _OvertakenError(Exception):
-    """Somebody else has changed the stack since we looked at it."""
-
-
-@contextlib.contextmanager
-def _unless_overtaken() -> Iterator[None]:
-    try:
-        yield
-    except ClientError as error:
-        if not _is_overtaken(error):
-            raise
-        raise _OvertakenError(error.response["Error"]["Message"]) from error
-
-
-def _is_overtaken(error: ClientError) -> bool:
-    code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
-    return code in _OVERTAKEN or (
-        code == "ValidationError" and any(words in message for words in _OVERTAKEN_WORDS)
-    )
+            except ClientError as error:
+                starts -= 1
+                _check_overtaken(error, stack.name, starts)
+                time.sleep(0.5)
 
 
 class _FailedError(Exception):
@@ -200,26 +174,46 @@ class _FailedError(Exception):
         self.events = events
 
 
+def _check_overtaken(error: ClientError, name: str, starts: int) -> None:
+    """Raise, unless somebody else has changed the stack since we looked and we may look again."""
+    code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
+    invalid = code == "ValidationError"
+    overtaken = invalid and any(words in message for words in _OVERTAKEN_WORDS)
+    if code not in _OVERTAKEN and not overtaken:
+        raise _not_accepted(name, message) if invalid else error
+    if not starts:
+        raise StackError(
+            f"Somebody else keeps changing the stack {name}: {message}.",
+            fix="Let one deployment come to its end, then deploy again.",
+        ) from error
+
+
 def _deploy_once(client: Any, stack: Stack, *, planned: bool) -> StackChange:
     found = _ready(client, stack, planned=planned)
-    fresh = _status(found) in _FRESH
-    change_set = f"batcat-{uuid.uuid4().hex[:12]}"
+    fresh, executed = _status(found) in _FRESH, False
+    change_set = {"StackName": stack.name, "ChangeSetName": f"batcat-{uuid.uuid4().hex[:12]}"}
     try:
         described = _change_set(client, stack, found, change_set)
-    except BaseException:
+        rows, outputs = tuple(map(_row, described.get("Changes", []))), outputs_of(found)
+        if described["Status"] == "FAILED":
+            return StackChange(stack.name, "unchanged", rows, outputs)
         if planned:
-            _forget(client, stack.name, change_set, fresh=fresh)
-        raise
-    rows = tuple(map(_row, described.get("Changes", [])))
-    if planned or described["Status"] == "FAILED":
-        _forget(client, stack.name, change_set, fresh=fresh)
-        would: Outcome = "create" if fresh else "update"
-        unchanged = described["Status"] == "FAILED"
-        return StackChange(stack.name, "unchanged" if unchanged else would, rows, outputs_of(found))
-    status, events = _execute(client, stack, described)
-    if status not in _ENDS_WELL:
-        raise _FailedError(status, events)
-    outputs = outputs_of(describe_stack(client, described["StackId"]))
+            return StackChange(stack.name, "create" if fresh else "update", rows, outputs)
+        arn, since = described["StackId"], newest_event(client, described["StackId"])
+        executed = True
+    finally:
+        if not executed:
+            _forget(client, change_set, fresh=fresh)
+    client.execute_change_set(**change_set)
+    with goes_on_without_us(
+        f"CloudFormation goes on with the stack {stack.name}, and undoes its changes if one of "
+        "them fails.",
+        "Run `batcat deploy` again: it waits for the end of that and does the rest.",
+    ):
+        status = follow(client, arn, since)
+        if status not in _ENDS_WELL:
+            raise _FailedError(status, events_since(client, arn, since))
+    outputs = outputs_of(describe_stack(client, arn))
     return StackChange(stack.name, "created" if fresh else "updated", rows, outputs)
 
 
@@ -289,44 +283,32 @@ def _ready(client: Any, stack: Stack, *, planned: bool) -> dict[str, Any]:
             client.delete_stack(StackName=found["StackId"])
         else:
             return found
-        ended = wait_until(
-            lambda arn=found["StackId"]: _status(describe_stack(client, arn)),  # type: ignore[misc]
-            lambda now: not now.endswith("_IN_PROGRESS"),
-            seconds=_PATIENCE_SECONDS,
-        )
-        if ended.endswith("_IN_PROGRESS"):
-            raise StackError(
-                f"The stack {stack.name} has been in somebody else's hands for "
-                f"{_PATIENCE_SECONDS / 60:.0f} minutes ({ended}); it was left alone.",
-                fix="See what goes on in the CloudFormation console, then deploy again.",
-            )
+        _wait_for_end(client, found["StackId"])
 
 
-def _change_set(client: Any, stack: Stack, found: Mapping[str, Any], name: str) -> dict[str, Any]:
+def _wait_for_end(client: Any, arn: str) -> None:
+    """Wait until nobody changes a stack any more."""
+    wait_until(lambda: _status(describe_stack(client, arn)), _has_ended)
+
+
+def _change_set(
+    client: Any, stack: Stack, found: Mapping[str, Any], named: Mapping[str, str]
+) -> dict[str, Any]:
     """Make a change set, and return it when it is there or there is nothing to change."""
-    fresh = _status(found) in _FRESH
-    asked = {"StackName": stack.name, "ChangeSetName": name}
-    with _unless_overtaken():
-        try:
-            client.create_change_set(
-                **asked,
-                **stack.template,
-                ChangeSetType="CREATE" if fresh else "UPDATE",
-                Parameters=_parameters(client, stack, found),
-                Capabilities=["CAPABILITY_NAMED_IAM"],
-                Tags=[{"Key": key, "Value": value} for key, value in sorted(stack.tags.items())],
-            )
-        except ClientError as error:
-            if _is_overtaken(error) or error.response["Error"]["Code"] != "ValidationError":
-                raise
-            raise _not_accepted(stack.name, error.response["Error"]["Message"]) from error
-        described: dict[str, Any] = wait_until(
-            lambda: client.describe_change_set(**asked),
-            lambda answer: not answer["Status"].endswith(("IN_PROGRESS", "PENDING")),
-        )
+    client.create_change_set(
+        **named,
+        **stack.template,
+        ChangeSetType="CREATE" if _status(found) in _FRESH else "UPDATE",
+        Parameters=_parameters(client, stack, found),
+        Capabilities=["CAPABILITY_NAMED_IAM"],
+        Tags=[{"Key": key, "Value": value} for key, value in sorted(stack.tags.items())],
+    )
+    described: dict[str, Any] = wait_until(
+        lambda: client.describe_change_set(**named),
+        lambda answer: not answer["Status"].endswith(("IN_PROGRESS", "PENDING")),
+    )
     reason = described.get("StatusReason") or ""
     if described["Status"] == "FAILED" and not any(text in reason for text in _NO_CHANGES):
-        _forget(client, stack.name, name, fresh=fresh)
         raise _not_accepted(stack.name, reason)
     return described
 
@@ -347,22 +329,6 @@ def _parameters(client: Any, stack: Stack, found: Mapping[str, Any]) -> list[dic
         for key in declared
         if key in given or key in present
     ]
-
-
-def _execute(
-    client: Any, stack: Stack, described: Mapping[str, Any]
-) -> tuple[str, list[dict[str, Any]]]:
-    """Execute a change set; return how that ended, and its events."""
-    arn, since = described["StackId"], newest_event(client, described["StackId"])
-    with _unless_overtaken():
-        client.execute_change_set(StackName=stack.name, ChangeSetName=described["ChangeSetName"])
-    with goes_on_without_us(
-        f"CloudFormation goes on with the stack {stack.name}, and undoes its changes if one of "
-        "them fails.",
-        "Run `batcat deploy` again: it waits for the end of that and does the rest.",
-    ):
-        status = follow(client, arn, since)
-        return status, events_since(client, arn, since)
 
 
 def follow(client: Any, stack_id: str, since: str | None) -> str:
@@ -399,7 +365,7 @@ def follow(client: Any, stack_id: str, since: str | None) -> str:
                 report(line)
         return status
 
-    return str(wait_until(look, lambda status: not status.endswith("_IN_PROGRESS")))
+    return str(wait_until(look, _has_ended))
 
 
 def newest_event(client: Any, stack_id: str) -> str | None:
@@ -470,17 +436,17 @@ def wait_until(
         pause = min(5.0, pause * 1.5)
 
 
-def _forget(client: Any, stack: str, change_set: str, *, fresh: bool) -> None:
+def _forget(client: Any, change_set: Mapping[str, str], *, fresh: bool) -> None:
     """Delete a change set, and the empty stack that it was made for."""
     for _ in range(_TRIES):
         try:
-            client.delete_change_set(StackName=stack, ChangeSetName=change_set)
+            client.delete_change_set(**change_set)
             break
         except ClientError as error:
             if error.response["Error"]["Code"] != "InvalidChangeSetStatus":
                 return
             time.sleep(0.5)  # it is still being made
-    found = describe_stack(client, stack)
+    found = describe_stack(client, change_set["StackName"])
     if fresh and _status(found) == "REVIEW_IN_PROGRESS":
         client.delete_stack(StackName=found["StackId"])
 
@@ -490,6 +456,10 @@ def _not_accepted(name: str, reason: str) -> StackError:
         f"CloudFormation does not accept the template of {name}: {reason}",
         fix="Look at what was changed in the template, deploy/*.yaml.",
     )
+
+
+def _has_ended(status: str) -> bool:
+    return not status.endswith("_IN_PROGRESS")
 
 
 def _status(stack: Mapping[str, Any]) -> str:

@@ -15,35 +15,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from batcat_runtime.config import CONFIG_PATH, get_config, parse_config, partition_of
+from batcat_runtime.config import CONFIG_PATH, Config, get_config, parse_config, partition_of
 from batcat_runtime.errors import ConfigError, UserError
 from batcat_runtime.log import get_logger
 from batcat_runtime.names import bucket_problem, slug
-from batcat_runtime.project import Answers, template_folder
+from batcat_runtime.project import Answers, questions, template_folder
 
-_SUFFIXES = {"amazonaws.com.cn": ("aws-cn",), "amazonaws.com": ("aws", "aws-us-gov")}
-_DOCKER_FILES = (
-    "deploy/setup_docker.sh",
-    "deploy/docker/Dockerfile",
-    "deploy/docker/requirements.txt",
-    "deploy/docker/requirements.lock",
-    "deploy/builder.yaml",
-    "deploy/project.yaml",
-)
-_WORKFLOW_FILES = (
-    "deploy/iam/README.md",
-    "deploy/iam/deployer.json",
-    "deploy/iam/operator.json",
-    "deploy/roles.yaml",
-    "deploy/setup_stepfunctions.py",
-    "deploy/workflow.yaml",
-)
-_TRIGGER_FILES = (
-    "deploy/lambda/lambda_function.py",
-    "deploy/setup_lambda.py",
-    "deploy/trigger.yaml",
-)
-_ALL = "deploy/deploy.sh"
+_SUFFIXES = ("amazonaws.com", "amazonaws.com.cn")
+# What each function writes below deploy/, as the template has it.
+_DOCKER_FILES = ("deploy.sh", "setup_docker.sh", "docker/*", "builder.yaml", "project.yaml")
+_WORKFLOW_FILES = ("deploy.sh", "setup_stepfunctions.py", "iam/*", "roles.yaml", "workflow.yaml")
+_TRIGGER_FILES = ("deploy.sh", "setup_lambda.py", "lambda/*.py", "trigger.yaml")
 
 
 def template_docker(
@@ -89,14 +71,18 @@ def template_docker(
     >>> template_docker("2022-RnD-battery", "amazonaws.com.cn", pip_image=True)  # doctest: +SKIP
     """
     target = Path(folder or Path.cwd())
-    _check_suffix(uri_suffix, target)
-    _check_project(project, target)
+    if uri_suffix not in (None, *_SUFFIXES):
+        raise UserError(
+            f"{uri_suffix!r} is no domain of an ECR registry.",
+            fix=f"Give {' or '.join(_SUFFIXES)}.",
+        )
+    _known(target, project, uri_suffix=uri_suffix)
     answers = {
         "project_name": project,
         "python_version": _python(python_version),
         "package_index": "tsinghua" if pip_image else "none",
     }
-    return _write(answers, (*_DOCKER_FILES, _ALL), target, overwrite)
+    return _write(answers, _DOCKER_FILES, target, overwrite)
 
 
 def template_stepfunctions(
@@ -138,13 +124,18 @@ def template_stepfunctions(
         written.
     """
     target = Path(folder or Path.cwd())
-    _check_project(project, target)
-    config = {
-        "title": project,
-        "project": slug(project),
-        "region": region or _region(workflow_execution_role, target),
+    present = _known(target, project)
+    given = {
+        "region": region or (present.region if present else _region(workflow_execution_role)),
         "result_s3_bucket": _bucket(result_s3_bucket),
         "workflow_execution_role": workflow_execution_role,
+    }
+    if not overwrite:
+        _known(target, project, **given)
+    config: dict[str, Any] = {
+        "title": project,
+        "project": slug(project),
+        **given,
         "network": None,
         "tags": {},
         "purposes": {
@@ -153,14 +144,19 @@ def template_stepfunctions(
             }
         },
     }
-    text = json.dumps(_merged(config, target, overwrite), indent=2, ensure_ascii=False) + "\n"
+    parse_config(config, source="what you gave")
+    if present and not overwrite:  # its other purposes and settings stay
+        there = json.loads((target / CONFIG_PATH).read_text("utf-8"))
+        purposes = {**there["purposes"], **config["purposes"], **there["purposes"]}
+        config = {**there, "purposes": purposes}
+    text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
     answers = {
         "project_name": project,
         "purpose": slug(purpose),
-        "region": str(config["region"]),
-        "result_s3_bucket": str(config["result_s3_bucket"]),
+        "region": str(given["region"]),
+        "result_s3_bucket": str(given["result_s3_bucket"]),
     }
-    return _write(answers, (*_WORKFLOW_FILES, _ALL), target, overwrite, config=text)
+    return _write(answers, _WORKFLOW_FILES, target, overwrite, config=text)
 
 
 def template_lambda(
@@ -195,36 +191,34 @@ def template_lambda(
         with other content; nothing was written.
     """
     target = Path(folder or Path.cwd())
-    config = _config(target)
+    config = _known(
+        target,
+        project,
+        purpose=slug(purpose),
+        result_s3_bucket=_bucket(result_s3_bucket),
+        partition=partition,
+    )
     if config is None:
         raise UserError(
             f"There is no {target / CONFIG_PATH} yet.", fix="Call template_stepfunctions first."
         )
-    _check_project(project, target)
-    said = {
-        "purpose": (slug(purpose), sorted(config.purposes)),
-        "result_s3_bucket": (_bucket(result_s3_bucket), [config.result_s3_bucket]),
-        "partition": (partition or config.partition, [config.partition]),
-    }
-    for name, (given, known) in said.items():
-        if given not in known:
-            raise UserError(
-                f"{name} is {given!r}, but {CONFIG_PATH.as_posix()} says {', '.join(known)}.",
-                fix="Give the same to template_stepfunctions and template_lambda.",
-            )
     answers = {"project_name": project, "purpose": slug(purpose), "region": config.region}
-    return _write(answers, (*_TRIGGER_FILES, _ALL), target, overwrite)
+    return _write(answers, _TRIGGER_FILES, target, overwrite)
 
 
 def _write(
     answers: dict[str, str],
-    names: Iterable[str],
+    patterns: Iterable[str],
     target: Path,
     overwrite: bool,
     config: str | None = None,
 ) -> list[Path]:
     rendered, source = Answers(answers), template_folder() / "{{cookiecutter.project_slug}}"
-    files = {name: rendered.render((source / name).read_text("utf-8")).encode() for name in names}
+    paths = (path for pattern in patterns for path in (source / "deploy").glob(pattern))
+    files = {
+        path.relative_to(source).as_posix(): rendered.render(path.read_text("utf-8")).encode()
+        for path in paths
+    }
     differing = [
         name
         for name, content in files.items()
@@ -247,80 +241,46 @@ def _write(
     return [target / name for name in sorted(files)]
 
 
-def _config(target: Path) -> Any:
-    path = target / CONFIG_PATH
-    return get_config(path) if path.exists() else None
-
-
-def _merged(config: dict[str, Any], target: Path, overwrite: bool) -> dict[str, Any]:
-    """Return the configuration to write: with the purposes that are there already."""
-    parse_config(config, source="what you gave")
-    path = target / CONFIG_PATH
-    if not path.exists() or overwrite:
-        return config
-    present: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    for name in ("project", "region", "result_s3_bucket", "workflow_execution_role"):
-        if present.get(name) != config[name]:
+def _known(target: Path, project: str, **given: str | None) -> Config | None:
+    """Return the configuration that is there, if any; refuse what contradicts it."""
+    path, name = target / CONFIG_PATH, slug(project)
+    if not path.exists():
+        return None
+    config = get_config(path)
+    said: dict[str, Iterable[str | None]] = {
+        "project": [slug(config.project)],
+        "purpose": config.purposes,
+        "region": [config.region],
+        "partition": [config.partition],
+        "uri_suffix": [config.url_suffix],
+        "result_s3_bucket": [config.result_s3_bucket],
+        "workflow_execution_role": [config.workflow_execution_role],
+    }
+    for key, value in {"project": name, **given}.items():
+        if value not in (None, *said[key]):
             raise UserError(
-                f"{name} is {config[name]!r}, but {path} says {present.get(name)!r}; nothing was "
-                "written.",
-                fix="Give what it says, or overwrite=True to start it anew.",
+                f"{key} is {value!r}, but {path} says {', '.join(map(str, said[key]))}; nothing "
+                "was written.",
+                fix="Give the same to template_docker, template_stepfunctions and "
+                "template_lambda, or use another folder for another project.",
             )
-    for name, purpose in config["purposes"].items():
-        present.setdefault("purposes", {}).setdefault(name, purpose)
-    return present
-
-
-def _check_project(project: str, target: Path) -> None:
-    name, config = slug(project), _config(target)
-    if config is not None and slug(config.project) != name:
-        raise UserError(
-            f"{target / CONFIG_PATH} is of the project {config.project!r}, not {project!r}.",
-            fix="Use another folder for another project.",
-        )
-
-
-def _check_suffix(suffix: str | None, target: Path) -> None:
-    if suffix is None:
-        return
-    if suffix not in _SUFFIXES:
-        raise UserError(
-            f"{suffix!r} is no domain of an ECR registry.", fix=f"Give {' or '.join(_SUFFIXES)}."
-        )
-    config = _config(target)
-    if config is not None and config.partition not in _SUFFIXES[suffix]:
-        raise UserError(
-            f"Registries in {config.region} do not end in {suffix!r}.",
-            fix=f"Leave uri_suffix out, or change `region` in {CONFIG_PATH.as_posix()}.",
-        )
+    return config
 
 
 def _python(version: str) -> str:
-    from batcat_runtime.project import template_folder
-
-    offered: list[str] = json.loads((template_folder() / "cookiecutter.json").read_text("utf-8"))[
-        "python_version"
-    ]
+    offered: list[str] = questions()["python_version"]
     found = re.match(r"(\d+)\.(\d+)(?:\.\d+)?(?:-|$)", version)
-    if found is None:
-        raise UserError(f"{version!r} is no Python version.", fix="For example '3.12'.")
-    wanted = (int(found[1]), int(found[2]))
+    if found and f"{found[1]}.{found[2]}" in offered:
+        return f"{found[1]}.{found[2]}"
     oldest = offered[0]
-    if wanted < tuple(map(int, oldest.split("."))):
-        get_logger().warning(
-            "Python %s is too old for batcat-runtime, which needs %s or later: the image gets "
-            "Python %s.",
-            version,
-            oldest,
-            oldest,
-        )
-        return oldest
-    name = f"{wanted[0]}.{wanted[1]}"
-    if name not in offered:
+    if found is None or (int(found[1]), int(found[2])) > tuple(map(int, oldest.split("."))):
         raise UserError(
-            f"There is no image for Python {version} yet.", fix=f"Give one of {', '.join(offered)}."
+            f"There is no image for Python {version!r}.", fix=f"Give one of {', '.join(offered)}."
         )
-    return name
+    get_logger().warning(
+        "Python %s is too old for batcat-runtime: the image gets Python %s.", version, oldest
+    )
+    return oldest
 
 
 def _bucket(name: str) -> str:
@@ -336,13 +296,10 @@ def _bucket(name: str) -> str:
     return legal
 
 
-def _region(role: str | None, target: Path) -> str:
-    config = _config(target)
-    if config is not None:
-        return str(config.region)
-    partition = role.split(":")[1] if role and role.count(":") >= 5 else None
+def _region(role: str | None) -> str:
     import boto3
 
+    partition = role.split(":")[1] if role and role.count(":") >= 5 else None
     found = os.environ.get("AWS_REGION") or boto3.Session().region_name
     if found and partition in (None, partition_of(found)):
         return str(found)

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from batcat_runtime.config import Config, get_config
-from batcat_runtime.deploy.cloudformation import deploy_part
+from batcat_runtime.deploy.cloudformation import check_python, deploy_part
 from batcat_runtime.deploy.parameters import given_roles, parameters_of
-from batcat_runtime.deploy.session import session_for
 from batcat_runtime.deploy.stack import NEW_ROLE, StackChange
 from batcat_runtime.deploy.workflow import roles_of
-from batcat_runtime.errors import AccessDeniedError, ConfigError
+from batcat_runtime.io import clients
 from batcat_runtime.io.aws_errors import translated
 from batcat_runtime.log import report
 
@@ -57,10 +56,10 @@ def setup_trigger(
     """
     config = config or get_config()
     purpose = config.purpose_name(purpose)
-    _check_handler(config.folder / HANDLER_FILE)
+    check_python(config.folder / HANDLER_FILE)
     uploads = config.purposes[purpose].s3_trigger
     if uploads is not None and not planned:
-        let_bucket_report(session_for(config.region).client("s3"), uploads.bucket)
+        let_bucket_report(clients.client("s3", region=config.region), uploads.bucket)
     return deploy_part(
         config,
         "trigger",
@@ -91,9 +90,7 @@ def let_bucket_report(s3: Any, bucket: str) -> bool:
     AccessDeniedError
         The bucket is not ours to configure.
     """
-    from botocore.exceptions import ClientError
-
-    try:
+    with translated(f"the events of the bucket {bucket}", "s3:PutBucketNotification"):
         present = s3.get_bucket_notification_configuration(Bucket=bucket)
         present.pop("ResponseMetadata", None)
         if "EventBridgeConfiguration" in present:
@@ -104,19 +101,13 @@ def let_bucket_report(s3: Any, bucket: str) -> bool:
             # What was there was accepted before; it is not for us to test it again.
             SkipDestinationValidation=True,
         )
-    except ClientError as error:
-        raise AccessDeniedError(
-            f"The events of the bucket {bucket} cannot be switched on: {error}",
-            fix="Ask its owner to send them to EventBridge (bucket properties, Amazon "
-            "EventBridge: on), or take s3_trigger out of script/config.json.",
-        ) from error
     report(f"bucket {bucket}: now sends its events to EventBridge")
     return True
 
 
 def silent_buckets(config: Config) -> list[str]:
     """Return the buckets that purposes watch and that do not send their events yet."""
-    s3 = session_for(config.region).client("s3")
+    s3 = clients.client("s3", region=config.region)
     watched = {one.s3_trigger.bucket for one in config.purposes.values() if one.s3_trigger}
     found = []
     for bucket in sorted(watched):
@@ -125,14 +116,3 @@ def silent_buckets(config: Config) -> list[str]:
         if "EventBridgeConfiguration" not in present:
             found.append(bucket)
     return found
-
-
-def _check_handler(path: Path) -> None:
-    try:
-        compile(path.read_text(encoding="utf-8"), str(path), "exec")
-    except FileNotFoundError as error:
-        raise ConfigError(
-            f"There is no {path}.", fix="Restore it from git or from the template."
-        ) from error
-    except SyntaxError as error:
-        raise ConfigError(f"{path} is no Python: line {error.lineno}: {error.msg}.") from error

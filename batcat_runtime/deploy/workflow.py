@@ -11,16 +11,22 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import importlib.util
 import json
+import runpy
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from batcat_runtime.account import check_bucket
 from batcat_runtime.config import Config, get_config
-from batcat_runtime.deploy.artifacts import key_of, put_artifact
-from batcat_runtime.deploy.cloudformation import deploy_part, template_file
+from batcat_runtime.deploy.cloudformation import (
+    check_python,
+    deploy_part,
+    deployed_stack,
+    key_of,
+    put_artifact,
+    template_file,
+)
 from batcat_runtime.deploy.definition import Definition, definition_of
 from batcat_runtime.deploy.image import kept_image, pinned_image
 from batcat_runtime.deploy.parameters import (
@@ -31,10 +37,10 @@ from batcat_runtime.deploy.parameters import (
     tags_of,
     write_parameters,
 )
-from batcat_runtime.deploy.processing import processing_steps, quiet_sdk
-from batcat_runtime.deploy.session import session_for
-from batcat_runtime.deploy.stack import NEW_ROLE, StackChange, describe_stack, outputs_of
+from batcat_runtime.deploy.processing import quiet_sdk
+from batcat_runtime.deploy.stack import NEW_ROLE, StackChange, outputs_of
 from batcat_runtime.errors import StackError, WorkflowError
+from batcat_runtime.io import clients
 from batcat_runtime.io.aws_errors import translated
 from batcat_runtime.names import Names
 
@@ -56,7 +62,7 @@ def setup_workflow(
         May be left out when the project has one.
     author : callable, optional
         Takes the configuration and the purpose's name and returns a state or chain of the
-        stepfunctions SDK. By default the purpose's steps, in their order.
+        stepfunctions SDK. By default that of the project's ``deploy/setup_stepfunctions.py``.
 
     Returns
     -------
@@ -78,7 +84,7 @@ def setup_workflow(
     config = config or get_config()
     purpose = config.purpose_name(purpose)
     check_bucket(config)
-    definition = authored(config, purpose, author or chain_of_steps)
+    definition = authored(config, purpose, author)
     image = pinned_image(config)
     *_, change = deploy_workflow(config, purpose, definition, image)
     return change
@@ -93,7 +99,7 @@ def deploy_workflow(
     planned: bool = False,
 ) -> Iterator[StackChange]:
     """Deploy the roles of a purpose, unless they are given, and its workflow; yield each."""
-    validate_definition(session_for(config.region).client("stepfunctions"), definition)
+    validate_definition(clients.client("stepfunctions", region=config.region), definition)
     put = key_of if planned else put_artifact
     key = put(config, f"{purpose}.asl.json", _text(definition).encode())
     parameters = {
@@ -147,28 +153,14 @@ def authored(config: Config, purpose: str, author: Author | None = None) -> Defi
 def author_of(config: Config) -> Author:
     """Return the function ``author`` of the project's ``deploy/setup_stepfunctions.py``."""
     path = config.folder / "deploy" / "setup_stepfunctions.py"
-    spec = importlib.util.spec_from_file_location("setup_stepfunctions", path)
-    if not path.is_file() or spec is None or spec.loader is None:
-        raise WorkflowError(f"There is no {path}.", fix="Restore it from git or the template.")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except SyntaxError as error:
-        raise WorkflowError(f"{path} is no Python: line {error.lineno}: {error.msg}.") from error
-    author = getattr(module, "author", None)
+    check_python(path)
+    author = runpy.run_path(str(path), run_name="setup_stepfunctions").get("author")
     if not callable(author):
         raise WorkflowError(
             f"{path} has no function author(config, purpose).",
             fix="Write one that returns the chain of states; the template has an example.",
         )
     return author  # type: ignore[no-any-return]
-
-
-def chain_of_steps(config: Config, purpose: str) -> Any:
-    """Return the purpose's steps as a chain of SDK states, in their order."""
-    from stepfunctions.steps import Chain
-
-    return Chain(processing_steps(config, purpose))
 
 
 def roles_of(config: Config, purpose: str, *, planned: bool = False) -> dict[str, str]:
@@ -183,10 +175,7 @@ def roles_of(config: Config, purpose: str, *, planned: bool = False) -> dict[str
     if given:
         return given
     name = Names.of(config, purpose).stack("roles")
-    with translated(f"the stack {name}", "cloudformation:DescribeStacks"):
-        found = outputs_of(
-            describe_stack(session_for(config.region).client("cloudformation"), name)
-        )
+    found = outputs_of(deployed_stack(config, name))
     if not found and planned:
         kinds = ("Workflow", "Job", "Trigger")
         start = f"arn:{config.partition}:iam::000000000000:role"
@@ -241,16 +230,16 @@ def validate_definition(client: Any, definition: Definition) -> None:
 
 def definition_diff(config: Config, purpose: str) -> str:
     """Return how the definition in ``deploy/build/`` differs from the one that is deployed."""
-    session, names = session_for(config.region), Names.of(config, purpose)
-    before = ""
-    with translated(f"the workflow {names.state_machine}", "states:DescribeStateMachine"):
-        stack = describe_stack(session.client("cloudformation"), names.workflow_stack)
-        arn = outputs_of(stack).get("StateMachineArn")
-        states = session.client("stepfunctions")
-        with contextlib.suppress(states.exceptions.StateMachineDoesNotExist):
-            if arn:
-                found = states.describe_state_machine(stateMachineArn=arn)
-                before = _text(json.loads(found["definition"]))
+    stack = deployed_stack(config, Names.of(config, purpose).workflow_stack)
+    arn, before = outputs_of(stack).get("StateMachineArn"), ""
+    states = clients.client("stepfunctions", region=config.region)
+    if arn:
+        with (
+            translated(f"the workflow {arn}", "states:DescribeStateMachine"),
+            contextlib.suppress(states.exceptions.StateMachineDoesNotExist),
+        ):
+            found = states.describe_state_machine(stateMachineArn=arn)
+            before = _text(json.loads(found["definition"]))
     parameters = read_parameters(config, purpose)
     after = (config.folder / BUILD / f"{purpose}.asl.json").read_text("utf-8")
     for name in ("ImageUri", "JobRoleArn"):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from batcat_runtime.deploy.parameters import given_roles, tags_of
-from batcat_runtime.deploy.reasons import explain, said
+from batcat_runtime.deploy.reasons import explained
 from batcat_runtime.deploy.stack import (
     events_since,
     follow,
@@ -260,10 +260,7 @@ class Removal:
             if event["ResourceStatus"] == "DELETE_FAILED"
             and event["ResourceType"] != "AWS::CloudFormation::Stack"
         ]
-        lines = [
-            f"  {one['ResourceType']} {one['LogicalResourceId']}: {said(one)}" for one in failed
-        ]
-        words, fix = explain(failed[0]) if failed else ("", "")
+        lines, fix = explained(failed)
         keep = " ".join(one["LogicalResourceId"] for one in failed)
         keep = f"--stack-name {stack.name} --retain-resources {keep}"
         by_hand = (
@@ -271,8 +268,7 @@ class Removal:
             f"{keep} --region {self.inventory.region}`."
         )
         raise StackError(
-            "\n".join([f"The stack {stack.name} could not be removed.", *lines])
-            + (f"\n  In short: {words}" if words else ""),
+            "\n".join([f"The stack {stack.name} could not be removed.", *lines]),
             fix=f"{fix or by_hand} {_AGAIN}",
         )
 

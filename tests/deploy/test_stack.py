@@ -16,9 +16,9 @@ import boto3
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from batcat_runtime.deploy.session import session_for
 from batcat_runtime.deploy.stack import Stack, StackChange, deploy_stack, describe_stack, wait_until
 from batcat_runtime.errors import BatcatError, StackError, WaitInterruptedError
+from batcat_runtime.io import clients
 from batcat_runtime.log import reporting
 from batcat_runtime.rehearsal import EmbeddedAWS
 from tests.faultproxy import Fault, FaultProxy, proxied_aws
@@ -81,7 +81,7 @@ def aws() -> Iterator[tuple[EmbeddedAWS, FaultProxy]]:
 def bench(aws: tuple[EmbeddedAWS, FaultProxy], monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     for name, value in aws[0].environment().items():
         monkeypatch.setenv(name, value)
-    yield Bench(aws[1], session_for(REGION).client("cloudformation"))
+    yield Bench(aws[1], clients.client("cloudformation", region=REGION))
     aws[1].set()
 
 
@@ -142,8 +142,8 @@ def test_a_role_without_trust_is_told_at_once(bench: Bench) -> None:
     trust = {"Version": "2012-10-17", "Statement": [nobody | {"Action": "sts:AssumeRole"}]}
     role = iam.create_role(RoleName=bench.name, AssumeRolePolicyDocument=json.dumps(trust))["Role"]
     told = failure(bench, workflow(bench, role["Arn"]))
-    assert "In short: The service may not take on the role: its trust policy does not" in told
-    assert "compare its trust policy with that in deploy/roles.yaml" in told
+    assert "In short: The role's trust policy does not name the service" in told
+    assert "compare it and its trust policy with deploy/roles.yaml" in told
     assert not [line for line in bench.said if "trying again" in line]
 
 
@@ -185,7 +185,7 @@ def test_a_name_that_is_taken_is_refused_and_stays_untouched(bench: Bench, befor
     ("code", "message", "words"),
     [
         ("LimitExceededException", "Log group limit exceeded", "as many of these as it may have"),
-        ("ThrottlingException", "Rate exceeded", "too many requests at once"),
+        ("ThrottlingException", "Rate exceeded", "too many requests from it"),
         ("Strange", "Something new", "Group: Something new\n"),
     ],
 )

@@ -140,7 +140,6 @@ def project(
 
 def test_two_purposes_run_and_are_updated_without_touching_each_other(project: Project) -> None:
     assert project.deploy() == {"alpha": "created", "beta": "created"}
-    assert (project.run("alpha"), project.run("beta")) == ("first", "first")
     before = project.machine("alpha")
 
     # Another script: another image, but alpha keeps the one that it has.
@@ -161,10 +160,19 @@ def test_two_purposes_run_and_are_updated_without_touching_each_other(project: P
     assert project.deploy() == {"alpha": "updated", "beta": "updated"}
     assert project.deploy() == {"alpha": "unchanged", "beta": "unchanged"}
 
-
-def test_a_purpose_that_goes_is_no_harm_to_the_other(project: Project) -> None:
-    project.deploy()
+    # A state that is wrong is refused before anything is changed.
     before = project.machine("alpha")
+
+    def author(config: bc.Config, purpose: str) -> Any:
+        from stepfunctions.steps import Chain, Task
+
+        return Chain([*bc.processing_steps(config, purpose), Task("Mail", resource="not an arn")])
+
+    with pytest.raises(WorkflowError, match="does not accept the workflow's definition"):
+        bc.setup_workflow(purpose="alpha", author=author)
+    assert project.machine("alpha") == before
+
+    # A purpose that goes does the other no harm.
     del project.content["purposes"]["beta"]
     project.save()
     (project.folder / "script" / "beta.py").unlink()
@@ -206,20 +214,6 @@ def test_a_state_is_added_in_plain_sdk_code(project: Project, environment: dict[
     names = {one["ProcessingJobName"] for one in jobs["ProcessingJobSummaries"]}
     history = project.states.get_execution_history(executionArn=dry.arn)["events"]
     assert not any(name in json.dumps(history, default=str) for name in names)
-
-
-def test_a_wrong_state_is_refused_before_anything_is_changed(project: Project) -> None:
-    project.deploy()
-    before = project.machine("alpha")
-
-    def author(config: bc.Config, purpose: str) -> Any:
-        from stepfunctions.steps import Chain, Task
-
-        return Chain([*bc.processing_steps(config, purpose), Task("Mail", resource="not an arn")])
-
-    with pytest.raises(WorkflowError, match="does not accept the workflow's definition"):
-        bc.setup_workflow(purpose="alpha", author=author)
-    assert project.machine("alpha") == before
 
 
 def test_a_failing_run_is_an_outcome_with_its_reason(project: Project) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +49,12 @@ with bc.processing_job("usage-analysis") as job:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
+    return make_project(tmp_path, "cn-northwest-1")
+
+
+def make_project(home: Path, region: str) -> Path:
     """Return a project whose purpose cleans, computes features beside limits, and predicts."""
-    made = new_project({}, no_input=True, output_dir=tmp_path)
+    made = new_project({"region": region}, no_input=True, output_dir=home)
     for name, code in (
         ("clean", CLEAN),
         ("features", FEATURES),
@@ -87,9 +93,23 @@ def indents(output: str) -> dict[str, int]:
     return {line.split()[0]: len(line) - len(line.lstrip()) for line in lines if line.strip()}
 
 
-def test_shards_see_their_own_keys_and_side_by_side_steps_meet(project: Path) -> None:
-    done = batcat("rehearse", "-C", project, timeout=240)
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_shards_see_their_own_keys_and_side_by_side_steps_meet(tmp_path: Path) -> None:
+    """In three partitions, at once."""
+    regions = {"aws-cn": "cn-northwest-1", "aws": "us-east-1", "aws-us-gov": "us-gov-west-1"}
+    projects = {region: make_project(tmp_path / region, region) for region in regions.values()}
+    with ThreadPoolExecutor() as pool:
+        rehearse = partial(batcat, "rehearse", timeout=400)
+        rehearsed = pool.map(lambda project: rehearse("-C", project), projects.values())
+        outputs = dict(zip(regions, rehearsed, strict=True))
+    for partition, region in regions.items():
+        done = outputs[partition]
+        assert done.returncode == 0, done.stdout + done.stderr
+        check_result(projects[region], done.stdout)
+        definition = projects[region] / "deploy" / "build" / "usage-analysis.asl.json"
+        assert set(re.findall("arn:(aws[a-z-]*):", definition.read_text("utf-8"))) == {partition}
+
+
+def check_result(project: Path, shown: str) -> None:
     [file] = kept(project, "usage-analysis.csv")
     result = pd.read_csv(file)
     # Every key of the step before was seen, none twice, and all four instances had some.
@@ -108,7 +128,7 @@ def test_shards_see_their_own_keys_and_side_by_side_steps_meet(project: Path) ->
         assert sources[name]["source"].endswith(place)
 
     # The console shows what ran inside what.
-    levels = indents(done.stdout)
+    levels = indents(shown)
     assert levels["clean"] == levels["predict"] < levels["features"] == levels["limits"]
 
     report = report_of(project)

@@ -14,7 +14,7 @@ from urllib.parse import quote_plus
 import pytest
 
 from batcat_runtime.config import Config, parse_config
-from batcat_runtime.deploy.artifacts import zipped
+from batcat_runtime.deploy.cloudformation import zipped
 from batcat_runtime.deploy.parameters import parameters_of
 from batcat_runtime.deploy.stack import Stack, deploy_stack
 from batcat_runtime.deploy.trigger import let_bucket_report

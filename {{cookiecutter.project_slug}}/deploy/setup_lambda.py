@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 import batcat_runtime as bc
-from batcat_runtime.deploy.command import run_as_script
+from batcat_runtime.deploy.project import run_as_script
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 
 import batcat_runtime as bc
-from batcat_runtime.deploy.command import run_as_script
+from batcat_runtime.deploy.project import run_as_script
 
 
 def author(config: bc.Config, purpose: str):
