@@ -156,7 +156,17 @@ def write_lock(folder: Path, *, upgrade: bool = False) -> Path:
     if lock.is_file() and not upgrade:
         draft.write_bytes(lock.read_bytes())
     command = [
-        *(_uv(), "pip", "compile", "--quiet", "--universal", "--generate-hashes", "--no-header"),
+        *(
+            sys.executable,
+            "-m",
+            "uv",
+            "pip",
+            "compile",
+            "--quiet",
+            "--universal",
+            "--generate-hashes",
+            "--no-header",
+        ),
         *("--python-version", _argument(dockerfile, "PYTHON_VERSION") or "3.11"),
         *("--output-file", draft.name, requirements.name, "-"),
     ]
@@ -183,16 +193,6 @@ def write_lock(folder: Path, *, upgrade: bool = False) -> Path:
     finally:
         draft.unlink(missing_ok=True)
     return lock
-
-
-def _uv() -> str:
-    try:
-        from uv import find_uv_bin
-    except ImportError as error:
-        raise UserError(
-            "Locking needs uv, which is not installed.", fix="Run `pip install uv`."
-        ) from error
-    return str(find_uv_bin())
 
 
 def _argument(dockerfile: str, name: str) -> str:

@@ -33,9 +33,6 @@ def template_docker(
     uri_suffix: str | None = None,
     pip_image: bool = False,
     python_version: str = "3.11",
-    *,
-    folder: str | Path | None = None,
-    overwrite: bool = False,
 ) -> list[Path]:
     """Write what builds the image: Dockerfile, requirements with their lock, setup_docker.sh.
 
@@ -50,10 +47,6 @@ def template_docker(
     python_version : str
         The Python of the image: ``3.11``, ``3.12`` or ``3.13``. Something like ``3.7-slim-buster``
         is understood; a Python that is too old for the runtime becomes 3.11, with a warning.
-    folder : path, optional
-        Where to write; the working directory by default.
-    overwrite : bool
-        Replace files that are there with other content.
 
     Returns
     -------
@@ -70,19 +63,18 @@ def template_docker(
     --------
     >>> template_docker("2022-RnD-battery", "amazonaws.com.cn", pip_image=True)  # doctest: +SKIP
     """
-    target = Path(folder or Path.cwd())
     if uri_suffix not in (None, *_SUFFIXES):
         raise UserError(
             f"{uri_suffix!r} is no domain of an ECR registry.",
             fix=f"Give {' or '.join(_SUFFIXES)}.",
         )
-    _known(target, project, uri_suffix=uri_suffix)
+    _known(project, uri_suffix=uri_suffix)
     answers = {
         "project_name": project,
         "python_version": _python(python_version),
         "package_index": "tsinghua" if pip_image else "none",
     }
-    return _write(answers, _DOCKER_FILES, target, overwrite)
+    return _write(answers, _DOCKER_FILES)
 
 
 def template_stepfunctions(
@@ -92,8 +84,6 @@ def template_stepfunctions(
     workflow_execution_role: str | None = None,
     *,
     region: str | None = None,
-    folder: str | Path | None = None,
-    overwrite: bool = False,
 ) -> list[Path]:
     """Write what makes the workflow: setup_stepfunctions.py and ``script/config.json``.
 
@@ -109,8 +99,6 @@ def template_stepfunctions(
     region : str, optional
         By default the one that AWS clients are set up for here, or ``cn-northwest-1`` for a role in
         the ``aws-cn`` partition.
-    folder, overwrite
-        See `template_docker`.
 
     Returns
     -------
@@ -123,15 +111,13 @@ def template_stepfunctions(
         An argument is impossible, or a file is there already with other content; nothing was
         written.
     """
-    target = Path(folder or Path.cwd())
-    present = _known(target, project)
+    present = _known(project)
     given = {
         "region": region or (present.region if present else _region(workflow_execution_role)),
         "result_s3_bucket": _bucket(result_s3_bucket),
         "workflow_execution_role": workflow_execution_role,
     }
-    if not overwrite:
-        _known(target, project, **given)
+    _known(project, **given)
     config: dict[str, Any] = {
         "title": project,
         "project": slug(project),
@@ -145,8 +131,8 @@ def template_stepfunctions(
         },
     }
     parse_config(config, source="what you gave")
-    if present and not overwrite:  # its other purposes and settings stay
-        there = json.loads((target / CONFIG_PATH).read_text("utf-8"))
+    if present:  # its other purposes and settings stay
+        there = json.loads(CONFIG_PATH.read_text("utf-8"))
         purposes = {**there["purposes"], **config["purposes"], **there["purposes"]}
         config = {**there, "purposes": purposes}
     text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
@@ -156,7 +142,7 @@ def template_stepfunctions(
         "region": str(given["region"]),
         "result_s3_bucket": str(given["result_s3_bucket"]),
     }
-    return _write(answers, _WORKFLOW_FILES, target, overwrite, config=text)
+    return _write(answers, _WORKFLOW_FILES, text)
 
 
 def template_lambda(
@@ -164,9 +150,6 @@ def template_lambda(
     purpose: str,
     result_s3_bucket: str,
     partition: str | None = None,
-    *,
-    folder: str | Path | None = None,
-    overwrite: bool = False,
 ) -> list[Path]:
     """Write what makes the trigger: setup_lambda.py and the Lambda function.
 
@@ -176,8 +159,6 @@ def template_lambda(
         As for `template_stepfunctions`, which comes first.
     partition : {"aws", "aws-cn", "aws-us-gov"}, optional
         It follows from the region, so it is only checked against it.
-    folder, overwrite
-        See `template_docker`.
 
     Returns
     -------
@@ -190,9 +171,7 @@ def template_lambda(
         An argument contradicts ``script/config.json`` or is impossible, or a file is there already
         with other content; nothing was written.
     """
-    target = Path(folder or Path.cwd())
     config = _known(
-        target,
         project,
         purpose=slug(purpose),
         result_s3_bucket=_bucket(result_s3_bucket),
@@ -200,53 +179,46 @@ def template_lambda(
     )
     if config is None:
         raise UserError(
-            f"There is no {target / CONFIG_PATH} yet.", fix="Call template_stepfunctions first."
+            f"There is no {CONFIG_PATH.absolute()} yet.", fix="Call template_stepfunctions first."
         )
     answers = {"project_name": project, "purpose": slug(purpose), "region": config.region}
-    return _write(answers, _TRIGGER_FILES, target, overwrite)
+    return _write(answers, _TRIGGER_FILES)
 
 
-def _write(
-    answers: dict[str, str],
-    patterns: Iterable[str],
-    target: Path,
-    overwrite: bool,
-    config: str | None = None,
-) -> list[Path]:
+def _write(answers: dict[str, str], patterns: Iterable[str], config: str = "") -> list[Path]:
     rendered, source = Answers(answers), template_folder() / "{{cookiecutter.project_slug}}"
     paths = (path for pattern in patterns for path in (source / "deploy").glob(pattern))
     files = {
-        path.relative_to(source).as_posix(): rendered.render(path.read_text("utf-8")).encode()
+        path.relative_to(source): rendered.render(path.read_text("utf-8")).encode()
         for path in paths
     }
     differing = [
-        name
-        for name, content in files.items()
-        if (target / name).exists() and (target / name).read_bytes() != content
+        path.as_posix()
+        for path, content in files.items()
+        if path.exists() and path.read_bytes() != content
     ]
-    if differing and not overwrite:
+    if differing:
         raise UserError(
             f"{', '.join(differing)}: there already, with other content; nothing was written.",
-            fix="Give overwrite=True to replace what is there, or use another folder.",
+            fix="Move away what is there, or use another folder.",
         )
-    if config is not None:
-        files[CONFIG_PATH.as_posix()] = config.encode()
-    for name, content in sorted(files.items()):
-        path = target / name
+    if config:
+        files[CONFIG_PATH] = config.encode()
+    for path, content in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists() or path.read_bytes() != content:
             path.write_bytes(content)
         if path.suffix == ".sh":
             path.chmod(0o755)
-    return [target / name for name in sorted(files)]
+    return sorted(path.absolute() for path in files)
 
 
-def _known(target: Path, project: str, **given: str | None) -> Config | None:
+def _known(project: str, **given: str | None) -> Config | None:
     """Return the configuration that is there, if any; refuse what contradicts it."""
-    path, name = target / CONFIG_PATH, slug(project)
-    if not path.exists():
+    name = slug(project)
+    if not CONFIG_PATH.exists():
         return None
-    config = get_config(path)
+    config = get_config(CONFIG_PATH)
     said: dict[str, Iterable[str | None]] = {
         "project": [slug(config.project)],
         "purpose": config.purposes,
@@ -259,8 +231,8 @@ def _known(target: Path, project: str, **given: str | None) -> Config | None:
     for key, value in {"project": name, **given}.items():
         if value not in (None, *said[key]):
             raise UserError(
-                f"{key} is {value!r}, but {path} says {', '.join(map(str, said[key]))}; nothing "
-                "was written.",
+                f"{key} is {value!r}, but {CONFIG_PATH.absolute()} says "
+                f"{', '.join(map(str, said[key]))}; nothing was written.",
                 fix="Give the same to template_docker, template_stepfunctions and "
                 "template_lambda, or use another folder for another project.",
             )
