@@ -60,8 +60,7 @@ def bucket_of(project: Path) -> str:
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """Return a project that is called like no other."""
-    answers = {"project_name": f"cells {uuid.uuid4().hex[:8]}", "project_slug": "made"}
-    return new_project(answers, no_input=True, output_dir=tmp_path)
+    return new_project({"project_name": f"cells {uuid.uuid4().hex[:8]}"}, output_dir=tmp_path)
 
 
 def edit(project: Path, change: Callable[[dict[str, Any]], Any]) -> None:

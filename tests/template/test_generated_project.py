@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from batcat_runtime.rehearsal import EmbeddedAWS
-from tests.conftest import batcat
+from tests.conftest import batcat_here
 from tests.template.baking import Bake
 
 BIN = Path(sys.executable).parent
@@ -184,7 +184,7 @@ def test_data_are_pushed_once_and_read_by_the_notebook(
     with EmbeddedAWS("eu-central-1", home=tmp_path / "aws") as aws:
         for name, value in aws.environment().items():
             monkeypatch.setenv(name, value)
-        refused = batcat("data", "push", "-C", project)
+        refused = batcat_here("data", "push", "-C", project)
         assert refused.returncode == 1
         assert "There is no bucket project-battery-result" in refused.stderr
         assert "Fix: Deploy first, or make it: aws s3 mb" in refused.stderr
@@ -192,7 +192,7 @@ def test_data_are_pushed_once_and_read_by_the_notebook(
         s3 = boto3.client("s3")
         place = {"LocationConstraint": "eu-central-1"}
         s3.create_bucket(Bucket="project-battery-result", CreateBucketConfiguration=place)
-        first = batcat("data", "push", cwd=project)
+        first = batcat_here("data", "push", cwd=project)
         assert first.returncode == 0, first.stderr
         assert "-> s3://project-battery-result/raw/usage/usage.csv.gz" in first.stdout
         assert "1 uploaded, 0 were there already" in first.stdout
@@ -201,30 +201,30 @@ def test_data_are_pushed_once_and_read_by_the_notebook(
         (sample / "sub").mkdir()
         (sample / "sub" / "large.csv").write_bytes(b"x" * (8 << 20) + b"\n")
         (sample / "none.csv").touch()
-        second = batcat("data", "push", cwd=project)
+        second = batcat_here("data", "push", cwd=project)
         assert "2 uploaded, 1 were there already" in second.stdout, second.stderr
-        third = batcat("data", "push", cwd=project)
+        third = batcat_here("data", "push", cwd=project)
         assert third.stdout == "0 uploaded, 3 were there already.\n"
         (sample / "sub" / "large.csv").write_bytes(b"y" * (8 << 20) + b"\n")
-        assert "1 uploaded, 2 were" in batcat("data", "push", "-C", project).stdout
+        assert "1 uploaded, 2 were" in batcat_here("data", "push", "-C", project).stdout
         listed = s3.list_objects_v2(Bucket="project-battery-result")["Contents"]
         keys = ["none.csv", "sub/large.csv", "usage.csv.gz"]
         assert [one["Key"] for one in listed] == [f"raw/usage/{key}" for key in keys]
 
-        assert batcat("add", "forecast", "-C", project).returncode == 0
+        assert batcat_here("add", "forecast", "-C", project).returncode == 0
         config = (project / "script/config.json").read_text()
         end = config.rindex('"usage": ')  # of the new pipeline, which reads what is not here
         (project / "script/config.json").write_text(f'{config[:end]}"else": {config[end + 9 :]}')
-        assert "0 uploaded, 3 were" in batcat("data", "push", "-C", project).stdout
+        assert "0 uploaded, 3 were" in batcat_here("data", "push", "-C", project).stdout
 
     monkeypatch.setenv("AWS_PROFILE", "gone")
-    assert "Set AWS_PROFILE to one of" in batcat("data", "push", cwd=project).stderr
+    assert "Set AWS_PROFILE to one of" in batcat_here("data", "push", cwd=project).stderr
     shutil.rmtree(sample)
-    empty = batcat("data", "push", cwd=project)
+    empty = batcat_here("data", "push", cwd=project)
     assert empty.returncode == 2
     assert "data/raw/usage holds no file for the input 'usage'" in empty.stderr
-    assert "data/raw/usage/usage.csv.gz" in batcat("data", "sample", cwd=project).stdout
-    assert batcat("data", "sample", cwd=project).stdout == ""
+    assert "data/raw/usage/usage.csv.gz" in batcat_here("data", "sample", cwd=project).stdout
+    assert batcat_here("data", "sample", cwd=project).stdout == ""
 
 
 def test_the_readme_names_commands_that_there_are(default_project: Path) -> None:
@@ -236,7 +236,7 @@ def test_the_readme_names_commands_that_there_are(default_project: Path) -> None
     assert {"doctor", "deploy", "data push", "status", "backfill", "destroy"} <= named
     for command in named:
         words = [word for word in command.split() if word not in {"forecast", "on"}]
-        assert batcat(*words, "--help").returncode == 0, command
+        assert batcat_here(*words, "--help").returncode == 0, command
     makefile = (default_project / "Makefile").read_text()
     for target in re.findall(r"`make ([a-z]+)`", text):
         assert f"\n{target}:" in makefile

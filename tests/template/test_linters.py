@@ -39,11 +39,10 @@ def test_ruff_has_nothing_to_say(bake: Bake) -> None:
     lint("ruff", "format", "--isolated", "--line-length=100", "--check", cwd=project)
 
 
-@pytest.mark.parametrize("region", ["cn-northwest-1", "us-east-1", "us-gov-west-1"])
-def test_cfn_lint_has_nothing_to_say(default_project: Path, region: str) -> None:
+def test_cfn_lint_has_nothing_to_say(default_project: Path) -> None:
     templates = sorted((default_project / "deploy").glob("*.yaml"))
     assert len(templates) == 5
-    lint("cfn-lint", "--regions", region, "--", *templates)
+    lint("cfn-lint", "--regions", "cn-northwest-1", "us-east-1", "us-gov-west-1", "--", *templates)
 
 
 @pytest.mark.parametrize("who", ["deployer", "operator"])

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from batcat_runtime.config import get_config
-from tests.conftest import batcat
+from tests.conftest import batcat_here
 from tests.template.baking import snapshot
 
 
@@ -95,7 +95,7 @@ def test_a_profile_that_is_not_there_stops_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_PROFILE", "gone")
-    assert batcat("new", "--no-input", cwd=tmp_path).returncode == 0
+    assert batcat_here("new", "--no-input", cwd=tmp_path).returncode == 0
 
 
 def test_options_are_not_asked_for(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_options_are_not_asked_for(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_work_leaves_nothing(tmp_path: Path, words: list[str], said: str) -> None:
-    done = batcat("new", *words, cwd=tmp_path)
+    done = batcat_here("new", *words, cwd=tmp_path)
     assert done.returncode == 2
     assert said in " ".join(done.stderr.split())
     assert snapshot(tmp_path) == {}
@@ -131,7 +131,7 @@ def test_what_cannot_work_leaves_nothing(tmp_path: Path, words: list[str], said:
 
 def test_an_answer_is_never_obeyed(tmp_path: Path) -> None:
     name = "{% raw %} {{ cookiecutter.nothing }} \\ \" ' {# 电池 👩‍🔬"
-    done = batcat("new", "--no-input", f"project_name={name}", "project_slug=x", cwd=tmp_path)
+    done = batcat_here("new", "--no-input", f"project_name={name}", "project_slug=x", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "x/script/config.json").read_text("utf-8"))["title"] == name
 

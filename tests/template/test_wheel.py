@@ -115,26 +115,23 @@ def test_its_command_says_its_version(installed: Path) -> None:
     assert printed == f"batcat {__version__}\n"
 
 
-@pytest.mark.parametrize(
-    ("line", "differs"),
-    [
-        (REQUIREMENT, None),
-        ("batcat-runtime[deploy,rehearse]==9.9", ["9.9", __version__]),
-        ("Batcat_Runtime>=0.0.1  # any", None),
-        (
-            "batcat-runtime @ git+https://host/b@0123abc",
-            ["git+https://host/b@0123abc", __version__],
-        ),
-        ("pandas>=2.2", None),
-    ],
-)
-def test_a_project_of_another_version_is_known(
-    installed: Path, tmp_path: Path, line: str, differs: list[str] | None
-) -> None:
-    (tmp_path / "requirements.txt").write_text(f"# What it needs\n--index-url https://x\n{line}\n")
+def test_a_project_of_another_version_is_known(installed: Path, tmp_path: Path) -> None:
+    git = "git+https://host/b@0123abc"
+    lines = {
+        REQUIREMENT: None,
+        "batcat-runtime[deploy,rehearse]==9.9": ["9.9", __version__],
+        "Batcat_Runtime>=0.0.1  # any": None,
+        f"batcat-runtime @ {git}": [git, __version__],
+        "pandas>=2.2": None,
+    }
+    for number, line in enumerate(lines):
+        (tmp_path / str(number)).mkdir()
+        text = f"# What it needs\n--index-url https://x\n{line}\n"
+        (tmp_path / str(number) / "requirements.txt").write_text(text)
     printed = python(
         installed,
         "import json; from pathlib import Path; from batcat_runtime.project import other_runtime\n"
-        f"print(json.dumps(other_runtime(Path({str(tmp_path)!r}))))",
+        f"print(json.dumps([other_runtime(Path({str(tmp_path)!r}, str(number)))\n"
+        f"  for number in range({len(lines)})]))",
     )
-    assert json.loads(printed) == differs
+    assert json.loads(printed) == list(lines.values())
