@@ -171,19 +171,13 @@ def _scripts(config: Config) -> Iterator[tuple[str, bytes]]:
 
 
 def _read(path: Path) -> bytes:
-    if path.is_symlink() and not path.exists():
-        raise ImageError(
-            f"{path} is a symbolic link to {path.readlink()}, which does not exist.",
-            fix="Remove the link, or mend it.",
-        )
     try:
         return path.read_bytes()
-    except FileNotFoundError as error:
-        raise ImageError(
-            f"There is no {path}.", fix="Restore it from git or from the template."
-        ) from error
     except OSError as error:
-        raise ImageError(f"{path} cannot be read: {error}.", fix="Mend its permissions.") from error
+        raise ImageError(
+            f"{path} cannot be read: {error.strerror}.",
+            fix="Restore it from git or from the template; where it is a symbolic link, mend that.",
+        ) from error
 
 
 def _package_files() -> Iterator[tuple[str, bytes]]:

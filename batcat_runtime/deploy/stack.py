@@ -244,18 +244,16 @@ def refuse_foreign(stack: Mapping[str, Any], tags: Mapping[str, str]) -> None:
     ours = {key: value for key, value in tags.items() if key.startswith("batcat:")}
     if all(present.get(key) == value for key, value in ours.items()):
         return
-    name = stack["StackName"]
-    if "batcat:project" not in present:
-        raise StackError(
-            f"There is a stack {name} already, and BatCat did not make it: it was left alone.",
-            fix="Choose another `project` in script/config.json, or have its owner remove it: "
-            f"aws cloudformation delete-stack --stack-name {name}",
-        )
+    name, owner = stack["StackName"], present.get("batcat:project")
+    whose = (
+        f"belongs to the project {owner} with the bucket {present.get('batcat:bucket')}"
+        if owner
+        else "is there already, and BatCat did not make it"
+    )
     raise StackError(
-        f"The stack {name} belongs to the project {present['batcat:project']} with the bucket "
-        f"{present.get('batcat:bucket', '(unknown)')}, not to this one with "
-        f"{ours['batcat:bucket']}: it was left alone.",
-        fix="Choose another `project` in script/config.json: its name is taken in this account.",
+        f"The stack {name} {whose}: it was left alone.",
+        fix="Choose another `project` in script/config.json; or have its owner remove it: "
+        f"aws cloudformation delete-stack --stack-name {name}",
     )
 
 
@@ -400,17 +398,12 @@ def goes_on_without_us(what: str, fix: str) -> Iterator[None]:
         How to come back to it.
     """
     try:
-        with translated("it", "cloudformation:DescribeStacks"):
+        with translated("the stack", "cloudformation:DescribeStacks"):
             yield
     except KeyboardInterrupt:
         raise WaitInterruptedError(f"Stopped waiting. {what}", fix=fix) from None
-    except CredentialsError as error:
-        raise WaitInterruptedError(
-            f"The credentials in use have expired. {what}",
-            fix=f"Renew them, e.g. with `aws sso login`. {fix}",
-        ) from error
-    except ConnectError as error:
-        raise WaitInterruptedError(f"AWS can no longer be reached. {what}", fix=fix) from error
+    except (CredentialsError, ConnectError) as error:
+        raise WaitInterruptedError(f"{error.message} {what}", fix=f"{error.fix} {fix}") from error
 
 
 def wait_until(

@@ -73,7 +73,7 @@ def test_a_missing_dockerfile_is_named(project: Path) -> None:
 
 def test_a_link_to_nowhere_is_named(project: Path) -> None:
     (project / "script" / "shared.py").symlink_to("gone.py")
-    with pytest.raises(ImageError, match=r"shared\.py is a symbolic link to gone\.py"):
+    with pytest.raises(ImageError, match=r"shared\.py cannot be read: No such file"):
         tag(project)
 
 

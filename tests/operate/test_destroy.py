@@ -258,4 +258,5 @@ def test_credentials_that_expire_say_what_goes_on(bare: DeployedProject) -> None
     expired = Fault("cloudformation", "DescribeStackEvents", "ExpiredToken", "too old", after=1)
     bare.world.wire.set(expired)
     stopped = bare.batcat("destroy", "--confirm", bare.config.project, code=130)
-    assert "The credentials in use have expired. CloudFormation goes on" in stopped.stderr
+    assert "AWS does not accept the credentials in use" in stopped.stderr
+    assert "CloudFormation goes on" in stopped.stderr
