@@ -18,10 +18,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from batcat_runtime.account import check_bucket
 from batcat_runtime.config import Config, find_project, get_config
+from batcat_runtime.deploy.cloudformation import check_python
 from batcat_runtime.deploy.image import Image, build_image, deploy_repository
 from batcat_runtime.deploy.limits import check_limits
 from batcat_runtime.deploy.stack import StackChange
-from batcat_runtime.deploy.trigger import setup_trigger
+from batcat_runtime.deploy.trigger import HANDLER_FILE, setup_trigger
 from batcat_runtime.deploy.workflow import author_of, authored, deploy_workflow
 from batcat_runtime.errors import BatcatError, NoSuchBucketError
 
@@ -131,7 +132,7 @@ def deployment(
     """Deploy a project part by part, and yield each when it is done.
 
     All that can be found wrong without AWS is looked at first, so that nothing is changed when it
-    cannot end well: the configuration's limits, the bucket, the workflows' definitions.
+    cannot end well: the configuration's limits, the bucket, the function, the definitions.
 
     Parameters
     ----------
@@ -150,6 +151,7 @@ def deployment(
         if not create_bucket:
             raise
         missing = True
+    check_python(config.folder / HANDLER_FILE)
     author = author_of(config)
     definitions = {purpose: authored(config, purpose, author) for purpose in config.purposes}
     yield deploy_repository(config, planned=planned, create_bucket=missing)
