@@ -16,7 +16,9 @@ from __future__ import annotations
 import calendar
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from itertools import count as counting
 from itertools import islice
 from zoneinfo import ZoneInfo
 
@@ -107,32 +109,25 @@ def next_times(
     ['2022-02-28 02:00:00+08:00']
     """
     check_expression(expression)
+    # In UTC: Python compares the clocks of two times in the same zone, whatever their offsets.
     zone, utc = ZoneInfo(timezone), after.astimezone(UTC)
+    times = _times(expression, zone, utc, (counted_from or after).astimezone(UTC))
+    return [time.astimezone(zone) for time in islice((one for one in times if one > utc), count)]
+
+
+def _times(expression: str, zone: ZoneInfo, after: datetime, start: datetime) -> Iterator[datetime]:
+    """Yield the times in UTC, all those after `after` and some before it."""
     interval, single = interval_of(expression), _time_of(expression)
     if interval is not None:
-        return list(_rate_times(interval, counted_from or after, utc, count, zone))
-    local = utc.astimezone(zone).replace(tzinfo=None)
-    times = iter([single]) if single else _cron_times(expression, local)
-    aware = (time.replace(tzinfo=zone) for time in times if _exists(time, zone))
-    # In UTC: Python compares the clocks of two times in the same zone, whatever their offsets.
-    return list(islice((time for time in aware if time.astimezone(UTC) > utc), count))
-
-
-def _rate_times(
-    interval: timedelta, start: datetime, after: datetime, count: int, zone: ZoneInfo
-) -> Iterator[datetime]:
-    start = start.astimezone(UTC)
-    number = max(0, (after - start) // interval + 1)
-    for step in range(number, number + count):
-        try:
-            yield (start + interval * step).astimezone(zone)
-        except OverflowError:  # beyond the year 9999
-            return
-
-
-def _exists(time: datetime, zone: ZoneInfo) -> bool:
-    there = time.replace(tzinfo=zone).astimezone(UTC).astimezone(zone)
-    return there.replace(tzinfo=None) == time
+        with suppress(OverflowError):  # beyond the year 9999
+            for number in counting(max(0, (after - start) // interval)):
+                yield start + interval * number
+        return
+    clock = after.astimezone(zone).replace(tzinfo=None)
+    for local in [single] if single else _cron_times(expression, clock):
+        time = local.replace(tzinfo=zone).astimezone(UTC)
+        if time.astimezone(zone).replace(tzinfo=None) == local:  # the clocks do not jump over it
+            yield time
 
 
 def _time_of(expression: str) -> datetime | None:
