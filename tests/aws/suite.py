@@ -28,7 +28,7 @@ import boto3
 
 from batcat_runtime.config import get_config
 from batcat_runtime.names import Names
-from batcat_runtime.rehearsal import EmbeddedAWS
+from batcat_runtime.rehearsal import EmbeddedAWS, container_tool
 from tests.docs.session import form_of
 
 COST = (
@@ -310,23 +310,20 @@ def main() -> None:
     ):
         home = Path(temporary)
         there = _elsewhere(home / "account", given.region, dict(os.environ))
-        tools = rehearsal_tools(aws)
-        kept = {name: text for name, text in os.environ.items() if not name.startswith("AWS_")}
-        environment = {**kept, **aws.environment(), "PATH": f"{tools}:{os.environ['PATH']}"}
-        here = _elsewhere(home / "rehearsal", given.region, environment)
+        here = rehearsed(aws, home / "rehearsal")
     lines = differences(there, here)
     print("\n".join(lines) or "The account answers as the rehearsal does.")
     raise SystemExit(bool(lines))
 
 
-def rehearsal_tools(aws: EmbeddedAWS) -> Path:
-    """Return a folder with the rehearsal's docker."""
-    from tests.operate.world import container_tool
-
+def rehearsed(aws: EmbeddedAWS, folder: Path) -> Answers:
+    """Return what an embedded AWS answers, with the rehearsal's docker."""
     tools = aws.home / "bin"
     tools.mkdir(exist_ok=True)
     container_tool.install(tools)
-    return tools
+    kept = {name: text for name, text in os.environ.items() if not name.startswith("AWS_")}
+    environment = {**kept, **aws.environment(), "PATH": f"{tools}:{os.environ['PATH']}"}
+    return _elsewhere(folder, aws.region, environment)
 
 
 if __name__ == "__main__":
