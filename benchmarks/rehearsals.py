@@ -27,7 +27,7 @@ def main(project: Path, count: int) -> None:
     unsealed = seal()
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     for number in range(count):
-        stopped = number % 4 == 3
+        stopped = number % 4 == 1
         timeout = _STOPPED_SECONDS if stopped else DEFAULT_TIMEOUT
         record = rehearse(project, timeout=timeout, unsealed=unsealed)
         if record.status == "failed" and not stopped:

@@ -9,7 +9,7 @@ from benchmarks.bench import ROOT, Bench, run
 from benchmarks.outcome import Figures, Outcome, Target, quotient
 
 _COUNT = 200
-_QUICK_COUNT = 4
+_QUICK_COUNT = 2
 _THINGS = ("processes", "descriptors", "threads", "files and folders")
 
 

@@ -109,7 +109,7 @@ def test_a_transfer_is_measured_on_a_real_server(tmp_path: Path) -> None:
 def test_rehearsals_in_a_row_leave_nothing_behind(tmp_path: Path) -> None:
     _, figures = run_quick(tmp_path, "leaks")
     (row,) = figures["rows"]
-    assert len(row["contenders"][0]["seconds"]) == 4
+    assert len(row["contenders"][0]["seconds"]) == 2
     left = {target["what"]: target["reached"] for target in row["targets"][:4]}
     things = ("processes", "descriptors", "threads", "files and folders")
     assert left == {f"more {thing}": 0 for thing in things}
