@@ -58,8 +58,11 @@ GROUPS: dict[str, dict[str, str]] = {
         "doctor": "What is wrong, how to mend",
     },
 }
-# Where a command is that shares a module with others.
-_MODULES = {"add": "new", "lock": "image", "roles": "image"}
+# Where a command is that is not in a module of its own name.
+_MODULES = {
+    **dict.fromkeys(("destroy", "lock", "image", "roles"), "deploy"),
+    **{"add": "new", "stop": "run", "local": "rehearse"},
+}
 
 _OUTPUT_ERRORS = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 _CLOSED_PIPE = 128 + 13  # SIGPIPE
@@ -77,8 +80,7 @@ class Commands(click.Group):
         if cmd_name not in self.list_commands(ctx):
             return None
         module = import_module(f"{__name__}.{_MODULES.get(cmd_name, cmd_name)}")
-        attribute = cmd_name if cmd_name in _MODULES else "command"
-        return cast(click.Command, getattr(module, attribute))
+        return cast(click.Command, getattr(module, cmd_name))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

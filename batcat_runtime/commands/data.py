@@ -11,12 +11,12 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from batcat_runtime.commands.terminal import any_purpose_option, err, folder_option, size_of
 
 
-@click.group("data")
-def command() -> None:
+@click.group()
+def data() -> None:
     """Bring data to where jobs read them."""
 
 
-@command.command("push")
+@data.command("push")
 @folder_option
 @any_purpose_option
 def push_command(folder: Path, purpose: str | None) -> None:
@@ -55,7 +55,7 @@ def push_command(folder: Path, purpose: str | None) -> None:
     click.echo(f"{len(missing)} uploaded, {count - len(missing)} were there already.")
 
 
-@command.command("sample")
+@data.command("sample")
 @folder_option
 def sample_command(folder: Path) -> None:
     """Put the template's sample into data/raw.
