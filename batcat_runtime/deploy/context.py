@@ -26,7 +26,7 @@ SCRIPT_FOLDER = "/opt/batcat/script"
 # Files and folders of batcat_runtime: what `python -m batcat_runtime.job` and a script import.
 IN_IMAGE = (
     *("__init__.py", "config.py", "errors.py", "events.py", "io", "job.py"),
-    *("job_container.py", "job_place.py", "job_result.py", "log.py", "names.py", "purpose.py"),
+    *("job_container.py", "job_place.py", "job_result.py", "log.py", "names.py"),
 )
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 Files = Mapping[str, bytes]
