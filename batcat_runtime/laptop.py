@@ -16,10 +16,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from batcat_runtime.config import find_project, get_config
-from batcat_runtime.errors import BatcatError, JobError
-from batcat_runtime.job_place import MANIFESTS, Laptop
-from batcat_runtime.job_result import NO_RESULT, run_name
+from batcat_runtime.config import get_config
+from batcat_runtime.errors import JobError
+from batcat_runtime.job import MANIFESTS, NO_RESULT, Laptop, run_name
 
 
 def run_steps(
@@ -57,7 +56,7 @@ def run_steps(
     steps = config.purposes[purpose].steps
     now = datetime.now(UTC)
     run = {
-        "BATCAT_RUN_ID": run_name({}),
+        "BATCAT_RUN_ID": run_name(),
         "BATCAT_RUN_STARTED": now.isoformat(timespec="milliseconds"),
     }
     window = {"BATCAT_DATE_START": date_start, "BATCAT_DATE_END": date_end}
@@ -74,22 +73,6 @@ def run_steps(
         if done.returncode:
             return done.returncode if done.returncode > 0 else 128 - done.returncode
         output = Laptop(folder, config, purpose, step.name).output
-        if not any(output.glob(f"date=*/run={run_name(environment)}/{MANIFESTS}")):
+        if not any(output.glob(f"date=*/run={run_name(environment['BATCAT_RUN_ID'])}/{MANIFESTS}")):
             raise JobError(f"script/{step.script}: {NO_RESULT}")
     return 0
-
-
-def main(arguments: list[str]) -> int:
-    """Run the command line and return its exit code."""
-    if len(arguments) > 1:
-        print("usage: python -m batcat_runtime.laptop [PURPOSE]", file=sys.stderr)
-        return 2
-    try:
-        return run_steps(find_project(), arguments[0] if arguments else None)
-    except BatcatError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return error.exit_code
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
