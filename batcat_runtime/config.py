@@ -31,6 +31,7 @@ from pydantic import (
     Discriminator,
     Field,
     PrivateAttr,
+    Tag,
     ValidationError,
     field_validator,
     model_validator,
@@ -263,7 +264,7 @@ if TYPE_CHECKING:
 else:
 
     def _steps_and(lists: str, check: Callable[[list[Any]], list[Any]]) -> Any:
-        member = f"Annotated[Step, Tag('[step]')] | Annotated[{lists}, Tag('[list]')]"
+        member = Annotated[Step, Tag("[step]")] | Annotated[lists, Tag("[list]")]
         return Annotated[list[Annotated[member, Discriminator(_kind)]], AfterValidator(check)]
 
     Sequence = TypeAliasType("Sequence", _steps_and("SideBySide", _one_step))

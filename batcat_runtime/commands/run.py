@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from batcat_runtime.commands import terminal
-from batcat_runtime.errors import UserError
+from batcat_runtime.errors import JobError, UserError
 
 if TYPE_CHECKING:
     from batcat_runtime.operate.connection import Project
@@ -48,11 +54,7 @@ def run(
     if local:
         if not wait or timeout or as_json:
             raise UserError("--no-wait, --timeout and --json are for a run on AWS.")
-        from batcat_runtime.config import find_project
-        from batcat_runtime.laptop import run_steps
-
-        code = run_steps(find_project(folder), purpose, date_start, date_end, params)
-        raise click.exceptions.Exit(code)
+        raise click.exceptions.Exit(_run_here(folder, purpose, given))
     from batcat_runtime.operate.connection import open_project
     from batcat_runtime.operate.run import NAME, Run, begin, outcome_of, told
 
@@ -88,6 +90,45 @@ def stop(as_json: bool, **given: Any) -> None:
     from batcat_runtime.operate.stop import stop as end
 
     terminal.show(end(**given), as_json, _print_stopped)
+
+
+def _run_here(folder: Path, purpose: str | None, given: Mapping[str, Any]) -> int:
+    """Run the scripts of a purpose in order, and return the exit code of the one that fails, or 0.
+
+    Each script runs as it would by hand, with its step's arguments and environment; ``data/raw``
+    goes in, ``data/result`` comes out, and between the steps is ``data/tmp``. Steps that run side
+    by side on AWS run one after the other here.
+    """
+    from batcat_runtime.config import find_project, get_config
+    from batcat_runtime.job import MANIFESTS, NO_RESULT, Laptop, run_name
+
+    folder = find_project(folder)
+    config = get_config(folder)
+    purpose = config.purpose_name(purpose)
+    steps = config.purposes[purpose].steps
+    names = {"date_start": "BATCAT_DATE_START", "date_end": "BATCAT_DATE_END"}
+    run = {
+        "BATCAT_RUN_ID": run_name(),
+        "BATCAT_RUN_STARTED": datetime.now(UTC).isoformat(timespec="milliseconds"),
+    }
+    window = {variable: given[name] for name, variable in names.items() if given.get(name)}
+    if given.get("params"):
+        window["BATCAT_PARAMETERS"] = json.dumps(given["params"])
+    for number, step in enumerate(steps, start=1):
+        if len(steps) > 1:
+            click.echo(f"step {number} of {len(steps)}: {step.name}")
+        mine = {"BATCAT_PURPOSE": purpose, "BATCAT_STEP": step.name}
+        environment = {**run, **os.environ, **step.environment, **window, **mine}
+        script = folder / "script" / step.script
+        done = subprocess.run([sys.executable, str(script), *step.arguments], env=environment)
+        if done.returncode:
+            return done.returncode if done.returncode > 0 else 128 - done.returncode
+        output = Laptop(folder, config, purpose, step.name).output
+        name = run_name(environment["BATCAT_RUN_ID"])
+        if not any(output.glob(f"date=*/run={name}/{MANIFESTS}")):
+            # A processing job would be failed for it.
+            raise JobError(f"script/{step.script}: {NO_RESULT}")
+    return 0
 
 
 def _print(done: Run) -> None:
