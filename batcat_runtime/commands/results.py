@@ -93,7 +93,7 @@ def _print_results(found: Results) -> None:
 def _print_downloads(found: list[Download]) -> None:
     numbers = ("Downloaded", "Size", "There already")
     rows = [
-        (it.result.title, _near(it.folder), it.files, terminal.size_of(it.bytes), it.there)
+        (it.result.title, _near(it.folder), it.files, terminal.human_size(it.bytes), it.there)
         for it in found
     ]
     terminal.print_table(("Window", "Folder", *numbers), rows, right=numbers)

@@ -120,7 +120,7 @@ def _print_detail(found: Detail) -> None:
         click.echo()
         print_result(found.result, found.result_uri, None)
         for file in found.result.files:
-            click.echo(f"        {file.key.rpartition('/')[2]}  {terminal.size_of(file.bytes)}")
+            click.echo(f"        {file.key.rpartition('/')[2]}  {terminal.human_size(file.bytes)}")
     elif row.missing:
         click.echo()
         print_lines([Text(f"It succeeded, but {row.missing}.", "bold red")])

@@ -23,6 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from batcat_runtime.errors import UserError
+from batcat_runtime.io.progress import human_size as human_size
 from batcat_runtime.log import reporting
 from batcat_runtime.text import NOTHING, clean, format_column, format_seconds, one_line
 
@@ -209,16 +210,6 @@ def pairs_of(texts: Iterable[str], what: str, example: str) -> dict[str, str]:
     return found
 
 
-def size_of(count: int) -> str:
-    """Return a number of bytes as a reader says it: ``812 B``, ``1.4 MB``."""
-    size = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
-
-
 def print_failure(failure: Failure, *, err: bool = False) -> None:
     """Print why an execution failed: what it said, the end of its log, what to do."""
     print_lines(_told(failure), err=err)
@@ -253,7 +244,7 @@ def _ends_with(log: Sequence[str], said: Sequence[str]) -> bool:
 def print_result(result: Result, uri: str, preview: Preview | None) -> None:
     """Print where a result is, how large, and its first rows."""
     count = len(result.files)
-    size = size_of(result.bytes)
+    size = human_size(result.bytes)
     rows = f"{result.rows:,} row{'' if result.rows == 1 else 's'}"
     files = f"{count} file{'' if count == 1 else 's'}"
     lines = [Text.assemble(("Result: ", "bold"), uri), Text(f"        {rows}, {size} in {files}")]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from batcat_runtime.config import get_config
-from tests.conftest import batcat
+from tests.conftest import batcat, batcat_here
 from tests.template.baking import snapshot
 
 
@@ -131,7 +131,7 @@ def test_what_cannot_work_leaves_nothing(tmp_path: Path, words: list[str], said:
 
 def test_an_answer_is_never_obeyed(tmp_path: Path) -> None:
     name = "{% raw %} {{ cookiecutter.nothing }} \\ \" ' {# 电池 👩‍🔬"
-    done = batcat("new", "--no-input", f"project_name={name}", "project_slug=x", cwd=tmp_path)
+    done = batcat_here("new", "--no-input", f"project_name={name}", "project_slug=x", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "x/script/config.json").read_text("utf-8"))["title"] == name
 
