@@ -23,7 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from batcat_runtime.errors import UserError
-from batcat_runtime.io.progress import human_size as human_size
+from batcat_runtime.log import human_size as human_size
 from batcat_runtime.log import reporting
 from batcat_runtime.text import NOTHING, clean, format_column, format_seconds, one_line
 
