@@ -62,7 +62,7 @@ def manifest_below(folder: Path) -> dict[str, Any]:
     return dict(json.loads(file.read_text()))
 
 
-@pytest.mark.parametrize("named", ["", '"battery"', "Path(__file__).stem"])
+@pytest.mark.parametrize("named", ["", "Path(__file__).stem"])
 def test_make_run_runs_all_steps_in_order(project: Path, named: str) -> None:
     for script in (project / "script").glob("*.py"):
         code = script.read_text().replace("job()", f"job({named})")
@@ -79,10 +79,7 @@ def test_make_run_runs_all_steps_in_order(project: Path, named: str) -> None:
     assert sorted(pd.read_csv(result)["way"]) == [">cleanleftjoin!", ">cleanrightjoin!"]
     between = sorted(path.name for path in (project / "data" / "tmp" / "battery").iterdir())
     assert between == ["clean", "left", "right"]
-
-
-def test_a_manifest_names_the_run_the_step_and_where_its_inputs_came_from(project: Path) -> None:
-    assert run(project, "-m", "batcat_runtime", "run", "--local").returncode == 0
+    # A manifest names the run, the step, and where its inputs came from.
     last = manifest_below(project / "data" / "result")
     first = manifest_below(project / "data" / "tmp" / "battery" / "clean")
     assert (last["step"], first["step"]) == ("join", "clean")
