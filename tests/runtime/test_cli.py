@@ -54,7 +54,7 @@ def test_a_shell_completes_commands_and_options(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("nonsense",), "No such command 'nonsense'. See `batcat --help`"),
+        (("nonsense",), "Try 'batcat --help'"),
         (("statsu",), "Did you mean 'status'?"),
         (("rehearse", "--nonsense"), "No such option"),
         (("rehearse", "-C", "/"), "is not inside a BatCat project"),
