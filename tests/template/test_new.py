@@ -85,8 +85,8 @@ def test_region_and_bucket_default_from_the_profile(
     tmp_path: Path, own_home: Path, profile: str, bucket: str
 ) -> None:
     own_home.write_text(f"[default]\nregion = eu-central-1\n{profile}\n")
-    code, shown = asked(tmp_path, "\n" * 5)
-    assert code == 0, shown
+    done = batcat_here("new", "--no-input", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     config = get_config(tmp_path / "project_battery")
     assert (config.region, config.result_s3_bucket) == ("eu-central-1", bucket)
 
@@ -95,7 +95,7 @@ def test_a_profile_that_is_not_there_stops_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_PROFILE", "gone")
-    assert batcat("new", "--no-input", cwd=tmp_path).returncode == 0
+    assert batcat_here("new", "--no-input", cwd=tmp_path).returncode == 0
 
 
 def test_options_are_not_asked_for(tmp_path: Path) -> None:
