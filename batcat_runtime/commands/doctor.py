@@ -9,21 +9,14 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from batcat_runtime.commands.terminal import (
-    any_purpose_option,
-    folder_option,
-    json_option,
-    print_json,
-)
+from batcat_runtime.commands import terminal
 
 _STYLES = {"failed": "bold red", "warning": "yellow", "skipped": "dim", "ok": "green"}
 
 
-@click.command("doctor")
-@folder_option
-@any_purpose_option
-@json_option
-def command(folder: Path, purpose: str | None, as_json: bool) -> None:
+@click.command()
+@terminal.all_project_options
+def doctor(folder: Path, purpose: str | None, as_json: bool) -> None:
     """Look for what is wrong, and say how to mend it.
 
     Configuration, credentials, region, bucket, image, roles, quota, container tool, versions, and
@@ -43,7 +36,7 @@ def command(folder: Path, purpose: str | None, as_json: bool) -> None:
         if one.fix:
             console.print(Text(f"{'':9}Fix: {one.fix}"))
     if as_json:
-        print_json(found)
+        terminal.print_json(found)
     count = Counter(str(one.status) for one in found)
     if not as_json:
         told = ", ".join(f"{count[status]} {status}" for status in _STYLES if count[status])

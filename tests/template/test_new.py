@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from batcat_runtime.config import get_config
-from tests.conftest import batcat_here
+from tests.conftest import batcat, batcat_here
 from tests.template.baking import snapshot
 
 
@@ -85,8 +85,8 @@ def test_region_and_bucket_default_from_the_profile(
     tmp_path: Path, own_home: Path, profile: str, bucket: str
 ) -> None:
     own_home.write_text(f"[default]\nregion = eu-central-1\n{profile}\n")
-    code, shown = asked(tmp_path, "\n" * 5)
-    assert code == 0, shown
+    done = batcat_here("new", "--no-input", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     config = get_config(tmp_path / "project_battery")
     assert (config.region, config.result_s3_bucket) == ("eu-central-1", bucket)
 
@@ -123,7 +123,7 @@ def test_options_are_not_asked_for(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_work_leaves_nothing(tmp_path: Path, words: list[str], said: str) -> None:
-    done = batcat_here("new", *words, cwd=tmp_path)
+    done = batcat("new", *words, cwd=tmp_path)
     assert done.returncode == 2
     assert said in " ".join(done.stderr.split())
     assert snapshot(tmp_path) == {}
