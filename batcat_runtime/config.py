@@ -235,7 +235,7 @@ class Step(Part):
     @property
     def places(self) -> list[str]:
         """The S3 prefixes that this step reads, the outputs of other steps aside."""
-        return [one.s3 for one in self.inputs.values() if one.s3 is not None]
+        return [source.s3 for source in self.inputs.values() if source.s3 is not None]
 
 
 def _kind(value: Any) -> str:
@@ -406,7 +406,7 @@ class Purpose(Part):
         A step that takes any step's output by itself gets no other added.
         """
         inputs = dict(step.inputs)
-        if not any(one.step for one in inputs.values()):
+        if not any(source.step for source in inputs.values()):
             for before in self._places[step.name].before:
                 if before in inputs:
                     raise ValueError(
@@ -565,10 +565,10 @@ class Config(Part):
 
     def kms_of(self, purpose: str, step: Step) -> KmsKeys:
         """Return the keys of a step; each its own, else its purpose's, else the project's."""
-        given = [one for one in (step.kms, self.purposes[purpose].kms, self.kms) if one is not None]
+        given = [keys for keys in (step.kms, self.purposes[purpose].kms, self.kms) if keys]
         return KmsKeys(
-            volume=next((one.volume for one in given if one.volume), None),
-            output=next((one.output for one in given if one.output), None),
+            volume=next((keys.volume for keys in given if keys.volume), None),
+            output=next((keys.output for keys in given if keys.output), None),
         )
 
     def purpose(self, name: str | None = None) -> Purpose:
@@ -700,7 +700,7 @@ def parse_config(
         config._folder = folder
         return config
     except ValidationError as error:
-        problems = [_problem(one) for one in error.errors(include_url=False)]
+        problems = [_problem(details) for details in error.errors(include_url=False)]
         raise ConfigError(
             f"{source} has {len(problems)} problem{'s' if len(problems) > 1 else ''}:\n"
             + "\n".join(f"  - {problem}" for problem in problems),
@@ -712,10 +712,10 @@ def parse_config(
 _NO_KEYS = {"[key]", "[step]", "[list]"}
 
 
-def _problem(one: Any) -> str:
-    key = ".".join(str(part) for part in one["loc"] if part not in _NO_KEYS) or "(top level)"
-    kind = one["type"]
-    if kind == "extra_forbidden" and one["loc"][-1] == "permissions":
+def _problem(details: Any) -> str:
+    key = ".".join(str(part) for part in details["loc"] if part not in _NO_KEYS) or "(top level)"
+    kind = details["type"]
+    if kind == "extra_forbidden" and details["loc"][-1] == "permissions":
         return (
             f"{key}: the rights of a pipeline stand in deploy/roles.yaml now, and those of "
             "one purpose in deploy/roles.<purpose>.yaml. Statements for Athena, Redshift, secrets "
@@ -727,14 +727,14 @@ def _problem(one: Any) -> str:
             for part in Part.__subclasses__()
             for name, field in part.model_fields.items()
         }
-        near = difflib.get_close_matches(str(one["loc"][-1]), sorted(keys), n=1)
+        near = difflib.get_close_matches(str(details["loc"][-1]), sorted(keys), n=1)
         return f"{key}: unknown key" + (f"; did you mean {near[0]!r}?" if near else "")
     if kind == "missing":
         return f"{key}: missing"
-    message = str(one["msg"]).removeprefix("Value error, ")
+    message = str(details["msg"]).removeprefix("Value error, ")
     if message.startswith("purposes."):  # it names its key itself
         return message
-    given = one.get("input")
+    given = details.get("input")
     shown = f" (found {given!r})" if isinstance(given, str | int | float | bool) else ""
     return f"{key}: {message}" + (shown if kind != "value_error" else "")
 
@@ -752,25 +752,25 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _flat(plan: Any) -> Iterator[Step]:
-    for one in plan:
-        if isinstance(one, Step):
-            yield one
+    for member in plan:
+        if isinstance(member, Step):
+            yield member
         else:
-            yield from _flat(one)
+            yield from _flat(member)
 
 
 def _walk(
     sequence: Any, before: tuple[str, ...], ended: frozenset[str], places: dict[str, Place]
 ) -> tuple[tuple[str, ...], frozenset[str]]:
     """Note the place of every step; return which steps end the sequence, and all that ended."""
-    for one in sequence:
-        if isinstance(one, Step):
-            places[one.name] = Place(before, ended)
-            before, ended = (one.name,), ended | {one.name}
+    for member in sequence:
+        if isinstance(member, Step):
+            places[member.name] = Place(before, ended)
+            before, ended = (member.name,), ended | {member.name}
             continue
         branches = [
             _walk([branch] if isinstance(branch, Step) else branch, before, ended, places)
-            for branch in one
+            for branch in member
         ]
         before = tuple(name for ends, _ in branches for name in ends)
         ended = ended.union(*(all_of_it for _, all_of_it in branches))

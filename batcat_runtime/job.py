@@ -322,12 +322,12 @@ def _place_of_script(name: str | None) -> Laptop:
     script = Path(sys.argv[0]).resolve()
     project = find_project(script.parent if sys.argv[0] else None)
     config = get_config(project)
-    told, wanted = os.environ.get("BATCAT_PURPOSE"), os.environ.get("BATCAT_STEP")
+    purpose_given, wanted = os.environ.get("BATCAT_PURPOSE"), os.environ.get("BATCAT_STEP")
     found = [
         (purpose, step.name)
         for purpose, settings in config.purposes.items()
         for step in settings.steps
-        if told in (None, purpose)
+        if purpose_given in (None, purpose)
         and (step.name == wanted if wanted else step.script == script.name)
     ]
     if len(found) > 1 and name:

@@ -27,19 +27,19 @@ def doctor(folder: Path, purpose: str | None, as_json: bool) -> None:
 
     console = Console(highlight=False, soft_wrap=True)
     found = []
-    for one in findings(find_project(folder), purpose):
-        found.append(one)
+    for finding in findings(find_project(folder), purpose):
+        found.append(finding)
         if as_json:
             continue
-        words = f"{one.check}: {one.found}"
-        console.print(Text.assemble((f"{one.status:<8} ", _STYLES[one.status]), words))
-        if one.fix:
-            console.print(Text(f"{'':9}Fix: {one.fix}"))
+        words = f"{finding.check}: {finding.found}"
+        console.print(Text.assemble((f"{finding.status:<8} ", _STYLES[finding.status]), words))
+        if finding.fix:
+            console.print(Text(f"{'':9}Fix: {finding.fix}"))
     if as_json:
         terminal.print_json(found)
-    count = Counter(str(one.status) for one in found)
+    count = Counter(str(finding.status) for finding in found)
     if not as_json:
-        told = ", ".join(f"{count[status]} {status}" for status in _STYLES if count[status])
-        console.print(Text(f"\n{told}"))
+        counts = ", ".join(f"{count[status]} {status}" for status in _STYLES if count[status])
+        console.print(Text(f"\n{counts}"))
     if count["failed"]:
         raise click.exceptions.Exit(1)

@@ -90,20 +90,20 @@ def _print(found: Plan, diff: bool) -> None:
 
 
 def _print_estimates(found: list[Estimate]) -> None:
-    for number, one in enumerate(found):
-        together = f", {one.at_once} at once" if one.at_once > 1 else ""
-        click.echo(
-            f"{chr(10) if number else ''}{one.purpose}: {one.of}, {one.runs:,} runs{together}"
-        )
-        if one.runs:
-            _print_estimate(one)
-        if one.note:
-            click.echo(one.note)
-    if any(one.runs for one in found):
+    for number, estimate in enumerate(found):
+        together = f", {estimate.at_once} at once" if estimate.at_once > 1 else ""
+        if number:
+            click.echo()
+        click.echo(f"{estimate.purpose}: {estimate.of}, {estimate.runs:,} runs{together}")
+        if estimate.runs:
+            _print_estimate(estimate)
+        if estimate.note:
+            click.echo(estimate.note)
+    if any(estimate.runs for estimate in found):
         click.echo("\nHours are the most: as if every job ran to its max_runtime_seconds.")
 
 
-def _print_estimate(one: Estimate) -> None:
+def _print_estimate(estimate: Estimate) -> None:
     rows = [
         (
             step.step,
@@ -111,14 +111,15 @@ def _print_estimate(one: Estimate) -> None:
             f"{step.jobs:,}" + (f" to {step.most_jobs:,}" if step.most_jobs > step.jobs else ""),
             f"{step.hours:,.1f}",
         )
-        for step in one.steps
+        for step in estimate.steps
     ]
-    total = ("all", None, f"{sum(step.jobs for step in one.steps):,}", f"{one.hours:,.1f}")
+    jobs = sum(step.jobs for step in estimate.steps)
+    total = ("all", None, f"{jobs:,}", f"{estimate.hours:,.1f}")
     right = ("JOBS", "HOURS AT MOST")
     terminal.print_table(
         ("STEP", "INSTANCES", *right), [*rows, *([total] if rows[1:] else [])], right=right
     )
-    for quota in one.quotas:
+    for quota in estimate.quotas:
         verdict = "too few: jobs beyond it fail after 300 s" if quota.binds else "enough"
         click.echo(
             f"{quota.needed} {quota.instance_type} at once, {quota.allowed} allowed "
