@@ -1,11 +1,10 @@
-"""A purpose of many steps, rehearsed through the command line: side by side, and in shards."""
+"""A purpose of many steps, rehearsed: side by side, and in shards."""
 
 from __future__ import annotations
 
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 
 from batcat_runtime.project import new_project
 from tests.conftest import batcat
+from tests.rehearsal.records import rehearsed
 
 # Ten files for four instances.
 CLEAN = """
@@ -54,7 +54,7 @@ def project(tmp_path: Path) -> Path:
 
 def make_project(home: Path, region: str) -> Path:
     """Return a project whose purpose cleans, computes features beside limits, and predicts."""
-    made = new_project({"region": region}, no_input=True, output_dir=home)
+    made = new_project({"region": region}, output_dir=home)
     for name, code in (
         ("clean", CLEAN),
         ("features", FEATURES),
@@ -83,33 +83,15 @@ def kept(project: Path, pattern: str) -> list[Path]:
     return sorted((project / "data" / "result" / "rehearsal").rglob(pattern))
 
 
-def report_of(project: Path) -> str:
-    return (project / "report" / "rehearsal-usage-analysis.html").read_text(encoding="utf-8")
-
-
 def indents(output: str) -> dict[str, int]:
     """Return how far each step of the printed table is indented."""
     lines = [line for line in output.splitlines() if "succeeded" in line or "failed" in line]
     return {line.split()[0]: len(line) - len(line.lstrip()) for line in lines if line.strip()}
 
 
-def test_shards_see_their_own_keys_and_side_by_side_steps_meet(tmp_path: Path) -> None:
-    """In three partitions, at once."""
-    regions = {"aws-cn": "cn-northwest-1", "aws": "us-east-1", "aws-us-gov": "us-gov-west-1"}
-    projects = {region: make_project(tmp_path / region, region) for region in regions.values()}
-    with ThreadPoolExecutor() as pool:
-        rehearse = partial(batcat, "rehearse", timeout=400)
-        rehearsed = pool.map(lambda project: rehearse("-C", project), projects.values())
-        outputs = dict(zip(regions, rehearsed, strict=True))
-    for partition, region in regions.items():
-        done = outputs[partition]
-        assert done.returncode == 0, done.stdout + done.stderr
-        check_result(projects[region], done.stdout)
-        definition = projects[region] / "deploy" / "build" / "usage-analysis.asl.json"
-        assert set(re.findall("arn:(aws[a-z-]*):", definition.read_text("utf-8"))) == {partition}
-
-
-def check_result(project: Path, shown: str) -> None:
+def test_shards_see_their_own_keys_and_side_by_side_steps_meet(project: Path) -> None:
+    done = rehearsed(project)
+    assert done.record.status == "succeeded", done.said
     [file] = kept(project, "usage-analysis.csv")
     result = pd.read_csv(file)
     # Every key of the step before was seen, none twice, and all four instances had some.
@@ -128,10 +110,10 @@ def check_result(project: Path, shown: str) -> None:
         assert sources[name]["source"].endswith(place)
 
     # The console shows what ran inside what.
-    levels = indents(shown)
+    levels = indents(done.said)
     assert levels["clean"] == levels["predict"] < levels["features"] == levels["limits"]
 
-    report = report_of(project)
+    report = done.report
     assert "features and limits" in report
     for number in range(1, 5):
         assert f"job features, instance {number} of 4" in report
@@ -143,14 +125,28 @@ def check_result(project: Path, shown: str) -> None:
     assert "features completed?" in report
 
 
+def test_all_steps_run_in_the_other_partitions(tmp_path: Path) -> None:
+    """At once, as each rehearsal is in processes of its own."""
+    regions = {"aws": "us-east-1", "aws-us-gov": "us-gov-west-1"}
+    projects = [make_project(tmp_path / region, region) for region in regions.values()]
+    with ThreadPoolExecutor() as pool:
+        outputs = list(pool.map(lambda made: batcat("rehearse", "-C", made, timeout=400), projects))
+    for partition, made, done in zip(regions, projects, outputs, strict=True):
+        assert done.returncode == 0, done.stdout + done.stderr
+        [file] = kept(made, "usage-analysis.csv")
+        assert sorted(pd.read_csv(file)["shard"].unique()) == [0, 1, 2, 3]
+        definition = (made / "deploy" / "build" / "usage-analysis.asl.json").read_text("utf-8")
+        assert set(re.findall("arn:(aws[a-z-]*):", definition)) == {partition}
+
+
 def test_a_branch_that_fails_is_told_with_its_own_reason(project: Path) -> None:
     (project / "script" / "limits.py").write_text("raise SystemExit('no limits known')")
     slow = "import time\nprint('slow', flush=True)\ntime.sleep(300)\n"
     (project / "script" / "features.py").write_text(slow)
-    done = batcat("rehearse", "-C", project, timeout=240)
-    assert done.returncode == 1
-    assert "The script of limits failed (exit code: 1): no limits known" in done.stdout
-    report = report_of(project)
+    done = rehearsed(project)
+    assert done.record.status == "failed"
+    assert "The script of limits failed (exit code: 1): no limits known" in done.said
+    report = done.report
     assert "failed at the job “usage-analysis-limits-" in report
     rows = re.findall(r"<li class=.*?</li>", report[report.index('<ol class="timeline">') :])
     outcome = {
@@ -176,8 +172,8 @@ def test_more_instances_than_keys_is_no_failure(project: Path) -> None:
         "with bc.processing_job('usage-analysis') as job:\n"
         "    job.save(pd.DataFrame({'files': [len(job.input_files('usage'))]}), 'count.csv')\n"
     )
-    done = batcat("rehearse", "-C", project, timeout=240)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "got no file of the input usage" in report_of(project)
+    done = rehearsed(project)
+    assert done.record.status == "succeeded", done.said
+    assert "got no file of the input usage" in done.report
     assert [path.name for path in kept(project, "count*.csv")] == ["count-00000.csv"]
     assert len(kept(project, "_manifest-0000*.json")) == 2
