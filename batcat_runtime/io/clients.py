@@ -56,20 +56,28 @@ def client(
     with _lock:  # boto3 makes one client at a time
         if _made_in != (made_in := (aws_settings(), os.getpid())):  # a fork's parent's are not ours
             _kept.cache_clear()
+            _session.cache_clear()
             _made_in = made_in
         return _kept(service, maker, region, hasty)
 
 
 @lru_cache(maxsize=32)
 def _kept(service: str, session: boto3.Session | None, region: str | None, hasty: bool) -> Any:
-    import boto3
     from botocore.config import Config
 
     retries = retry_settings(4 if hasty else MAX_ATTEMPTS)
     # With four attempts and the pauses between them, a lost network is told within half a minute.
     timeouts = {"connect_timeout": 4, "read_timeout": 10} if hasty else {}
     config = Config(retries=retries, max_pool_connections=MAX_CONNECTIONS, **timeouts)
-    return (session or boto3.Session()).client(service, region_name=region, config=config)
+    return (session or _session()).client(service, region_name=region, config=config)
+
+
+@lru_cache(maxsize=1)
+def _session() -> Any:
+    """Return the session of the environment: its clients share what it has read of botocore."""
+    import boto3
+
+    return boto3.Session()
 
 
 def aws_session(session: boto3.Session | None = None, region: str | None = None) -> Any:

@@ -11,23 +11,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .aws.embedded import ACCOUNT_ID, EmbeddedAWS
+    from .aws.embedded import EmbeddedAWS
     from .container import tool as container_tool
-    from .local import LocalAWS, local_down, local_status, local_up
+    from .local import local_down, local_status, local_up
 
 _HOME = {
-    "ACCOUNT_ID": "aws.embedded",
     "EmbeddedAWS": "aws.embedded",
-    "LocalAWS": "local",
     "local_down": "local",
     "local_status": "local",
     "local_up": "local",
 }
 
 __all__ = [
-    "ACCOUNT_ID",
     "EmbeddedAWS",
-    "LocalAWS",
     "container_tool",
     "local_down",
     "local_status",

@@ -17,6 +17,7 @@ from typing import Any
 
 from moto.utilities.utils import get_partition
 
+from .aws.iam.conditions import listed
 from .aws.iam.evaluation import decide
 from .aws.iam.needs_s3 import s3_needs
 from .wire import Call, ServiceError
@@ -101,7 +102,7 @@ def _lets_in(place: BucketPlace, call: Call, account: str) -> bool:
     if not place.policy:
         return False
     statements = [
-        one for one in _listed(json.loads(place.policy).get("Statement")) if _names(one, account)
+        one for one in listed(json.loads(place.policy).get("Statement")) if _names(one, account)
     ]
     document = {"Version": "2012-10-17", "Statement": statements}
     return bool(statements) and all(decide([document], need).allowed for need in s3_needs(call))
@@ -110,10 +111,4 @@ def _lets_in(place: BucketPlace, call: Call, account: str) -> bool:
 def _names(statement: dict[str, Any], account: str) -> bool:
     named = statement.get("Principal")
     principals = named.get("AWS") if isinstance(named, dict) else named
-    return any(one in ("*", account) or f":{account}:" in str(one) for one in _listed(principals))
-
-
-def _listed(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return value if isinstance(value, list) else [value]
+    return any(one in ("*", account) or f":{account}:" in str(one) for one in listed(principals))

@@ -22,10 +22,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from batcat_runtime.config import partition_of
 from batcat_runtime.errors import EmbeddedAWSError
 
-from .aws.embedded import ACCOUNT_ID, START_TIMEOUT, check_region, launch
+from .aws.embedded import check_region, launch
 from .aws.environment import Keys, client_environment, new_keys
 from .container import tool
 
@@ -56,16 +55,6 @@ class LocalAWS:
     home: str
     token: str
     keys: Keys
-
-    @property
-    def account_id(self) -> str:
-        """The account that all resources belong to."""
-        return ACCOUNT_ID
-
-    @property
-    def partition(self) -> str:
-        """The partition of the default region."""
-        return partition_of(self.region)
 
     def environment(self) -> dict[str, str]:
         """Return the variables that point clients at it.
@@ -257,17 +246,12 @@ def _locked(folder: Path) -> Iterator[None]:
     """Let one process at a time start a server; the lock goes with its process, however it ends."""
     import fcntl
 
-    deadline = time.monotonic() + START_TIMEOUT
     with (folder / "embedded-aws.lock").open("w") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise EmbeddedAWSError(
-                        "Another process is starting an embedded AWS right now.",
-                        fix="Wait a moment and try again.",
-                    ) from None
-                time.sleep(0.1)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise EmbeddedAWSError(
+                "Another process is starting an embedded AWS right now.",
+                fix="Wait a moment; then use it (batcat local env).",
+            ) from None
         yield

@@ -7,18 +7,16 @@ SageMaker AI endpoints and quotas" (names such as ``ml.m5.xlarge for processing 
 
 from __future__ import annotations
 
-import hashlib
+import itertools
 from typing import Any
 
 from moto.utilities.utils import get_partition
 
 from .operations import PASS, Operation
-from .wire import ACCOUNT_ID, Call, ServiceError
+from .wire import ACCOUNT_ID, Call
 
 _FAMILIES = {"t3": 20, "m5": 20, "c5": 20, "r5": 20, "p3": 0, "g4dn": 0}
 _SIZES = ("medium", "large", "xlarge", "2xlarge", "4xlarge", "8xlarge", "12xlarge")
-_USES = ("endpoint usage", "processing job usage", "training job usage", "transform job usage")
-_PAGE = 100
 
 
 def operations() -> dict[tuple[str, str], Operation]:
@@ -27,43 +25,19 @@ def operations() -> dict[tuple[str, str], Operation]:
 
 
 def list_service_quotas(call: Call) -> Any:
-    """Return a page of SageMaker's quotas; other services are moto's."""
-    service = call.params.get("ServiceCode")
-    if service == "vpc":
+    """Return SageMaker's quotas, in one page; other services are moto's."""
+    if call.params.get("ServiceCode") != "sagemaker":
         return PASS
-    if service != "sagemaker":
-        raise ServiceError(
-            "NoSuchResourceException", f"The request failed because {service} does not exist."
-        )
-    size = int(call.params.get("MaxResults") or _PAGE)
-    first = int(call.params.get("NextToken") or 0)
-    everything = [_quota(name, value, call.region) for name, value in _values()]
-    answer: dict[str, Any] = {"Quotas": everything[first : first + size]}
-    if first + size < len(everything):
-        answer["NextToken"] = str(first + size)
-    return answer
-
-
-def _values() -> list[tuple[str, float]]:
-    return sorted(
-        (f"ml.{family}.{size} for {use}", float(value))
-        for family, value in _FAMILIES.items()
-        for size in _SIZES
-        for use in _USES
-    )
-
-
-def _quota(name: str, value: float, region: str) -> dict[str, Any]:
-    code = f"L-{hashlib.sha256(name.encode()).hexdigest()[:8].upper()}"
-    return {
-        "ServiceCode": "sagemaker",
-        "ServiceName": "Amazon SageMaker",
-        "QuotaArn": f"arn:{get_partition(region)}:servicequotas:{region}:{ACCOUNT_ID}:"
-        f"sagemaker/{code}",
-        "QuotaCode": code,
-        "QuotaName": name,
-        "Value": value,
-        "Unit": "None",
-        "Adjustable": True,
-        "GlobalQuota": False,
-    }
+    place = f"arn:{get_partition(call.region)}:servicequotas:{call.region}:{ACCOUNT_ID}:sagemaker"
+    quotas = [
+        {
+            "ServiceCode": "sagemaker",
+            "QuotaArn": f"{place}/L-{number:08X}",
+            "QuotaCode": f"L-{number:08X}",
+            "QuotaName": f"ml.{family}.{size} for processing job usage",
+            "Value": float(_FAMILIES[family]),
+            "Adjustable": True,
+        }
+        for number, (family, size) in enumerate(itertools.product(_FAMILIES, _SIZES))
+    ]
+    return {"Quotas": quotas}

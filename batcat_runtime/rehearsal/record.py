@@ -1,6 +1,6 @@
 """What a rehearsal leaves behind, as plain data.
 
-The orchestrator fills in one `Rehearsal`; the report and the console summary only read it.
+`story` fills in one `Rehearsal`; the report and the console summary only read it.
 Nothing here knows about AWS, moto or files, so that both can be made, tested and compared from
 a record written by hand.
 """
@@ -74,7 +74,7 @@ class ResultTable:
     frame: Any = None
 
 
-@dataclass(frozen=True)
+@dataclass
 class Rehearsal:
     """Everything that a rehearsal's report says.
 
@@ -97,28 +97,28 @@ class Rehearsal:
         When the rehearsal began; offsets in the report count from here.
     seconds : float
         How long the whole rehearsal took.
-    steps : tuple of Step
+    steps : list of Step
         What ran, in order.
     definition : dict
         The state machine in the Amazon States Language.
     state_status : dict of str to str
         State name to "succeeded", "failed" or another status. A state that is missing was not
         reached.
-    logs : tuple of LogLine
+    logs : list of LogLine
         Every line, in any order.
     result : ResultTable or None
         The result, if one was written.
     manifest : dict or None
         The contents of ``_manifest.json``.
-    images : tuple of (str, bytes)
+    images : list of (str, bytes)
         Name and contents of pictures (PNG, JPEG, GIF, WebP or SVG) that the job itself wrote.
-    resources : tuple of (str, str)
+    resources : list of (str, str)
         Type, and ARN or name, of what was deployed.
     versions : dict of str to str
         Software to version.
-    mails : tuple of Mail
+    mails : list of Mail
         What somebody would have been told by mail.
-    hints : tuple of str
+    hints : list of str
         What is not as on AWS here: packages in other versions, a weaker sandbox.
     """
 
@@ -129,19 +129,19 @@ class Rehearsal:
     partition: str
     account_id: str
     fired_at: str
-    window: tuple[str, str] | None
-    status: Literal["succeeded", "failed"]
-    error: str
     started: datetime
-    seconds: float
-    steps: tuple[Step, ...] = ()
+    window: tuple[str, str] | None = None
+    status: Literal["succeeded", "failed"] = "succeeded"
+    error: str = ""
+    seconds: float = 0.0
+    steps: list[Step] = field(default_factory=list)
     definition: dict[str, Any] = field(default_factory=dict)
     state_status: dict[str, str] = field(default_factory=dict)
-    logs: tuple[LogLine, ...] = ()
+    logs: list[LogLine] = field(default_factory=list)
     result: ResultTable | None = None
     manifest: dict[str, Any] | None = None
-    images: tuple[tuple[str, bytes], ...] = ()
-    resources: tuple[tuple[str, str], ...] = ()
+    images: list[tuple[str, bytes]] = field(default_factory=list)
+    resources: list[tuple[str, str]] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
-    mails: tuple[Mail, ...] = ()
-    hints: tuple[str, ...] = ()
+    mails: list[Mail] = field(default_factory=list)
+    hints: list[str] = field(default_factory=list)

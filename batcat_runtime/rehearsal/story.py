@@ -9,13 +9,12 @@ and the record says where and why. The embedded AWS is gone at the end, whatever
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
-import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
@@ -25,7 +24,7 @@ from zoneinfo import ZoneInfo
 
 from botocore.exceptions import ClientError
 
-from batcat_runtime.config import Config, get_config
+from batcat_runtime.config import Config
 from batcat_runtime.data import Sample, find_samples
 from batcat_runtime.deploy.cloudformation import template_file
 from batcat_runtime.deploy.image import Image
@@ -35,11 +34,13 @@ from batcat_runtime.deploy.project import deployment
 from batcat_runtime.deploy.stack import StackChange
 from batcat_runtime.errors import BatcatError, UserError
 from batcat_runtime.log import reporting
-from batcat_runtime.names import Names
-from batcat_runtime.operate.history import StateRun, read_states
+from batcat_runtime.operate.connection import Project, open_project
+from batcat_runtime.operate.executions import Execution, describe
+from batcat_runtime.operate.history import StateRun, read_jobs, read_states
 from batcat_runtime.operate.loglines import LogLine, read_job_logs, read_logs
 
 from . import EmbeddedAWS, observe, world
+from .aws.environment import applied
 from .aws.iam import principals
 from .aws.iam.denials import denied_calls
 from .aws.jobs.packages import differences
@@ -97,23 +98,33 @@ def rehearse(
     EmbeddedAWSError
         The embedded AWS did not start.
     """
-    config = get_config(folder)
+    project = open_project(folder)
+    config = project.config
     check_limits(config)
     purpose = config.purpose_name(purpose)
     moment = _firing_time(config, purpose, fire_at)
-    samples = find_samples(config, purpose, folder)
+    samples = find_samples(config, purpose, project.folder)
     upload = _find_upload(config, purpose, samples)
     wanted = world.find_world(config, purpose)
     if upload:
         moment = datetime.now(UTC)  # an object arrives when it does
-    hints = tuple(_hints(config, unsealed))
-    started = datetime.now(UTC)
-    notes = _Notes()
-    for hint in hints:
+    record = Rehearsal(
+        title=config.title,
+        project=config.project,
+        purpose=purpose,
+        region=config.region,
+        partition=config.partition,
+        account_id=EmbeddedAWS.account_id,
+        fired_at=moment.isoformat(timespec="minutes"),
+        started=datetime.now(UTC),
+        versions=_versions(),
+        hints=list(_hints(config, unsealed)),
+    )
+    for hint in record.hints:
         progress(hint)
     progress(f"starting an embedded AWS for {config.region} ({config.partition})")
     with EmbeddedAWS(region=config.region, enforce_policies=True) as aws:
-        rehearsal = _Rehearser(config, purpose, folder, aws, notes, progress)
+        rehearsal = _Rehearser(project, record, aws, progress)
         try:
             rehearsal.prepare(samples, wanted)
             rehearsal.deploy()
@@ -123,33 +134,12 @@ def rehearse(
             pass
         finally:
             rehearsal.read_back()
-        _tell_denials(notes, denied_calls(aws.home, template_file(config, "roles", purpose)))
-        mails, account = tuple(read_mails(aws.home)), aws.account_id
-    return Rehearsal(
-        title=config.title,
-        project=config.project,
-        purpose=purpose,
-        region=config.region,
-        partition=config.partition,
-        account_id=account,
-        fired_at=moment.isoformat(timespec="minutes"),
-        window=notes.window,
-        status="failed" if notes.error else "succeeded",
-        error=notes.error,
-        started=started,
-        seconds=(datetime.now(UTC) - started).total_seconds(),
-        steps=tuple(notes.steps),
-        definition=notes.definition,
-        state_status=notes.state_status,
-        logs=tuple(sorted(notes.logs, key=lambda line: line.time)),
-        result=notes.result.table,
-        manifest=notes.result.manifest,
-        images=notes.result.images,
-        resources=tuple(notes.resources),
-        versions=_versions(),
-        mails=mails,
-        hints=hints,
-    )
+        _tell_denials(record, denied_calls(aws.home, template_file(config, "roles", purpose)))
+        record.mails = read_mails(aws.home)
+    record.status = "failed" if record.error else "succeeded"
+    record.logs.sort(key=lambda line: line.time)
+    record.seconds = (datetime.now(UTC) - record.started).total_seconds()
+    return record
 
 
 def _hints(config: Config, unsealed: str) -> Iterator[str]:
@@ -157,7 +147,7 @@ def _hints(config: Config, unsealed: str) -> Iterator[str]:
     docker = config.folder / "deploy" / "docker"
     lock = docker / LOCK
     if lock.is_file() and LOCK in (docker / "Dockerfile").read_text("utf-8"):
-        found = [str(one) for one in differences(lock.read_text("utf-8"))]
+        found = differences(lock.read_text("utf-8"))
         if found:
             more = len(found) - _MOST_DIFFERENCES
             rest = f"; and {more} more" if more > 0 else ""
@@ -215,70 +205,32 @@ def _versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}
 
 
-@dataclass
-class _Notes:
-    """What the rehearsal has seen so far."""
-
-    steps: list[Step] = field(default_factory=list)
-    logs: list[LogLine] = field(default_factory=list)
-    resources: list[tuple[str, str]] = field(default_factory=list)
-    definition: dict[str, Any] = field(default_factory=dict)
-    state_status: dict[str, str] = field(default_factory=dict)
-    window: tuple[str, str] | None = None
-    result: observe.Result = field(default_factory=observe.Result)
-    error: str = ""
-
-
-def _tell_denials(notes: _Notes, denied: list[str]) -> None:
+def _tell_denials(record: Rehearsal, denied: list[str]) -> None:
     """Name what roles were refused: in the log, and behind the reason of a failure."""
     now = datetime.now(UTC)
-    notes.logs += [LogLine(now, "permissions", line) for line in denied]
-    if denied and notes.error:
-        notes.error = "\n".join([notes.error, "Refused for want of a permission:", *denied])
+    record.logs += [LogLine(now, "permissions", line) for line in denied]
+    if denied and record.error:
+        record.error = "\n".join([record.error, "Refused for want of a permission:", *denied])
     elif denied:
-        notes.steps.append(Step("permissions", "result", "failed", now, 0.0, denied[0]))
-
-
-@contextmanager
-def _variables(given: Mapping[str, str]) -> Iterator[None]:
-    """Set variables of the environment within the block."""
-    before = {name: os.environ.get(name) for name in given}
-    os.environ.update(given)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        record.steps.append(Step("permissions", "result", "failed", now, 0.0, denied[0]))
 
 
 @dataclass
 class _Rehearser:
     """The stages of one rehearsal, over one embedded AWS."""
 
-    config: Config
-    purpose: str
-    folder: Path
+    project: Project
+    record: Rehearsal
     aws: EmbeddedAWS
-    notes: _Notes
     progress: Callable[[str], None]
     runs: list[StateRun] = field(default_factory=list)
     deployer: str = ""
 
     def __post_init__(self) -> None:
-        import boto3
-
-        self.session = boto3.Session(region_name=self.config.region)
-        self.names = Names.of(self.config, self.purpose)
-        self._clients: dict[str, Any] = {}
-
-    def client(self, service: str) -> Any:
-        """Return the administrator's client of a service."""
-        if service not in self._clients:
-            self._clients[service] = self.session.client(service)
-        return self._clients[service]
+        self.config, self.purpose = self.project.config, self.record.purpose
+        self.names = self.project.names(self.purpose)
+        self.machine = self.project.machine_arn(self.purpose)
+        self.client = self.project.client  # the administrator's
 
     def prepare(self, samples: tuple[Sample, ...], wanted: world.World) -> None:
         """Put buckets, sample data, existing roles, the deployer and the world in place."""
@@ -289,8 +241,10 @@ class _Rehearser:
             self.deployer = principals.create_deployer(iam, self.config, account)
             done(world.put_samples(self.client("s3"), self.config, samples))
         if wanted.tables or wanted.secrets:
+            import boto3
+
             with self._step("tables and secrets", "data") as done:
-                done(world.put_world(self.session, wanted))
+                done(world.put_world(boto3.Session(region_name=self.config.region), wanted))
 
     def deploy(self) -> None:
         """Deploy the project as `batcat deploy` does, one step a part of it."""
@@ -302,11 +256,11 @@ class _Rehearser:
         last = datetime.now(UTC)
 
         def heard(line: str) -> None:
-            self.notes.logs.append(LogLine(datetime.now(UTC), "deploy", line))
+            self.record.logs.append(LogLine(datetime.now(UTC), "deploy", line))
             self.progress(line)
 
         try:
-            with _variables(environment), reporting(heard):
+            with applied(environment), reporting(heard):
                 for part in deployment(self.config):
                     now = datetime.now(UTC)
                     self._note(*self._told(part), last, now)
@@ -329,15 +283,21 @@ class _Rehearser:
 
     def fire(self, moment: datetime) -> str:
         """Invoke the schedule's target as the scheduler would; return the execution's ARN."""
+        import boto3
+
         with self._step("schedule fires", "trigger") as done:
             text = moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
             function, payload = self.names.function, json.dumps({"scheduled_time": text})
-            client = self.client("lambda")
+            keys: dict[str, str] = {}
             if self.config.purposes[self.purpose].schedule is not None:
                 schedule = self.client("scheduler").get_schedule(Name=self.names.schedule)
                 function = schedule["Target"]["Arn"]
-                client = self._lambda_as(schedule["Target"]["RoleArn"])
+                role = schedule["Target"]["RoleArn"]
+                given = principals.credentials_of(self.client("sts"), role, "schedule")
+                keys = {name.lower(): value for name, value in given.items()}
                 payload = schedule["Target"]["Input"].replace(_SCHEDULED_TIME, text)
+            # With the rights of the schedule's role, as Scheduler has them.
+            client = boto3.client("lambda", region_name=self.config.region, **keys)
             try:
                 answer = client.invoke(FunctionName=function, Payload=payload.encode())
             except ClientError as error:
@@ -348,20 +308,8 @@ class _Rehearser:
                 self._end(f"The Lambda function failed: {kind}: {message}")
             if not isinstance(reply, dict) or "executionArn" not in reply:
                 self._end(f"The Lambda function started no execution; it answered {reply!r}.")
-            if "date_start" in reply:
-                self.notes.window = (reply["date_start"], reply["date_end"])
             done(f"at {moment.isoformat(timespec='minutes')}")
         return str(reply["executionArn"])
-
-    def _lambda_as(self, role: str) -> Any:
-        """Return a Lambda client with the rights of the schedule's role, as Scheduler has them."""
-        keys = principals.credentials_of(self.client("sts"), role, "schedule")
-        return self.session.client(
-            "lambda",
-            aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
-            aws_session_token=keys["AWS_SESSION_TOKEN"],
-        )
 
     def upload(self, sample: Sample, path: Path) -> str:
         """Put a sample's file into S3 once more, with the rule on; return the execution's ARN."""
@@ -369,44 +317,33 @@ class _Rehearser:
             self.client("events").enable_rule(Name=self.names.rule)
             bucket, key = sample.address(path)
             self.client("s3").upload_file(str(path), bucket, key)
-            execution = self._started_execution(_UPLOAD_WAIT_SECONDS)
-            if execution is None:
+            deadline, found = time.monotonic() + _UPLOAD_WAIT_SECONDS, list[dict[str, Any]]()
+            while not found and time.monotonic() < deadline:
+                time.sleep(0.1)
+                found = self.client("stepfunctions").list_executions(stateMachineArn=self.machine)[
+                    "executions"
+                ]
+            if not found:
                 lines = read_logs(self.client("logs"), self._log_groups())
                 self._end(
                     f"s3://{bucket}/{key} arrived, but no execution was started.",
                     *[line.text for line in lines][-20:],
                 )
             done(f"s3://{bucket}/{key}")
-        return str(execution)
-
-    def _machines(self) -> list[dict[str, Any]]:
-        machines = self.client("stepfunctions").list_state_machines()["stateMachines"]
-        return [one for one in machines if one["name"] == self.names.state_machine]
-
-    def _started_execution(self, seconds: float) -> str | None:
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            for machine in self._machines():
-                found = self.client("stepfunctions").list_executions(
-                    stateMachineArn=machine["stateMachineArn"]
-                )["executions"]
-                if found:
-                    return str(found[0]["executionArn"])
-            time.sleep(0.1)
-        return None
+        return str(found[0]["executionArn"])
 
     def follow(self, execution: str, timeout: float) -> None:
         """Wait until the execution ends; say which state it is in; stop it when time is up."""
         states = self.client("stepfunctions")
         deadline, told, late = time.monotonic() + timeout, 0, ""
         while True:
-            answer = states.describe_execution(executionArn=execution)
+            answer = describe(self.project, self.purpose, execution)
             runs = read_states(states, execution)
             for run in runs[told:]:
                 if run.kind == "Task":
                     self.progress(f"state {run.name} entered")
             told = len(runs)
-            if answer["status"] != "RUNNING":
+            if not answer.running:
                 break
             if time.monotonic() > deadline and not late:
                 late = f"It was stopped after {timeout:.0f} s (--timeout). "
@@ -417,55 +354,48 @@ class _Rehearser:
             time.sleep(0.1)
         self._conclude(answer, runs, late)
 
-    def _conclude(self, answer: dict[str, Any], runs: list[StateRun], late: str) -> None:
+    def _conclude(self, execution: Execution, runs: list[StateRun], late: str) -> None:
         self.runs = runs
-        jobs = self._jobs()
-        succeeded = answer["status"] == "SUCCEEDED"
-        self.notes.state_status = {
+        if execution.window:
+            self.record.window = (execution.window.start, execution.window.end)
+        self.record.state_status = {
             run.name: "succeeded" if run.status == "running" else run.status for run in runs
         }
-        times = answer["startDate"], answer.get("stopDate")
-        name = self.names.state_machine
-        self._note(name, "workflow", answer["name"], *times, failed=not succeeded)
-        self.notes.steps.extend(observe.steps_of(runs, jobs))
+        succeeded = execution.succeeded
+        times = execution.started, execution.stopped
+        self._note(
+            self.names.state_machine, "workflow", execution.name, *times, failed=not succeeded
+        )
+        self.record.steps += observe.steps_of(runs, self._jobs())
         if not succeeded:
-            lines = read_job_logs(self.client("logs"), jobs)
-            self._end(late + observe.reason_of(answer, jobs, lines))
+            self._end(late + observe.reason_of(self.project, execution, runs))
         with self._step("result", "result") as done:
-            found = observe.read_result(
-                self.client("s3"), self.config, self.purpose, answer["name"]
-            )
-            self.notes.result = found
-            if found.manifest is None:
-                self._end("The execution succeeded, but its result has no manifest in the bucket.")
-            if found.missing:
-                self._end(f"The execution succeeded, but its result is not whole: {found.missing}.")
-            done(f"{found.table.rows} rows" if found.table else f"{len(found.files)} files")
-            self._keep(found)
+            try:
+                with reporting(self.progress):
+                    done(observe.keep_result(self.record, self.project))
+            except BatcatError as error:
+                self._end(*str(error).split("\n"))
 
     def read_back(self) -> None:
         """Collect what was deployed and what was logged, as far as the rehearsal came."""
         cloudformation = self.client("cloudformation")
-        pages = cloudformation.get_paginator("list_stacks").paginate()
-        stacks = [one for page in pages for one in page["StackSummaries"]]
-        for stack in reversed(stacks):
-            if stack["StackStatus"] == "DELETE_COMPLETE":
-                continue
+        pages = cloudformation.get_paginator("describe_stacks").paginate()
+        stacks = [stack for page in pages for stack in page["Stacks"]]
+        for stack in sorted(stacks, key=lambda stack: stack["CreationTime"]):
             listed = cloudformation.describe_stack_resources(StackName=stack["StackName"])
-            self.notes.resources += [
-                (one["ResourceType"], one.get("PhysicalResourceId") or "")
-                for one in listed["StackResources"]
+            self.record.resources += [
+                (found["ResourceType"], found.get("PhysicalResourceId") or "")
+                for found in listed["StackResources"]
             ]
-        for machine in self._machines():
-            described = self.client("stepfunctions").describe_state_machine(
-                stateMachineArn=machine["stateMachineArn"]
-            )
-            self.notes.definition = json.loads(described["definition"])
-        self.notes.logs += read_logs(self.client("logs"), self._log_groups())
-        self.notes.logs += read_job_logs(self.client("logs"), self._jobs())
+        states = self.client("stepfunctions")
+        with contextlib.suppress(states.exceptions.StateMachineDoesNotExist):
+            described = states.describe_state_machine(stateMachineArn=self.machine)
+            self.record.definition = json.loads(described["definition"])
+        self.record.logs += read_logs(self.client("logs"), self._log_groups())
+        self.record.logs += read_job_logs(self.client("logs"), self._jobs())
 
     def _jobs(self) -> list[dict[str, Any]]:
-        return observe.read_jobs(self.client("sagemaker"), self.runs)
+        return read_jobs(self.client("sagemaker"), self.runs)
 
     def _log_groups(self) -> dict[str, str]:
         return {
@@ -473,16 +403,7 @@ class _Rehearser:
             self.names.workflow_log_group: "workflow",
         }
 
-    def _keep(self, found: observe.Result) -> None:
-        """Copy the result out of the embedded S3, which is about to vanish."""
-        target = self.folder / "data" / "result" / "rehearsal" / self.purpose
-        shutil.rmtree(target, ignore_errors=True)
-        for name, data in found.files.items():
-            path = target / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
-
-    @contextmanager
+    @contextlib.contextmanager
     def _step(self, name: str, kind: StepKind) -> Iterator[Callable[[str], None]]:
         started, said = datetime.now(UTC), [""]
 
@@ -493,7 +414,9 @@ class _Rehearser:
         try:
             yield done
         except BaseException:
-            self._note(name, kind, said[0] or self.notes.error.split("\n")[0], started, failed=True)
+            self._note(
+                name, kind, said[0] or self.record.error.split("\n")[0], started, failed=True
+            )
             raise
         self._note(name, kind, said[0], started)
 
@@ -509,8 +432,8 @@ class _Rehearser:
     ) -> None:
         seconds = ((ended or datetime.now(UTC)) - started).total_seconds()
         status: Any = "failed" if failed else "succeeded"
-        self.notes.steps.append(Step(name, kind, status, started, max(0.0, seconds), detail))
+        self.record.steps.append(Step(name, kind, status, started, max(0.0, seconds), detail))
 
     def _end(self, reason: str, *lines: str) -> NoReturn:
-        self.notes.error = "\n".join([reason, *lines])
+        self.record.error = "\n".join([reason, *lines])
         raise _EndedError(reason)

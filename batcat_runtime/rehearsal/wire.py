@@ -6,7 +6,7 @@ in headers and bodies. This module does the translation, in two steps each way:
 1. `read_call` finds service and region in the signature, the operation in the request, and parses
    the parameters by botocore's service model. Bodies that are streams (S3 objects) stay unread.
 2. `result_response` and `error_response` write an answer in the protocol of the service: JSON,
-   REST-JSON, REST-XML, Query or EC2.
+   REST-JSON, REST-XML or Query.
 
 moto's own parsers and serialisers do the work that is worth reusing.
 """
@@ -41,24 +41,11 @@ ACCOUNT_ID = "123456789012"
 
 # Signing names that are not the botocore name, or that several services share; first match wins.
 _SERVICES_OF_SIGNING_NAME = {
-    "apigateway": ("apigateway", "apigatewayv2"),
-    "aps": ("amp",),
-    "dynamodb": ("dynamodb", "dynamodbstreams"),
-    "elasticfilesystem": ("efs",),
-    "elasticloadbalancing": ("elbv2", "elb"),
-    "elasticmapreduce": ("emr",),
-    "es": ("opensearch", "es"),
-    "kinesisanalytics": ("kinesisanalyticsv2", "kinesisanalytics"),
     "monitoring": ("cloudwatch",),
-    "rds": ("rds", "docdb", "neptune"),
-    "s3": ("s3",),
     "sagemaker": ("sagemaker", "sagemaker-runtime", "sagemaker-metrics"),
     "servicequotas": ("service-quotas",),
-    "ses": ("sesv2", "ses"),
-    "sso": ("sso-admin",),
     "states": ("stepfunctions",),
     "tagging": ("resourcegroupstaggingapi",),
-    "timestream": ("timestream-write", "timestream-query"),
 }
 _MAX_S3_DOCUMENT = 2 * 1024 * 1024
 
@@ -316,9 +303,8 @@ def _json(body: bytes) -> Any:
 
 
 def _unreadable_code(protocol: str) -> str:
-    return {"query": "MalformedInput", "ec2": "MalformedInput", "rest-xml": "MalformedXML"}.get(
-        protocol, "SerializationException"
-    )
+    codes = {"query": "MalformedInput", "rest-xml": "MalformedXML"}
+    return codes.get(protocol, "SerializationException")
 
 
 def _json_content_type(call: Call) -> str:
@@ -330,11 +316,6 @@ def _json_content_type(call: Call) -> str:
 def _xml_error(call: Call, error: ServiceError, request_id: str) -> str:
     code, message = escape(error.code), escape(error.message)
     more = "".join(f"<{key}>{escape(value)}</{key}>" for key, value in error.extra.items())
-    if call.protocol == "ec2":
-        return (
-            f"<Response><Errors><Error><Code>{code}</Code><Message>{message}</Message></Error>"
-            f"</Errors><RequestID>{request_id}</RequestID></Response>"
-        )
     if call.service == "s3":
         return (
             f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code>'

@@ -83,8 +83,7 @@ def put_samples(s3: Any, config: Config, samples: Iterable[Sample]) -> str:
         for path in sample.files:
             s3.upload_file(str(path), *sample.address(path))
     sizes = [path.stat().st_size for sample in found for path in sample.files]
-    plural = "s" if len(sizes) != 1 else ""
-    return f"{len(sizes)} file{plural}, {sum(sizes) / 1e6:.1f} MB, from data/raw/"
+    return f"files: {len(sizes)}, {sum(sizes) / 1e6:.1f} MB, from data/raw/"
 
 
 def put_world(session: Any, world: World) -> str:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from rich.console import Console
 
 from batcat_runtime.rehearsal.record import LogLine, Rehearsal, ResultTable, Step
+from batcat_runtime.rehearsal.report import render_report
+from batcat_runtime.rehearsal.report.summary import print_summary
+from batcat_runtime.rehearsal.story import rehearse
 
 START = datetime(2026, 3, 1, 17, 30, 12, 412000, tzinfo=UTC)
 TRACEBACK = """\
@@ -23,6 +29,22 @@ HOSTILE = (
     "{{ 7*7 }}{% raw %}\x1b[31mred\x1b[0m\x1b]0;title\x07\x00\x08\x9b1m\u202eevil\u2066"
     "电池🔋 שלום\ud800\ufffe"
 )
+
+
+class Rehearsed(NamedTuple):
+    """A rehearsal in this process: its record, what the terminal says, and the report."""
+
+    record: Rehearsal
+    said: str
+    report: str
+
+
+def rehearsed(project: Path, **options: Any) -> Rehearsed:
+    """Rehearse a project as the command does, but for the network, which stays."""
+    record = rehearse(project, **options)
+    console = Console(file=io.StringIO(), width=200)
+    print_summary(record, project / "report.html", console)
+    return Rehearsed(record, console.file.getvalue(), render_report(record))
 
 
 def usage_frame(vehicles: int = 3, days: int = 7) -> pd.DataFrame:

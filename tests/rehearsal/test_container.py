@@ -47,7 +47,10 @@ class Docker:
 
     def __call__(self, *words: str | Path, code: int = 0, given: str = "") -> str:
         self.patch.setattr("sys.stdin", io.StringIO(given))
-        done = container_tool.main([str(word) for word in words])
+        try:
+            done = container_tool.main([str(word) for word in words])
+        except SystemExit as ended:
+            done = ended.code
         said = "".join(self.capsys.readouterr())
         assert done == code, said
         return said

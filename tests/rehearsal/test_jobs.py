@@ -12,7 +12,7 @@ import pytest
 
 from batcat_runtime.rehearsal import EmbeddedAWS
 from batcat_runtime.rehearsal.aws.jobs.sandbox import why_no_namespaces
-from tests.rehearsal.conftest import REGION, REGIONS, Cloud, error_of, until
+from tests.rehearsal.conftest import REGION, Cloud, error_of, until
 
 ROOT = """
 import json, os, sys, time
@@ -378,17 +378,19 @@ def test_network_isolation_takes_the_embedded_aws_away_too(each: Cloud) -> None:
 # ---------------------------------------------------------------- what S3 gives and takes
 
 
-@pytest.mark.parametrize(
-    ("prefix", "expected"),
-    [
-        ("in/", ["a.csv", "sub/b.csv"]),
-        ("in", ["a.csv", "inside.csv", "sub/b.csv"]),
-        ("in/a.csv", ["a.csv"]),
-    ],
-)
-def test_where_keys_of_a_prefix_go(cloud: Cloud, prefix: str, expected: list[str]) -> None:
+def test_where_keys_of_a_prefix_go(cloud: Cloud) -> None:
     bucket = cloud.bucket(**{"in/a.csv": "", "in/sub/b.csv": "", "inside.csv": ""})
-    assert files_of(cloud, f"s3://{bucket}/{prefix}")[1] == [str(expected)]
+    expected = {
+        "in/": ["a.csv", "sub/b.csv"],
+        "in": ["a.csv", "inside.csv", "sub/b.csv"],
+        "in/a.csv": ["a.csv"],
+    }
+    script = ROOT + (
+        "for root in sorted((ML / 'processing/input').iterdir()):\n"
+        "    print(sorted(str(p.relative_to(root)) for p in root.rglob('*') if p.is_file()))"
+    )
+    inputs = [an_input(f"s3://{bucket}/{key}", f"n{n}") for n, key in enumerate(expected)]
+    assert cloud.run(script, ProcessingInputs=inputs)[1] == [*map(str, expected.values())]
 
 
 def test_an_input_may_be_a_manifest_of_keys(cloud: Cloud) -> None:
@@ -399,7 +401,7 @@ def test_an_input_may_be_a_manifest_of_keys(cloud: Cloud) -> None:
     assert lines == ["['a/1.csv', 'b.csv']"]
 
 
-@pytest.mark.parametrize("other", ["in/a/b.csv", "in//a//b.csv", "in/./a/b.csv"])
+@pytest.mark.parametrize("other", ["in/a/b.csv", "in/./a/b.csv"])
 def test_two_keys_that_would_be_one_file_fail_the_job(cloud: Cloud, other: str) -> None:
     bucket = cloud.bucket(**{"in/a//b.csv": "1", other: "2"})
     job, lines = files_of(cloud, f"s3://{bucket}/in/")
@@ -467,15 +469,12 @@ def test_a_name_is_used_once_and_jobs_are_listed_and_tagged(cloud: Cloud) -> Non
     assert sagemaker.list_tags(ResourceArn=arn)["Tags"] == [{"Key": "team", "Value": "battery"}]
 
 
-@pytest.mark.parametrize("region", REGIONS)
-def test_arns_carry_the_partition(cloud: Cloud, region: str) -> None:
-    request = cloud.job(region=region)
-    made = cloud.client("sagemaker", region).create_processing_job(**request)
-    assert made["ProcessingJobArn"] == (
-        f"arn:{cloud.partition(region)}:sagemaker:{region}:123456789012:processing-job/"
-        + request["ProcessingJobName"]
-    )
-    ended = cloud.ended_job(request["ProcessingJobName"], region)
+def test_arns_carry_the_partition(cloud: Cloud) -> None:
+    request = cloud.job(region="us-gov-west-1")
+    made = cloud.client("sagemaker", "us-gov-west-1").create_processing_job(**request)
+    arn = "arn:aws-us-gov:sagemaker:us-gov-west-1:123456789012:processing-job/"
+    assert made["ProcessingJobArn"] == arn + request["ProcessingJobName"]
+    ended = cloud.ended_job(request["ProcessingJobName"], "us-gov-west-1")
     assert ended["ProcessingJobStatus"] == "Completed"
 
 

@@ -1,4 +1,4 @@
-"""A purpose of many steps, rehearsed through the command line: side by side, and in shards."""
+"""A purpose of many steps, rehearsed: side by side, and in shards."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from batcat_runtime.project import new_project
-from tests.conftest import batcat
+from tests.rehearsal.records import rehearsed
 
 # Ten files for four instances.
 CLEAN = """
@@ -77,10 +77,6 @@ def kept(project: Path, pattern: str) -> list[Path]:
     return sorted((project / "data" / "result" / "rehearsal").rglob(pattern))
 
 
-def report_of(project: Path) -> str:
-    return (project / "report" / "rehearsal-usage-analysis.html").read_text(encoding="utf-8")
-
-
 def indents(output: str) -> dict[str, int]:
     """Return how far each step of the printed table is indented."""
     lines = [line for line in output.splitlines() if "succeeded" in line or "failed" in line]
@@ -88,8 +84,8 @@ def indents(output: str) -> dict[str, int]:
 
 
 def test_shards_see_their_own_keys_and_side_by_side_steps_meet(project: Path) -> None:
-    done = batcat("rehearse", "-C", project, timeout=240)
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = rehearsed(project)
+    assert done.record.status == "succeeded", done.said
     [file] = kept(project, "usage-analysis.csv")
     result = pd.read_csv(file)
     # Every key of the step before was seen, none twice, and all four instances had some.
@@ -108,10 +104,10 @@ def test_shards_see_their_own_keys_and_side_by_side_steps_meet(project: Path) ->
         assert sources[name]["source"].endswith(place)
 
     # The console shows what ran inside what.
-    levels = indents(done.stdout)
+    levels = indents(done.said)
     assert levels["clean"] == levels["predict"] < levels["features"] == levels["limits"]
 
-    report = report_of(project)
+    report = done.report
     assert "features and limits" in report
     for number in range(1, 5):
         assert f"job features, instance {number} of 4" in report
@@ -127,10 +123,10 @@ def test_a_branch_that_fails_is_told_with_its_own_reason(project: Path) -> None:
     (project / "script" / "limits.py").write_text("raise SystemExit('no limits known')")
     slow = "import time\nprint('slow', flush=True)\ntime.sleep(300)\n"
     (project / "script" / "features.py").write_text(slow)
-    done = batcat("rehearse", "-C", project, timeout=240)
-    assert done.returncode == 1
-    assert "The script of limits failed (exit code: 1): no limits known" in done.stdout
-    report = report_of(project)
+    done = rehearsed(project)
+    assert done.record.status == "failed"
+    assert "The script of limits failed (exit code: 1): no limits known" in done.said
+    report = done.report
     assert "failed at the job “usage-analysis-limits-" in report
     rows = re.findall(r"<li class=.*?</li>", report[report.index('<ol class="timeline">') :])
     outcome = {
@@ -156,8 +152,8 @@ def test_more_instances_than_keys_is_no_failure(project: Path) -> None:
         "with bc.processing_job('usage-analysis') as job:\n"
         "    job.save(pd.DataFrame({'files': [len(job.input_files('usage'))]}), 'count.csv')\n"
     )
-    done = batcat("rehearse", "-C", project, timeout=240)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "got no file of the input usage" in report_of(project)
+    done = rehearsed(project)
+    assert done.record.status == "succeeded", done.said
+    assert "got no file of the input usage" in done.report
     assert [path.name for path in kept(project, "count*.csv")] == ["count-00000.csv"]
     assert len(kept(project, "_manifest-0000*.json")) == 2

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from batcat_runtime.project import new_project
-from tests.conftest import batcat
+from tests.rehearsal.records import rehearsed
 
 ASKING = """
 import boto3
@@ -49,9 +49,9 @@ def ask_for_buckets(project: Path, *, strict: bool) -> None:
 
 def test_a_script_that_asks_for_more_fails_and_the_reason_is_named(project: Path) -> None:
     ask_for_buckets(project, strict=True)
-    done = batcat("rehearse", "-C", project)
-    assert done.returncode == 1
-    said = " ".join(done.stdout.split())
+    done = rehearsed(project)
+    assert done.record.status == "failed"
+    said = " ".join(done.said.split())
     assert "Refused for want of a permission:" in said
     role = r"batcat-battery--usage-analysis--roles-JobRole-\w+"
     assert re.search(rf"role {role} may not s3:ListAllMyBuckets: no policy of it allows", said)
@@ -67,7 +67,7 @@ def test_a_right_that_is_commented_out_is_named_with_its_line(project: Path) -> 
         for number, text in enumerate(roles.read_text().splitlines(), 1)
         if text.endswith("# - Sid: Secrets")
     ]
-    said = " ".join(batcat("rehearse", "-C", project).stdout.split())
+    said = " ".join(rehearsed(project).said.split())
     assert f"uncomment the statement Secrets in line {line} of deploy/roles.yaml" in said
 
 
@@ -75,8 +75,7 @@ def test_a_refusal_that_did_no_harm_is_named_too(project: Path) -> None:
     limit = "arn:aws-cn:iam::123456789012:policy/team/limit"
     configure(project, lambda content: content.update(permissions_boundary=limit))
     ask_for_buckets(project, strict=False)
-    done = batcat("rehearse", "-C", project)
-    assert done.returncode == 0, done.stdout
-    assert "permissions" in done.stdout
-    report = (project / "report" / "rehearsal-usage-analysis.html").read_text()
-    assert "s3:ListAllMyBuckets" in report
+    done = rehearsed(project)
+    assert done.record.status == "succeeded", done.said
+    assert "permissions" in done.said
+    assert "s3:ListAllMyBuckets" in done.report

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from batcat_runtime.errors import BatcatError
 from batcat_runtime.project import new_project
-from tests.conftest import batcat
+from tests.rehearsal.records import rehearsed
 
 ROWS = "vin,time,kwh\nA,2022-01-01,1.5\nB,2022-01-02,2.5\nC,2022-01-09,9.5\n"
 QUERY = "select vin, kwh from dw_bms.battery_usage where time >= '{}' and time < '{}' order by vin"
@@ -61,8 +63,8 @@ def test_a_job_asks_redshift_by_a_secret(project: Path) -> None:
     uncomment(project, "Redshift", "Secrets")
     call = f"read_data_from_redshift_by_secret('my/secret', 'cn-northwest-1', {QUERY!r}"
     (project / "script" / "usage-analysis.py").write_text(SCRIPT.format(call=call))
-    done = batcat("rehearse", "-C", project)
-    assert "vin,kwh;A,1.5;B,2.5;" in done.stdout, done.stdout + done.stderr
+    done = rehearsed(project)
+    assert "vin,kwh;A,1.5;B,2.5;" in done.said, done.said
 
 
 def test_a_job_asks_athena(project: Path) -> None:
@@ -74,8 +76,8 @@ def test_a_job_asks_athena(project: Path) -> None:
     staging = "s3://project-battery-result/athena/"
     call = f"read_data_from_athena({query!r}, 'cn-northwest-1', {staging!r}"
     (project / "script" / "usage-analysis.py").write_text(SCRIPT.format(call=call))
-    done = batcat("rehearse", "-C", project)
-    assert "vin,kwh;A,1.5;B,2.5;" in done.stdout, done.stdout + done.stderr
+    done = rehearsed(project)
+    assert "vin,kwh;A,1.5;B,2.5;" in done.said, done.said
 
 
 @pytest.mark.parametrize(
@@ -92,7 +94,5 @@ def test_a_world_that_is_not_there_is_told_before_anything_starts(
     project: Path, world: dict[str, Any], said: str
 ) -> None:
     pretend(project, **world)
-    done = batcat("rehearse", "-C", project)
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert not list((project / "report").glob("*.html"))
+    with pytest.raises(BatcatError, match=re.escape(said)):
+        rehearsed(project)

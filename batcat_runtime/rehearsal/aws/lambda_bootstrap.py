@@ -16,7 +16,6 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -97,16 +96,10 @@ def _find_handler(name: str) -> Callable[[Any, Context], Any]:
 
 def _marshal(result: Any) -> str:
     try:
-        return json.dumps(result, default=_plain, ensure_ascii=False)
+        return json.dumps(result, ensure_ascii=False)
     except Exception as error:
         message = f"Unable to marshal response: {error}"
         raise _Fault("Runtime.MarshalError", message) from None
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return float(value)
-    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
 
 def _error_payload(error: Exception, request_id: str) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import logging
 import os
 import signal
 import subprocess
@@ -38,8 +37,6 @@ from .jobs import packages, sandbox
 from .jobs.layout import PYTHON, Layout
 from .jobs.lines import LineReader, LogWriter
 
-log = logging.getLogger(__name__)
-
 # AWS allows 10 s to load a function; a laptop that is busy with the rest gets a little more.
 _INIT_LIMIT = 30.0
 # What has answered and does not end (an atexit, a thread) gets a moment, as in AWS.
@@ -47,8 +44,6 @@ _AFTER_ANSWER = 0.5
 _POLL = 0.02
 _BOOTSTRAP = Path(__file__).with_name("lambda_bootstrap.py")
 _TASK, _RUNTIME = "/var/task", "/var/runtime"
-# From (region, name or ARN, qualifier) to moto's function, or None.
-FunctionLookup = Callable[[str, str, str | None], Any]
 
 
 @dataclass(frozen=True)
@@ -85,7 +80,7 @@ class Invocations:
     def __init__(
         self,
         clients: Clients,
-        lookup: FunctionLookup,
+        lookup: Callable[[str, str, str | None], Any],
         home: Path,
         failed: Callable[[str, str], None],
     ) -> None:

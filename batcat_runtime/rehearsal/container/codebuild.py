@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import io
 import os
-import stat
 import sys
 import tempfile
 import threading
-import time
 import uuid
 import zipfile
 from pathlib import Path
@@ -75,14 +73,8 @@ class CodeBuild:
             raise ServiceError("ResourceAlreadyExistsException", f"Project already exists: {arn}")
         if call.operation == "UpdateProject" and place not in self._projects:
             raise _no_project(*place)
-        project = self._projects[place] = {
-            "created": time.time(),
-            **self._projects.get(place, {}),
-            **call.params,
-            "arn": arn,
-            "lastModified": time.time(),
-        }
-        return {"project": project}
+        self._projects[place] = self._projects.get(place, {}) | call.params | {"arn": arn}
+        return {"project": self._projects[place]}
 
     def delete_project(self, call: Call) -> dict[str, Any]:
         """Remove a project; none of that name is no error, as in AWS."""
@@ -101,7 +93,6 @@ class CodeBuild:
         build = {
             "id": f"{name}:{place}",
             "arn": _arn(call.region, f"build/{name}:{place}"),
-            "startTime": time.time(),
             "currentPhase": "QUEUED",
             "buildStatus": "IN_PROGRESS",
             "buildComplete": False,
@@ -160,7 +151,7 @@ class CodeBuild:
             {"phaseType": build["currentPhase"], "phaseStatus": status, "contexts": context}
         ]
         # Last, so that whoever sees the end also sees the whole log.
-        build |= {"endTime": time.time(), "buildStatus": status, "buildComplete": True}
+        build |= {"buildStatus": status, "buildComplete": True}
 
 
 def _fetch(s3: Any, source: dict[str, Any], folder: Path) -> Path:
@@ -205,5 +196,5 @@ def _tools(place: Path) -> str:
     tool.install(tools)
     path = tools / "aws"
     path.write_text(_AWS.format(python=sys.executable), "utf-8")
-    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    path.chmod(0o755)
     return f"{tools}{os.pathsep}{os.environ.get('PATH', '/usr/bin:/bin')}"

@@ -10,7 +10,6 @@ image by asking ECR for that manifest, as SageMaker does, so a job can only run 
 from __future__ import annotations
 
 import json
-import os
 import re
 import urllib.parse
 from dataclasses import asdict, dataclass, field
@@ -20,6 +19,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from batcat_runtime.errors import ImageError
+from batcat_runtime.jsontext import write_whole
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
@@ -120,11 +120,6 @@ class Image:
     wheels: list[str] = field(default_factory=list)
     manifest: str = ""
 
-    @property
-    def identity(self) -> str:
-        """The config digest as the name of a folder."""
-        return self.config_digest.removeprefix("sha256:")
-
 
 class ImageStore:
     """The images of one rehearsal, in ``<home>/images``.
@@ -144,7 +139,8 @@ class ImageStore:
 
     def save(self, image: Image) -> None:
         """Write an image's description; its files are in place already."""
-        _write(self.path(image.config_digest) / "image.json", json.dumps(asdict(image), indent=2))
+        path = self.path(image.config_digest) / "image.json"
+        write_whole(path, json.dumps(asdict(image), indent=2))
 
     def load(self, config_digest: str) -> Image:
         """Read an image's description.
@@ -165,7 +161,9 @@ class ImageStore:
 
     def tag(self, reference: Reference, image: Image) -> None:
         """Let a local reference name an image."""
-        _write(self._reference_path(reference), image.config_digest)
+        path = self._reference_path(reference)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, image.config_digest)
 
     def find(self, reference: Reference) -> Image | None:
         """Return the image of a local reference."""
@@ -213,7 +211,9 @@ def find_in_registry(ecr: Any, uri: str, store: ImageStore) -> Image:
         if error.response["Error"]["Code"] != "RepositoryNotFoundException":
             raise
         said = error.response["Error"]["Message"]
-        raise ImageError(f"API error (404): name unknown: {said}") from error
+        raise ImageError(
+            f"API error (404): repository {reference.name} not found: name unknown: {said}"
+        ) from error
     if not images:
         raise ImageError(f"{unknown} Requested image not found")
     return store.load(json.loads(images[0]["imageManifest"])["config"]["digest"])
@@ -246,10 +246,3 @@ def put_image(ecr: Any, reference: Reference, image: Image) -> None:
         if error.response["Error"]["Code"] == "RepositoryNotFoundException":
             said = f"name unknown: {said}"
         raise ImageError(said) from error
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}"[:200])
-    temporary.write_text(text, "utf-8")
-    temporary.replace(path)

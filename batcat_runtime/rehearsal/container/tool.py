@@ -14,10 +14,8 @@ on this machine.
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import os
 import shlex
-import stat
 import sys
 import urllib.parse
 from collections.abc import Sequence
@@ -28,16 +26,10 @@ from batcat_runtime.errors import ImageError
 
 from .images import ImageStore, Reference, put_image
 
-VERSION = "27.0.0-rehearsal"
-
-
-class _UsageError(Exception):
-    """The command line is one that this tool does not know; exit code 125."""
-
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise _UsageError(f"{self.prog}: {message}\nSee '{self.prog} --help'.")
+        self.exit(125, f"{self.prog}: {message}\nSee '{self.prog} --help'.\n")
 
 
 def install(directory: Path) -> Path:
@@ -62,7 +54,7 @@ def install(directory: Path) -> Path:
         return path
     path = directory / "docker"
     path.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {module} "$@"\n', "utf-8")
-    path.chmod(path.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
+    path.chmod(0o755)
     return path
 
 
@@ -77,9 +69,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = _parser().parse_args(words)
         options.run(ImageStore(Path(home)), options)
-    except _UsageError as error:
-        _say(str(error))
-        return 125
     except ImageError as error:
         _say(f"ERROR: {error}")
         return 1
@@ -87,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    line = f"Docker version {VERSION}, build batcat"
+    line = "Docker version 27.0.0-rehearsal, build batcat"
     parser = _Parser("docker", allow_abbrev=False, description="BatCat's stand-in for docker")
     parser.add_argument("-v", "--version", action="version", version=line)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -107,8 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     login.add_argument("host")
     login.add_argument("-u", "--username", default="")
     login.add_argument("--password-stdin", action="store_true", required=True)
-    for name in ("version", "info"):
-        command(name, lambda store, options: print(line)).add_argument("-f", "--format")
+    command("info", lambda store, options: print(line))
     return parser
 
 
@@ -186,7 +174,7 @@ def _registry() -> tuple[Any, str]:
     from botocore.config import Config
 
     url = os.environ.get("AWS_ENDPOINT_URL", "")
-    if not _is_loopback(urllib.parse.urlsplit(url).hostname or ""):
+    if urllib.parse.urlsplit(url).hostname not in ("127.0.0.1", "localhost", "::1"):
         raise ImageError(
             f"AWS_ENDPOINT_URL is {url!r}, which is not on this machine.",
             fix="Run this inside `batcat rehearse`, or after `batcat local env`.",
@@ -196,13 +184,6 @@ def _registry() -> tuple[Any, str]:
     ecr = boto3.client("ecr", endpoint_url=url, region_name=region, config=config)
     data = ecr.get_authorization_token()["authorizationData"][0]
     return ecr, urllib.parse.urlsplit(data["proxyEndpoint"]).netloc
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _say(text: str) -> None:

@@ -92,8 +92,6 @@ def _as_dates(column: pd.Series[Any]) -> pd.Series[Any] | None:
     """Return a column as times without zone, or None when it does not hold dates."""
     import pandas as pd
 
-    if isinstance(column.dtype, pd.PeriodDtype):
-        column = column.dt.to_timestamp()
     if not pd.api.types.is_datetime64_any_dtype(column):
         sample = column.dropna().iloc[:50]
         if sample.empty or not all(_DATE.match(str(value)) for value in sample):
@@ -119,8 +117,6 @@ def _as_numbers(column: pd.Series[Any], name: str) -> pd.Series[Any] | None:
         if column.map(lambda value: isinstance(value, str)).any():
             return None
         column = pd.to_numeric(column, errors="coerce")
-    if kinds.is_complex_dtype(column) or kinds.is_bool_dtype(column):
-        return None
     values = column.astype("Float64").astype(float)
     values = values.replace([float("inf"), float("-inf")], float("nan"))
     return None if values.isna().all() else values

@@ -9,8 +9,8 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,7 +25,7 @@ from batcat_runtime.text import (
 
 from ..record import LogLine, Rehearsal, ResultTable, Step
 from .chart import draw
-from .workflow import Box, boxes
+from .workflow import boxes, css, sign
 
 DEPTH = {"state": 1, "job": 2}
 MOST_ROWS, MOST_COLUMNS, CELL_WIDTH = 10, 60, 80
@@ -34,15 +34,8 @@ LOG_HEAD, LOG_TAIL, LOG_WIDTH, MOST_SOURCES = 150, 350, 1_000, 60
 PICTURE_BYTES, MOST_PICTURES = 1_200_000, 20
 DOCUMENT_LENGTH = 100_000
 LAST_LINES = 25
-_BAD = ("failed", "stopped", "reached")
-_SIGNS = {"succeeded": "✓", "failed": "✗", "reached": "✗", "stopped": "■"}
 _ALARM = re.compile(r"\b(ERROR|CRITICAL|FATAL|Traceback)\b|^\w*(Error|Exception)\b")
-_SIGNATURES = (
-    (b"\x89PNG\r\n\x1a\n", "image/png"),
-    (b"\xff\xd8\xff", "image/jpeg"),
-    (b"GIF8", "image/gif"),
-    (b"RIFF", "image/webp"),
-)
+_KINDS = {"jpg": "jpeg", "svg": "svg+xml"}
 
 
 def page_of(record: Rehearsal) -> SimpleNamespace:
@@ -56,7 +49,7 @@ def page_of(record: Rehearsal) -> SimpleNamespace:
     )
     return SimpleNamespace(
         status=record.status,
-        sign=_SIGNS[record.status],
+        sign=sign(record.status),
         outcome="Passed" if fine else "Failed",
         name=name,
         title=one_line(record.title, 80),
@@ -67,7 +60,7 @@ def page_of(record: Rehearsal) -> SimpleNamespace:
         hints=[one_line(hint, 2000) for hint in record.hints],
         mails=[(one_line(mail.to, 120), clean(mail.text)[:4000]) for mail in record.mails],
         facts=_facts(record),
-        workflow=_shown_boxes(boxes(record.definition, record.state_status)),
+        workflow=boxes(record.definition, record.state_status),
         timeline=_timeline(record),
         result=_result(record.result),
         resources=_pairs(record.resources[:MOST_RESOURCES]),
@@ -101,11 +94,11 @@ def _sentence(record: Rehearsal) -> str:
 
 
 def _facts(record: Rehearsal) -> list[tuple[str, str, str]]:
-    window, days = ("all data", "") if record.window is None else _window(*record.window)
+    window = "all data" if record.window is None else " to ".join(record.window)
     fired = one_line(record.fired_at, 40).replace("T", " ").removesuffix(":00")
     return [
         ("Fired as if at", fired, ""),
-        ("Data window", window, days),
+        ("Data window", one_line(window, 80), "" if record.window is None else "without its end"),
         ("Region", one_line(record.region, 40), f"partition {one_line(record.partition, 40)}"),
         ("Account", one_line(record.account_id, 40), "embedded, not a real one"),
         ("Result rows", f"{record.result.rows:,}" if record.result else "none", ""),
@@ -113,51 +106,19 @@ def _facts(record: Rehearsal) -> list[tuple[str, str, str]]:
     ]
 
 
-def _window(start: str, end: str) -> tuple[str, str]:
-    """Return a half-open window of dates as a reader says it: with its last day."""
-    try:
-        first, after = date.fromisoformat(start), date.fromisoformat(end)
-    except ValueError:
-        return f"{one_line(start, 40)} to {one_line(end, 40)}", "the end is not included"
-    days = (after - first).days
-    last = date.fromordinal(max(after.toordinal() - 1, first.toordinal()))
-    count = f"{days} day{'s' if days != 1 else ''}"
-    return f"{first}" if days == 1 else f"{first} to {last}", count
-
-
-def _css(status: str) -> str:
-    return "ok" if status == "succeeded" else "bad" if status in _BAD else "idle"
-
-
-def _shown_boxes(found: Sequence[Box]) -> list[SimpleNamespace]:
-    return [
-        SimpleNamespace(
-            **{name: value for name, value in vars(box).items() if name != "branches"},
-            css=_css(box.status),
-            sign=_SIGNS.get(box.status, "\N{EN DASH}"),
-            branches=[_shown_boxes(branch) for branch in box.branches],
-        )
-        for box in found
-    ]
-
-
 def _timeline(record: Rehearsal) -> list[SimpleNamespace]:
     """Return a row for each step, with its bar as shares of the whole."""
-    offsets = [
-        seconds_between(record.started, step.started) for step in record.steps if step.started
-    ]
-    zero = min([0.0, *offsets])
-    ends = [
-        seconds_between(record.started, step.started) + (step.seconds or 0.0)
+    offsets = {
+        id(step): seconds_between(record.started, step.started)
         for step in record.steps
         if step.started
-    ]
+    }
+    zero = min([0.0, *offsets.values()])
+    ends = [offsets.get(id(step), 0.0) + (step.seconds or 0.0) for step in record.steps]
     length = max([record.seconds, *ends]) - zero or 1.0
 
     def row(step: Step) -> SimpleNamespace:
-        start = None
-        if step.started is not None:
-            start = (seconds_between(record.started, step.started) - zero) / length
+        start = (offsets[id(step)] - zero) / length if step.started else None
         end = min((start or 0.0) + (step.seconds or 0.0) / length, 1.0)
         name = one_line(step.name, 120)
         return SimpleNamespace(
@@ -168,8 +129,8 @@ def _timeline(record: Rehearsal) -> list[SimpleNamespace]:
             took=format_seconds(step.seconds),
             bar=None if start is None else (f"{start:.2%}", f"{max(end - start, 0.004):.2%}"),
             status=step.status,
-            css=_css(step.status),
-            sign=_SIGNS.get(step.status, "\N{EN DASH}"),
+            css=css(step.status),
+            sign=sign(step.status),
         )
 
     return [row(step) for step in record.steps[:MOST_STEPS]]
@@ -220,17 +181,12 @@ def _pictures(images: Iterable[tuple[str, bytes]]) -> dict[str, Any]:
     """Embed pictures as data; inside an ``img`` a browser runs and loads nothing for an SVG."""
     shown, left_out, room = [], [], PICTURE_BYTES
     for name, content in images:
-        title = one_line(name, 120)
-        kind = next((kind for sign, kind in _SIGNATURES if content.startswith(sign)), "")
-        if not kind and b"<svg" in content[:2000].lower():
-            kind = "image/svg+xml"
-        if not kind:
-            left_out.append(f"{title} is not a picture that a browser shows.")
-        elif len(content) > room:
+        title, kind = one_line(name, 120), re.sub(r"\W", "", name.rpartition(".")[2].lower())
+        if len(content) > room:
             left_out.append(f"{title} is too large to be put in here ({len(content):,} bytes).")
         else:
             room -= len(content)
-            shown.append((title, _data(kind, content)))
+            shown.append((title, _data(f"image/{_KINDS.get(kind, kind)}", content)))
     return {"pictures": shown[:MOST_PICTURES], "pictures_left_out": left_out[:MOST_PICTURES]}
 
 

@@ -100,8 +100,8 @@ def _steps(record: Rehearsal, width: int) -> Table:
 
 def _print_result(result: ResultTable, console: Console) -> None:
     """Print the result's address and as many of its columns as fit."""
-    rows = f"{result.rows:,} row{'' if result.rows == 1 else 's'}"
-    console.print(Text.assemble("\n", ("Result", "bold"), f"  {rows}, ", _columns(result)))
+    size = f"rows: {result.rows:,}, columns: {len(result.columns)}"
+    console.print(Text.assemble("\n", ("Result", "bold"), f"  {size}"))
     console.print(Text(one_line(result.uri), "cyan"), soft_wrap=True)
     head = result.head[:MOST_ROWS]
     table, used, shown = _table(), 0, list[list[str]]()
@@ -123,10 +123,6 @@ def _print_result(result: ResultTable, console: Console) -> None:
     notes += [f"{len(left)} more columns: {', '.join(left)}"] if left else []
     if notes:
         console.print(Text(f"and {'; '.join(notes)}", "dim"))
-
-
-def _columns(result: ResultTable) -> str:
-    return f"{len(result.columns)} column{'' if len(result.columns) == 1 else 's'}"
 
 
 def _table() -> Table:

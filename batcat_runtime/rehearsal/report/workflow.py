@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
-from batcat_runtime.text import one_line
+from batcat_runtime.text import NOTHING, one_line
 
 NOT_REACHED = "not reached"
 _MOST_STATES = 200
@@ -30,18 +30,20 @@ _KINDS = {
 }
 
 
-@dataclass(frozen=True)
-class Box:
-    """A state: its name, what it is, how it ended, where it leads, and what is inside it."""
-
-    name: str
-    what: str
-    status: str
-    ways: tuple[str, ...]
-    branches: tuple[tuple[Box, ...], ...]
+SIGNS = {"succeeded": "✓", "failed": "✗", "reached": "✗", "stopped": "■"}
 
 
-def boxes(definition: Mapping[str, Any], status: Mapping[str, str]) -> tuple[Box, ...]:
+def css(status: str) -> str:
+    """Return the style class of a status."""
+    return "ok" if status == "succeeded" else "bad" if status in SIGNS else "idle"
+
+
+def sign(status: str) -> str:
+    """Return the sign of a status."""
+    return SIGNS.get(status, NOTHING)
+
+
+def boxes(definition: Mapping[str, Any], status: Mapping[str, str]) -> list[SimpleNamespace]:
     """Return the states of a definition, those inside Parallel and Map within theirs.
 
     Parameters
@@ -50,18 +52,30 @@ def boxes(definition: Mapping[str, Any], status: Mapping[str, str]) -> tuple[Box
         The state machine.
     status : mapping of str to str
         State name to outcome; a state that is missing was not reached.
+
+    Returns
+    -------
+    list of SimpleNamespace
+        Of each its `name`, `what` it is, its `status` with `css` and `sign`, the `ways` that it
+        leads, and the `branches` inside it.
     """
-    return tuple(
-        Box(
-            one_line(name, 90),
-            _what(state),
-            _outcome(name, state, status),
-            tuple(_ways(state, states_of(definition))),
-            tuple(boxes(branch, status) for branch in _branches(state)),
+    found = []
+    for name, state in list(_in_order(definition))[:_MOST_STATES]:
+        if _is_ours(name, state, status):
+            continue
+        outcome = _outcome(name, state, status)
+        found.append(
+            SimpleNamespace(
+                name=one_line(name, 90),
+                what=_what(state),
+                status=outcome,
+                css=css(outcome),
+                sign=sign(outcome),
+                ways=list(_ways(state, states_of(definition))),
+                branches=[boxes(branch, status) for branch in _branches(state)],
+            )
         )
-        for name, state in list(_in_order(definition))[:_MOST_STATES]
-        if not _is_ours(name, state, status)
-    )
+    return found
 
 
 def states_of(definition: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -114,8 +128,6 @@ def _what(state: Mapping[str, Any]) -> str:
         if found:
             return _TASKS.get(found[1], found[1].replace(":", " "))
         return "Lambda function" if ":lambda:" in resource else "task"
-    if kind == "Wait" and isinstance(state.get("Seconds"), int):
-        return f"wait {state['Seconds']} s"
     return _KINDS.get(kind, kind.lower())
 
 

@@ -103,15 +103,13 @@ def exit_message(layouts: Iterable[Layout]) -> str | None:
     """
     paths = [layout.ml_root / "output" / "message" for layout in layouts]
     said = b"".join(
-        path.read_bytes()[: MESSAGE_BYTES + 4]
-        for path in paths
-        if path.is_file() and not path.is_symlink()
-    )
+        path.read_bytes() for path in paths if path.is_file() and not path.is_symlink()
+    )[:MESSAGE_BYTES]
     try:
-        return said.decode("utf-8").encode()[:MESSAGE_BYTES].decode("utf-8", "ignore") or None
+        return said.decode("utf-8") or None
     except UnicodeDecodeError as error:
-        if error.start >= MESSAGE_BYTES - 4:  # the cut has split a character
-            return said[: error.start].decode("utf-8")[:MESSAGE_BYTES]
+        if len(said) == MESSAGE_BYTES == error.end:  # the cut has split a character
+            return said[: error.start].decode("utf-8")
         raise TransferError(
             "ClientError: The exit message in /opt/ml/output/message is not UTF-8 encoded"
         ) from error

@@ -174,48 +174,20 @@ def _run_with_paths(launch: dict[str, Any]) -> int:
     if LINUX:
         _call("prctl", PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     job = _spawn(launch)
-    tree = _signal_descendants if LINUX else lambda number: _kill_group(job, number)
-    code = _watch(job, tree, launch["grace"])
-    for _ in range(100):
-        tree(signal.SIGKILL)
-        if not _reap_rest():
-            break
-        time.sleep(0.01)
+    code = _watch(job, lambda number: _kill_group(job, number), launch["grace"])
+    _kill_group(job, signal.SIGKILL)
+    children = Path(f"/proc/self/task/{os.getpid()}/children")
+    # Those of one that dies become ours, so this ends with the last of them.
+    while children.exists() and (left := children.read_text("ascii").split()):
+        for pid in map(int, left):
+            _kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
     return code
 
 
-def _signal_descendants(number: int) -> None:
-    parents: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                fields = (entry / "stat").read_bytes().rpartition(b")")[2].split()
-                parents.setdefault(int(fields[1]), []).append(int(entry.name))
-    found: list[int] = []
-    todo = [os.getpid()]
-    while todo:
-        children = parents.get(todo.pop(), [])
-        found += children
-        todo += children
-    for pid in found:
-        _kill(pid, number)
-
-
 def _kill_group(leader: int, number: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, number)
-    except (ProcessLookupError, PermissionError):
-        return
-
-
-def _reap_rest() -> bool:
-    """Collect what has died; say whether any child is left."""
-    try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-    except ChildProcessError:
-        return False
-    return True
 
 
 # ---------------------------------------------------------------- both
@@ -286,10 +258,8 @@ def _reap(child: int) -> int | None:
 
 
 def _kill(pid: int, number: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(pid, number)
-    except (ProcessLookupError, PermissionError):
-        return
 
 
 def _die_with(parent: int, number: int) -> None:

@@ -24,7 +24,6 @@ _MAX_LINES = 1000
 _MAX_BYTES = 250_000
 # CloudWatch Logs: an event has at most 256 KiB, of which 26 bytes are its own.
 MAX_LINE = 256 * 1024 - 26
-_CHUNK = 64 * 1024
 
 
 class LogWriter:
@@ -135,7 +134,6 @@ class LineReader:
     def __init__(self, pipe: IO[bytes], emit: Callable[[str], None]) -> None:
         self._pipe = pipe
         self._emit = emit
-        self._pending = bytearray()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -147,30 +145,9 @@ class LineReader:
 
     def _run(self) -> None:
         with contextlib.suppress(OSError, ValueError):
-            while chunk := self._read():
-                self._take(chunk)
-        if self._pending:
-            self._send()
-
-    def _read(self) -> bytes:
-        # What is there, not a full buffer: lines should be seen when they are printed.
-        read = getattr(self._pipe, "read1", self._pipe.read)
-        return bytes(read(_CHUNK))
-
-    def _take(self, chunk: bytes) -> None:
-        *complete, rest = chunk.split(b"\n")
-        for part in complete:
-            self._add(part)
-            self._send()
-        self._add(rest)
-
-    def _add(self, part: bytes) -> None:
-        room = MAX_LINE - len(self._pending)
-        self._pending += part[:room]
-
-    def _send(self) -> None:
-        line = bytes(self._pending).removesuffix(b"\r").decode("utf-8", "replace")
-        self._pending.clear()
-        # A log that cannot be written must not stop the reading, which would block the job.
-        with contextlib.suppress(Exception):
-            self._emit(line)
+            while part := self._pipe.readline(MAX_LINE):
+                # A log that cannot be written must not stop the reading, which would block the job.
+                with contextlib.suppress(Exception):
+                    self._emit(part.rstrip(b"\r\n").decode("utf-8", "replace"))
+                while len(part) == MAX_LINE and not part.endswith(b"\n"):
+                    part = self._pipe.readline(MAX_LINE)

@@ -17,7 +17,6 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
@@ -27,20 +26,6 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 _GUARD = Path(__file__).with_name("network_guard.py")
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A package that is not here as the image has it; `here` is None when it is not installed."""
-
-    name: str
-    locked: str
-    here: str | None
-
-    def __str__(self) -> str:
-        """Say it in words."""
-        here = f"is {self.here} here" if self.here else "is not installed here"
-        return f"{self.name} {self.locked} {here}"
 
 
 def python_for(
@@ -100,14 +85,15 @@ def _make(folder: Path, found: Iterable[Distribution], wheels: Iterable[Path]) -
                 (packages / name).symlink_to(site / name)
 
 
-def differences(lock: str) -> list[Difference]:
-    """Return the packages of a lock that are not installed here in the same version."""
-    installed = _installed()
-    found = []
+def differences(lock: str) -> list[str]:
+    """Say which packages of a lock are not installed here in the same version."""
+    installed, found = _installed(), []
     for name, requirement in sorted(_pinned(lock.splitlines()).items()):
         here = installed[name].version if name in installed else None
         if here is None or not requirement.specifier.contains(here, prereleases=True):
-            found.append(Difference(name, str(requirement.specifier).removeprefix("=="), here))
+            locked = str(requirement.specifier).removeprefix("==")
+            there = f"is {here} here" if here else "is not installed here"
+            found.append(f"{name} {locked} {there}")
     return found
 
 

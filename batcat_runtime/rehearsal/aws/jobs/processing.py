@@ -29,11 +29,10 @@ log = logging.getLogger(__name__)
 
 LOG_GROUP = "/aws/sagemaker/ProcessingJobs"
 _FINAL = ("Completed", "Failed", "Stopped")
-_SORT_KEYS = {
-    "Name": "ProcessingJobName",
-    "CreationTime": "CreationTime",
-    "Status": "ProcessingJobStatus",
-}
+_SUMMARY = (
+    *("ProcessingJobName", "ProcessingJobArn", "ProcessingJobStatus", "FailureReason"),
+    *("ExitMessage", "CreationTime", "LastModifiedTime", "ProcessingEndTime"),
+)
 
 
 @dataclass
@@ -84,12 +83,7 @@ class ProcessingJobs:
         To see whether a job's role allows what SageMaker does with it.
     """
 
-    def __init__(
-        self,
-        clients: Clients,
-        home: Path,
-        access: Access,
-    ) -> None:
+    def __init__(self, clients: Clients, home: Path, access: Access) -> None:
         self._clients = clients
         self._access = access
         self._home = home
@@ -134,7 +128,7 @@ class ProcessingJobs:
         """Ask a running job to stop; its status becomes Stopped when it has."""
         job = self._find(call)
         with self._lock:
-            if job.status in ("Completed", "Failed", "Stopped"):
+            if job.status in _FINAL:
                 raise ServiceError(
                     "ValidationException",
                     f"The request was rejected because the processing job is in status "
@@ -145,34 +139,14 @@ class ProcessingJobs:
         return {}
 
     def list(self, call: Call) -> dict[str, Any]:
-        """List jobs, newest first unless asked otherwise."""
-        asked = call.params
-        rows = [
-            job.description()
-            for (region, _), job in list(self._jobs.items())
-            if region == call.region
+        """List jobs, newest first; by a part of the name and by status, in one page."""
+        part, status = call.params.get("NameContains") or "", call.params.get("StatusEquals")
+        found = [
+            {name: value for name, value in job.description().items() if name in _SUMMARY}
+            for (region, name), job in list(self._jobs.items())
+            if region == call.region and part in name and status in (None, job.status)
         ]
-        rows = [row for row in rows if _is_wanted(row, asked)]
-        key = _SORT_KEYS[asked.get("SortBy", "CreationTime")]
-        rows.sort(
-            key=lambda row: row[key], reverse=asked.get("SortOrder", "Descending") != "Ascending"
-        )
-        start, size = int(asked.get("NextToken") or 0), int(asked.get("MaxResults") or 100)
-        names = [
-            "ProcessingJobName",
-            "ProcessingJobArn",
-            "CreationTime",
-            "ProcessingEndTime",
-            "LastModifiedTime",
-            "ProcessingJobStatus",
-            "FailureReason",
-            "ExitMessage",
-        ]
-        page = [{k: row[k] for k in names if k in row} for row in rows[start : start + size]]
-        result: dict[str, Any] = {"ProcessingJobSummaries": page}
-        if start + size < len(rows):
-            result["NextToken"] = str(start + size)
-        return result
+        return {"ProcessingJobSummaries": found[::-1][: call.params.get("MaxResults")]}
 
     def list_tags(self, call: Call) -> Any:
         """List a job's tags; other resources are moto's."""
@@ -200,7 +174,7 @@ class ProcessingJobs:
 
     def _run(self, job: Job) -> None:
         try:
-            reason = self._missing(job)
+            reason = self._missing_permission(job) or self._missing_input(job)
             if reason is not None:
                 self._finish(job, "Failed", reason)
                 return
@@ -228,11 +202,7 @@ class ProcessingJobs:
             )
 
     def _finish(
-        self,
-        job: Job,
-        status: str,
-        reason: str | None = None,
-        message: str | None = None,
+        self, job: Job, status: str, reason: str | None = None, message: str | None = None
     ) -> None:
         with self._lock:
             job.failure_reason = reason[:1024] if reason else None
@@ -240,10 +210,6 @@ class ProcessingJobs:
             job.ended = job.modified = datetime.now(UTC)
             # Last: who polls must find the rest in place once the status is final.
             job.status = status
-
-    def _missing(self, job: Job) -> str | None:
-        """Return why the job cannot start: a permission or an input that is not there."""
-        return self._missing_permission(job) or self._missing_input(job)
 
     def _client(self, job: Job, service: str) -> Any:
         role = str(job.request["RoleArn"])
@@ -331,17 +297,3 @@ def check_request(request: dict[str, Any]) -> None:
             raise ServiceError(
                 "ValidationException", f"Names must be unique: {name} is given more than once."
             )
-
-
-def _is_wanted(row: dict[str, Any], asked: dict[str, Any]) -> bool:
-    def moment(name: str) -> datetime | None:
-        value = asked.get(name)
-        return value.replace(tzinfo=UTC) if isinstance(value, datetime) else None
-
-    after, before = moment("CreationTimeAfter"), moment("CreationTimeBefore")
-    return (
-        str(asked.get("NameContains") or "") in row["ProcessingJobName"]
-        and asked.get("StatusEquals") in (None, row["ProcessingJobStatus"])
-        and (after is None or row["CreationTime"] > after)
-        and (before is None or row["CreationTime"] < before)
-    )

@@ -142,10 +142,10 @@ class JobRun:
 
     def _prepare_and_run(self, directory: Path) -> None:
         uri = self.request["AppSpecification"]["ImageUri"]
-        image = find_in_registry(self.client("ecr"), uri, ImageStore(self.home))
-        python, sites = packages.python_for(
-            image.requirements, map(Path, image.wheels), self.home / "pythons" / image.identity
-        )
+        store = ImageStore(self.home)
+        image = find_in_registry(self.client("ecr"), uri, store)
+        folder = self.home / "pythons" / store.path(image.config_digest).name
+        python, sites = packages.python_for(image.requirements, map(Path, image.wheels), folder)
         cluster = self.request["ProcessingResources"]["ClusterConfig"]
         count = int(cluster.get("InstanceCount") or 1)
         hosts = [f"algo-{number}" for number in range(1, count + 1)]

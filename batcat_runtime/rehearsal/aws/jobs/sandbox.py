@@ -24,7 +24,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 from batcat_runtime.errors import EmbeddedAWSError
 
@@ -45,8 +45,6 @@ def start(
     way: Way,
     isolate_network: bool = False,
     grace: float = 5.0,
-    stdout: int | IO[bytes] | None = subprocess.PIPE,
-    stderr: int | IO[bytes] | None = subprocess.STDOUT,
 ) -> subprocess.Popen[bytes]:
     """Start a command in a sandbox, with exactly this environment.
 
@@ -67,13 +65,12 @@ def start(
         Give it a network of its own with nothing but a loopback interface (namespaces only).
     grace : float
         Seconds between SIGTERM and SIGKILL.
-    stdout, stderr : int or file
-        As for `subprocess.Popen`. By default one pipe for both, so that lines keep their order.
 
     Returns
     -------
     subprocess.Popen
-        The sandbox's supervisor; it exits with the command's code (128 + n for signal n).
+        The sandbox's supervisor, with a pipe of its output; it exits with the command's code
+        (128 + n for signal n).
     """
     launch: dict[str, Any] = {
         "parent": os.getpid(),
@@ -112,8 +109,8 @@ def start(
         cwd=None if session else launch["cwd"],
         env=dict(environment),
         stdin=subprocess.DEVNULL,
-        stdout=stdout,
-        stderr=stderr,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,  # one pipe for both: lines keep their order
         start_new_session=session,
     )
 
@@ -126,15 +123,15 @@ def launch_failure(layout: Layout) -> str | None:
         return None
 
 
-def choose_way(forced: str | None = None) -> Way:
-    """Pick the way for this machine; `forced` (or ``BATCAT_SANDBOX``) overrides.
+def choose_way() -> Way:
+    """Pick the way for this machine, or that which ``BATCAT_SANDBOX`` asks for.
 
     Raises
     ------
     EmbeddedAWSError
         When namespaces are forced and impossible, or the forced way does not exist.
     """
-    wanted = forced or os.environ.get("BATCAT_SANDBOX") or ""
+    wanted = os.environ.get("BATCAT_SANDBOX", "")
     if wanted not in ("", "namespaces", "paths"):
         raise EmbeddedAWSError(
             f"BATCAT_SANDBOX is {wanted!r}, which is no kind of sandbox.",

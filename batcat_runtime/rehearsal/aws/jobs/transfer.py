@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import posixpath
-import shutil
 import urllib.parse
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -186,12 +185,7 @@ def _check_paths(found: Iterable[_Object]) -> None:
 def _fetch(s3: Any, item: _Object, directory: Path) -> None:
     target = directory / item.path.lstrip("/")
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Whole or not at all: a script that lists its input never sees half a file.
-    temporary = target.with_name(f".{target.name[:100]}.partial")
-    body = s3.get_object(Bucket=item.bucket, Key=item.key)["Body"]
-    with temporary.open("wb") as file:
-        shutil.copyfileobj(body, file, 1 << 20)
-    temporary.replace(target)
+    s3.download_file(item.bucket, item.key, str(target))
 
 
 # ---------------------------------------------------------------- outputs
