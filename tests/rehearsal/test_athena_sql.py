@@ -321,15 +321,6 @@ def test_parameters_are_constants(world: World, parameters: list[str], reason: s
     assert found.startswith(reason)
 
 
-def test_prepared_statements(world: World) -> None:
-    create = world.athena.create_prepared_statement
-    create(
-        StatementName="by_n", WorkGroup="primary", QueryStatement="select vin from t where n = ?"
-    )
-    assert world.rows("execute by_n using 2") == [["v2"]]
-    assert world.rows("EXECUTE by_n", ExecutionParameters=["3"]) == [["v3"]]
-
-
 def test_unnamed_and_duplicate_columns(world: World) -> None:
     found = world.run("select 1, n, n, upper(vin) U, count(*) over () from t limit 1")
     answer = world.athena.get_query_results(QueryExecutionId=found["QueryExecutionId"])

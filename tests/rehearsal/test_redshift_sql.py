@@ -126,6 +126,8 @@ def test_columns_are_named_and_typed_as_redshift_does(house: House) -> None:
         ("CREATE TABLE usage (a int)", 'ERROR: Relation "usage" already exists'),
         ("CREATE TABLE x (a string)", 'ERROR: type "string" does not exist'),
         ("CREATE TABLE x (a varchar(70000))", "ERROR: length for type varchar cannot exceed 65535"),
+        ("CREATE TABLE x (a int DISTKEY)",
+         "ERROR: The embedded AWS does not perform this statement: CREATE TABLE with DISTKEY"),
         ("CREATE TABLE nowhere.x (a int)", 'ERROR: schema "nowhere" does not exist'),
         ("INSERT INTO usage (nothing) VALUES (1)",
          'ERROR: column "nothing" of relation "usage" does not exist'),
@@ -163,8 +165,8 @@ def test_a_text_is_no_number_and_no_date_without_a_cast(house: House, change: st
 def test_a_table_keeps_what_its_definition_says(house: House) -> None:
     house.run(
         "CREATE TABLE cells (id bigint, name varchar(5) ENCODE zstd DEFAULT 'new', "
-        "kind char(3) NOT NULL, made date DISTKEY SORTKEY, PRIMARY KEY (id), UNIQUE (name)) "
-        "BACKUP NO DISTSTYLE KEY COMPOUND SORTKEY (made, kind)",
+        "kind char(3) NOT NULL, made date, PRIMARY KEY (id), UNIQUE (name)) "
+        "DISTSTYLE KEY DISTKEY (made) COMPOUND SORTKEY (made, kind)",
         "INSERT INTO cells (id, kind) VALUES (1, 'a'), (1, 'bb')",  # keys are not enforced
         "CREATE TEMP TABLE mine (LIKE cells)",
         "CREATE TABLE copy DISTKEY (id) AS SELECT id, upper(name) AS name, kind FROM cells",

@@ -7,7 +7,6 @@ as strictly as Redshift does it: by position, and a file's type must be the colu
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import shutil
 import uuid
@@ -34,8 +33,8 @@ if TYPE_CHECKING:
 TrustPolicy = Callable[[str, str], dict[str, Any] | None]
 _ROLE = re.compile(r"arn:(aws[a-z-]*):iam::\d{12}:role/[\w+=,.@/-]+")
 _KEYS = ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN")
-_VALUED = {"FORMAT", "IAM_ROLE", "KMS_KEY_ID", "MAXFILESIZE", "PARALLEL", "REGION", *_KEYS}
-_FLAGS = {"ALLOWOVERWRITE", "CLEANPATH", "COMPUPDATE", "ENCRYPTED", "MANIFEST", "PARQUET"}
+_VALUED = {"FORMAT", "IAM_ROLE", "MAXFILESIZE", "PARALLEL", "REGION", *_KEYS}
+_FLAGS = {"ALLOWOVERWRITE", "CLEANPATH", "COMPUPDATE", "ENCRYPTED", "PARQUET"}
 _FLAGS |= {"SERIALIZETOJSON", "STATUPDATE"}
 _FILLERS = {"AS", "BY", "FALSE", "GB", "MB", "OFF", "ON", "TRUE"}
 _NOT_EMPTY = (
@@ -85,7 +84,7 @@ class Access:
         objects = self._objects(options, "COPY")
         self._check_region(location, options)
         total = 0
-        for stored in self._sources(objects, location, "MANIFEST" in options):
+        for stored in self._sources(objects, location):
             path = objects.file(self.region, stored)
             _check_schema(path, stored, [(column.name, column.type) for column in columns])
             places = [f"c{number}" for number in range(len(columns))]
@@ -184,16 +183,8 @@ class Access:
                 f"{found}"
             )
 
-    def _sources(self, objects: Objects, location: str, manifest: bool) -> list[StoredObject]:
-        try:
-            found = objects.under(self.region, location)
-            if manifest:
-                content = json.loads(objects.file(self.region, found[0]).read_bytes())
-                urls = [str(entry["url"]) for entry in content["entries"]]
-                found = [one for url in urls for one in objects.under(self.region, url)]
-        except (ValueError, KeyError, TypeError, IndexError) as error:
-            raise RedshiftError(f"ERROR: Problem reading manifest file - {location}") from error
-        found = [stored for stored in found if not stored.key.endswith("/")]
+    def _sources(self, objects: Objects, location: str) -> list[StoredObject]:
+        found = [one for one in objects.under(self.region, location) if not one.key.endswith("/")]
         if not found:
             _, prefix = split_location(location)
             raise RedshiftError(f"ERROR: The specified S3 prefix '{prefix}' does not exist")
@@ -211,8 +202,6 @@ class Access:
         self, objects: Objects, folder: Path, location: str, options: dict[str, str]
     ) -> None:
         parallel = options.get("PARALLEL", "").upper() not in ("OFF", "FALSE")
-        key = options.get("KMS_KEY_ID")
-        extra = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key} if key else {}
 
         def named(inside: Path, number: int) -> str:
             name = f"{number:04d}_part_00" if parallel else f"{number:03d}"
@@ -220,13 +209,7 @@ class Access:
 
         if "PARTITION BY" in options and not location.endswith("/"):
             location += "/"
-        written = [one for _, one in objects.upload(self.region, folder, location, named, **extra)]
-        if "MANIFEST" in options:
-            entries = [{"url": one.uri, "meta": {"content_length": one.size}} for one in written]
-            shutil.rmtree(folder)
-            folder.mkdir()
-            (folder / "manifest").write_text(json.dumps({"entries": entries}))
-            list(objects.upload(self.region, folder, location, lambda inside, _: str(inside)))
+        list(objects.upload(self.region, folder, location, named))
 
 
 class _Words:
