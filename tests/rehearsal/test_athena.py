@@ -209,30 +209,6 @@ def test_a_data_catalogue_of_this_account_shows_the_same_tables(world: World) ->
     }) == [["1500"]]  # fmt: skip
     joined = f"select count(*) from t a join {name}.{world.database}.t b on a.n = b.n"
     assert world.rows(joined) == [["1500"]]
-    names = [one["Name"] for one in world.athena.list_databases(CatalogName=name)["DatabaseList"]]
-    assert world.database in names
-
-
-def test_metadata_of_tables(world: World) -> None:
-    table = world.athena.get_table_metadata(
-        CatalogName="AwsDataCatalog", DatabaseName=world.database, TableName="t"
-    )["TableMetadata"]
-    assert [(one["Name"], one["Type"]) for one in table["Columns"]] == [
-        ("n", "bigint"),
-        ("s", "string"),
-    ]
-    listed = world.athena.list_table_metadata(
-        CatalogName="AwsDataCatalog", DatabaseName=world.database, Expression="^t$"
-    )["TableMetadataList"]
-    assert [one["Name"] for one in listed] == ["t"]
-    code, message = error_of(
-        world.athena.get_table_metadata,
-        CatalogName="AwsDataCatalog",
-        DatabaseName=world.database,
-        TableName="nope",
-    )
-    assert code == "MetadataException"
-    assert "Table nope not found" in message
 
 
 @pytest.mark.parametrize("region", [one for one in REGIONS if one != "cn-northwest-1"])

@@ -17,7 +17,6 @@ from botocore.exceptions import ClientError
 from ...clients import Clients
 from ...operations import Operation
 from ...wire import Call, ServiceError
-from .athena_catalogs import DataCatalogs
 from .athena_executions import FINAL, Execution, Workers
 from .athena_query import Context, trino_functions
 from .athena_results import page
@@ -63,10 +62,7 @@ class Athena:
             "StopQueryExecution": self.stop,
             "GetQueryResults": self.results,
         }
-        return {
-            **{("athena", name): operation for name, operation in own.items()},
-            **DataCatalogs(self._catalogue_for).operations(),
-        }
+        return {("athena", name): operation for name, operation in own.items()}
 
     def shut_down(self, seconds: float) -> None:
         """Cancel what runs."""

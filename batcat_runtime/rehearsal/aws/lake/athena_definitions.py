@@ -17,7 +17,7 @@ from .athena_query import Context, Plan
 from .athena_results import Result, printed
 from .athena_text import Source
 from .catalogue import Catalogue
-from .failures import DDL, QueryFailure, semantic
+from .failures import QueryFailure, semantic
 from .objects import error_code, is_data
 from .tables import Column, Table, encode_view
 from .types import hive_name, trino_name
@@ -213,13 +213,9 @@ def _repair(catalogue: Catalogue, context: Context, source: Source) -> Result:
             where = table.location + "/".join(parts[: len(names)]) + "/"
             folders[tuple(one[2] for one in pairs)] = where
     new = enter_partitions(catalogue, context.region, table, folders)
-    told = [
-        "/".join(f"{name}={value}" for name, value in zip(names, values, strict=True))
-        for values in sorted(new)
-    ]
-    lines = [f"Repair: Added partition to metastore {table.name}:{one}" for one in told]
-    missing = [f"Partitions not in metastore:\t{' '.join(f'{table.name}:{one}' for one in told)}"]
-    return printed([*(missing if told else []), *lines], "result")
+    entered = sorted(folders[one].removeprefix(table.location).rstrip("/") for one in new)
+    lines = [f"Repair: Added partition to metastore {table.name}:{one}" for one in entered]
+    return printed(lines, "result")
 
 
 def _show_databases(catalogue: Catalogue, context: Context, source: Source) -> Result:
@@ -278,7 +274,7 @@ def _existing(catalogue: Catalogue, context: Context, source: Source, before: st
     name = r"((?:`[^`]+`|\"[^\"]+\"|[\w$-]+)(?:\.(?:`[^`]+`|\"[^\"]+\"|[\w$-]+))*)"
     match = re.match(before + name, source.text, re.IGNORECASE)
     if match is None:
-        raise QueryFailure("FAILED: ParseException line 1:1 mismatched input: a name is due", DDL)
+        raise QueryFailure("FAILED: ParseException line 1:1 mismatched input: a name is due")
     parts = [one.strip('`"').lower() for one in match[1].split(".")]
     missing = [context.catalog, context.database or ""][: 3 - len(parts)]
     catalog, database, table = [*missing, *parts][-3:]
@@ -300,4 +296,4 @@ def _described(column: Column) -> str:
 
 
 def _meaningless(text: str) -> QueryFailure:
-    return QueryFailure(f"FAILED: SemanticException {text}", DDL)
+    return QueryFailure(f"FAILED: SemanticException {text}")

@@ -167,7 +167,7 @@ def _performed(execution: Execution) -> tuple[str, str]:
     except Exception as crash:
         log.exception("query %s failed", execution.statement.id)
         reason = f"GENERIC_INTERNAL_ERROR: The embedded AWS failed: {crash!r}"
-        execution.failure = QueryFailure(reason, 200, category=1)
+        execution.failure = QueryFailure(reason, category=1)
         return "FAILED", reason
     return "SUCCEEDED", ""
 

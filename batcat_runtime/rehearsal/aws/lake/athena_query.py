@@ -25,7 +25,7 @@ from .athena_text import Source
 from .athena_types import annotated
 from .athena_words import from_duckdb
 from .catalogue import Catalogue
-from .failures import SEMANTIC, QueryFailure, semantic
+from .failures import QueryFailure, semantic
 from .scanning import PATH_COLUMN, expose
 from .tables import Table
 from .types import from_duckdb as read_type
@@ -166,7 +166,7 @@ class Planner:
                 quote_identifiers=False,
             )
         except OptimizeError as error:
-            raise QueryFailure(f"SYNTAX_ERROR: line 1:1: {error}", SEMANTIC) from error
+            raise QueryFailure(f"SYNTAX_ERROR: line 1:1: {error}") from error
         for scope in traverse_scope(query):
             # sqlglot leaves the columns of HAVING alone.
             if isinstance(having := scope.expression.args.get("having"), exp.Having):
@@ -217,13 +217,12 @@ class Planner:
         try:
             query = text.query()
             if not query.is_star and len(query.selects) != len(table.columns):
-                raise QueryFailure("the number of its columns has changed", SEMANTIC)
+                raise QueryFailure("the number of its columns has changed")
             view = self._with_tables(query, text, inner, depth + 1)
             self._qualified(view.copy(), text)
         except QueryFailure as error:
             raise QueryFailure(
                 f"INVALID_VIEW: Failed analyzing stored view '{table.full_name}': {error.reason}",
-                error.kind,
             ) from error
         return view
 

@@ -29,7 +29,7 @@ from .athena_text import Source, as_query, syntax_error, with_parameters
 from .athena_words import from_duckdb
 from .catalogue import Catalogue
 from .engine import literal, quoted
-from .failures import NOT_EMPTY, RESULT_LOCATION, SEMANTIC, Cancelled, QueryFailure, semantic
+from .failures import Cancelled, QueryFailure, semantic
 from .objects import error_code, split_location
 from .scanning import format_of
 from .tables import Column, Table
@@ -322,7 +322,7 @@ class Run:
             _check_keys(names, keys)
         for kind in plan.types:
             if base(kind) in _NO_HIVE_TYPE or base(kind).startswith("interval"):
-                raise QueryFailure(f"NOT_SUPPORTED: Unsupported Hive type: {base(kind)}", SEMANTIC)
+                raise QueryFailure(f"NOT_SUPPORTED: Unsupported Hive type: {base(kind)}")
         inner = [f"c{number}" for number in range(len(names))]
         chosen = ", ".join(
             f"CAST({one} AS {duckdb_name(kind)}) AS {quoted(name)}"
@@ -371,8 +371,7 @@ class Run:
             raise QueryFailure(
                 f"HIVE_PATH_ALREADY_EXISTS: Target directory for table '{location}' already "
                 f"exists: {location}. You may need to manually clean the data at this location "
-                "before retrying. Athena will not delete data in your account.",
-                NOT_EMPTY,
+                "before retrying. Athena will not delete data in your account."
             )
 
 
@@ -473,8 +472,7 @@ def _refused(error: ClientError, statement: Statement) -> QueryFailure:
             return QueryFailure(
                 f"Access denied when writing output to url: {statement.output}{statement.id}. "
                 "Please ensure you are allowed to access the S3 bucket. If you are encrypting "
-                "query results with KMS key, please ensure you are allowed to access your KMS key",
-                RESULT_LOCATION,
+                "query results with KMS key, please ensure you are allowed to access your KMS key"
             )
         said = told or error.operation_name
         return QueryFailure(f"Insufficient permissions to execute the query. {said}")

@@ -11,7 +11,7 @@ from sqlglot.dialects.athena import Athena
 from sqlglot.errors import ParseError, SqlglotError, TokenError
 from sqlglot.tokenizer_core import Token, TokenType
 
-from .failures import SYNTAX, QueryFailure
+from .failures import QueryFailure
 
 # StatementType and SubstatementType, by how a statement begins. The first that fits counts.
 _KINDS = (
@@ -135,7 +135,7 @@ def as_query(node: exp.Expr | None) -> exp.Query:
 
 def syntax_error(where: str, text: str) -> QueryFailure:
     """Return the failure of a statement that cannot be parsed."""
-    return QueryFailure(f"SYNTAX_ERROR: {where}: {text}", SYNTAX)
+    return QueryFailure(f"SYNTAX_ERROR: {where}: {text}")
 
 
 def plain(text: str) -> str:
@@ -170,7 +170,7 @@ def kind_of(text: str) -> tuple[str, str]:
 def refuse_several(text: str) -> None:
     """Refuse a text with more than one statement."""
     if any(token.token_type == TokenType.SEMICOLON for token in Source(text).tokens):
-        raise QueryFailure(f"Only one sql statement is allowed. Got: {text}", SYNTAX)
+        raise QueryFailure(f"Only one sql statement is allowed. Got: {text}")
 
 
 def with_parameters(text: str, parameters: list[str]) -> str:
