@@ -101,8 +101,6 @@ class Execution:
             "DataScannedInBytes": scanned,
             "TotalExecutionTimeInMillis": total,
             "QueryQueueTimeInMillis": max(total - engine, 0),
-            "QueryPlanningTimeInMillis": 0,
-            "ServiceProcessingTimeInMillis": 0,
             "ResultReuseInformation": {"ReusedPreviousResult": self.reused},
         }
         if self.kinds[1] in ("UNLOAD", "INSERT", "CREATE_TABLE_AS_SELECT") and self.result:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -44,7 +43,6 @@ class Step:
     sql: str
     status: str = "SUBMITTED"
     error: str | None = None
-    duration: int = -1
     outcome: Outcome | None = None
 
     def description(self) -> dict[str, Any]:
@@ -55,16 +53,14 @@ class Step:
             "QueryString": self.sql,
             "Status": self.status,
             "Error": self.error,
-            "Duration": self.duration,
             "ResultRows": self.outcome.rows if self.outcome else -1,
-            "ResultSize": int(table.nbytes) if table is not None else -1,
             "HasResultSet": table is not None,
         }
 
 
 @dataclass
 class Statement:
-    """A statement or a batch, and what has become of it; durations are in nanoseconds."""
+    """A statement or a batch, and what has become of it."""
 
     id: str
     region: str
@@ -75,7 +71,6 @@ class Statement:
     updated: datetime
     status: str = "SUBMITTED"
     error: str | None = None
-    duration: int = -1
     pid: int = 0
     cancelled: bool = False
     running: Session | None = None
@@ -109,17 +104,12 @@ class Statement:
             "Status": self.status,
             "Error": self.error,
             "UpdatedAt": self.updated,
-            "Duration": self.duration,
             "RedshiftPid": self.pid,
-            "QueryParameters": self.asked.get("Parameters") or None,
         }
         if self.is_batch:
             steps = [step.description() for step in self.steps]
-            times = {"CreatedAt": self.created, "UpdatedAt": self.updated}
-            answer["SubStatements"] = [without_nones({**step, **times}) for step in steps]
+            answer["SubStatements"] = [without_nones(step) for step in steps]
             answer["HasResultSet"] = any(step["HasResultSet"] for step in steps)
-            for name in ("ResultRows", "ResultSize"):
-                answer[name] = sum(max(step[name], 0) for step in steps)
             del answer["QueryString"]
         return without_nones(answer)
 
@@ -241,7 +231,7 @@ class DataApi:
         return found, steps[0] if steps else None
 
     def _run(self, statement: Statement) -> None:
-        began, session, failure = time.monotonic_ns(), None, ""
+        session, failure = None, ""
         statement.status = "PICKED"
         try:
             session = self._connect(statement.login)
@@ -264,7 +254,6 @@ class DataApi:
             for step in statement.steps:
                 if step.status not in _FINAL:
                     step.status = "ABORTED" if failure else "FINISHED"
-            statement.duration = time.monotonic_ns() - began
             statement.updated = datetime.now(UTC)
             statement.status = ended if failure else "FINISHED"
             statement.ended.set()
@@ -277,7 +266,6 @@ class DataApi:
         if statement.is_batch:
             session.run("BEGIN")
         for step in statement.steps:
-            began = time.monotonic_ns()
             step.status = "STARTED"
             try:
                 step.outcome = session.run(step.sql, values)
@@ -285,8 +273,6 @@ class DataApi:
                 step.error = CANCELLED if statement.cancelled else str(error)
                 step.status = "ABORTED" if statement.cancelled else "FAILED"
                 raise
-            finally:
-                step.duration = time.monotonic_ns() - began
             step.status = "FINISHED"
         session.run("COMMIT")
 
