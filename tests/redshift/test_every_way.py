@@ -8,6 +8,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import awswrangler as wr
 import pandas as pd
 import pytest
 
@@ -241,12 +242,8 @@ def test_one_table_is_the_same_from_s3_athena_and_redshift(aws: Warehouse) -> No
     def athena(query: str, **options: Any) -> Any:
         return bc.read_data_from_athena(query, REGION, f"s3://{BUCKET}/athena", **options)
 
-    columns = ", ".join(f"{name} {kind}" for name, kind in KINDS.items())
-    athena("CREATE DATABASE lake")
-    athena(
-        f"CREATE EXTERNAL TABLE lake.usage ({columns}) STORED AS PARQUET "
-        f"LOCATION 's3://{BUCKET}/lake/usage/'"
-    )
+    wr.catalog.create_database("lake")
+    wr.catalog.create_parquet_table("lake", "usage", f"s3://{BUCKET}/lake/usage/", KINDS)
     login = {"secret_name": SECRET, "region": REGION}
     bc.save_df_to_redshift(frame, "usage_saved", **aws.unloading(), **login)
 

@@ -59,7 +59,12 @@ class World:
 
     def rows(self, query: str, **more: Any) -> list[list[str | None]]:
         """Run a query; return its rows as text, without the header."""
-        found = self.run(query, **more)
+        return self.rows_of(self.start(query, **more))
+
+    def rows_of(self, execution: str) -> list[list[str | None]]:
+        """Return the rows of a query that must succeed."""
+        found = self.ended(execution)
+        assert found["Status"]["State"] == "SUCCEEDED", found["Status"].get("StateChangeReason")
         pages = self.athena.get_paginator("get_query_results")
         rows = [
             [one.get("VarCharValue") for one in row["Data"]]
@@ -74,8 +79,17 @@ class World:
 
     def reason(self, query: str, **more: Any) -> str:
         """Run a query that must fail; return why."""
-        found = self.ended(self.start(query, **more))
-        assert found["Status"]["State"] == "FAILED", found["Status"]
+        return self._why(self.start(query, **more))
+
+    def unlike(self, reasons: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Run queries that must fail, at once; return those whose reason begins otherwise."""
+        started = [(self.start(query), query, reason) for query, reason in reasons]
+        found = [(query, self._why(identity), reason) for identity, query, reason in started]
+        return [(query, why) for query, why, reason in found if not why.startswith(reason)]
+
+    def _why(self, execution: str) -> str:
+        found = self.ended(execution)
+        assert found["Status"]["State"] == "FAILED", (found["Query"], found["Status"])
         return str(found["Status"]["StateChangeReason"])
 
     def put(self, key: str, body: bytes | str) -> None:

@@ -61,6 +61,16 @@ class House:
         assert done["Status"] == "FAILED", f"{sql}: {done['Status']}"
         return str(done["Error"])
 
+    def unlike(self, errors: list[tuple[str, str]]) -> list[tuple[str, Any]]:
+        """Execute statements that must fail, at once; return those whose error begins otherwise."""
+        started = [(self.api.execute_statement(Sql=s, **self.target)["Id"], e) for s, e in errors]
+        ended = [(self.ended(identifier), error) for identifier, error in started]
+        return [
+            (done["QueryString"], done.get("Error"))
+            for done, error in ended
+            if not str(done.get("Error")).startswith(error)
+        ]
+
     def result(self, identifier: str) -> tuple[list[dict[str, Any]], list[Any]]:
         """Return column metadata and the fields of every row, read page by page."""
         pages = self.api.get_paginator("get_statement_result").paginate(Id=identifier)

@@ -180,16 +180,13 @@ GROUPS = {
 }
 
 
-@pytest.mark.parametrize("group", GROUPS)
-def test_functions(world: World, group: str) -> None:
-    wanted = GROUPS[group]
-    row = world.rows("select " + ",\n  ".join(wanted))[0]
-    assert dict(zip(wanted, row, strict=True)) == wanted
+def test_functions(world: World) -> None:
+    started = [world.start("select " + ",\n  ".join(wanted)) for wanted in GROUPS.values()]
+    for execution, wanted in zip(started, GROUPS.values(), strict=True):
+        assert dict(zip(wanted, world.rows_of(execution)[0], strict=True)) == wanted
 
 
-@pytest.mark.parametrize(
-    ("query", "rows"),
-    [
+QUERIES: list[tuple[str, list[list[str | None]]]] = [
         ("select sum(n), avg(n), count(*), sum(big) from t where n < 3", [["3", "1.5", "2", "3"]]),
         ("select arbitrary(n) > 0, max_by(vin, n), min_by(vin, n), count_if(n > 1) from t",
          [["true", "v3", "v1", "2"]]),
@@ -223,15 +220,16 @@ def test_functions(world: World, group: str) -> None:
         ("values (1, 'a')", [["1", "a"]]),
         ("(select 1)", [["1"]]),
         ("-- a comment; with a semicolon\nselect /* and another */ 1 -- end\n;", [["1"]]),
-    ],
-)  # fmt: skip
-def test_queries(world: World, query: str, rows: list[list[str | None]]) -> None:
-    assert world.rows(query) == rows
+    ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("query", "reason"),
-    [
+def test_queries(world: World) -> None:
+    started = [(world.start(query), query, rows) for query, rows in QUERIES]
+    for execution, query, rows in started:
+        assert world.rows_of(execution) == rows, query
+
+
+REFUSALS = [
         ("select * from nope", "TABLE_NOT_FOUND: line 1:15: Table 'awsdatacatalog.{db}.nope' does "
          "not exist"),
         ("select * from nodb.t", "SCHEMA_NOT_FOUND: line 1:15: Schema 'nodb' does not exist"),
@@ -288,10 +286,11 @@ def test_queries(world: World, query: str, rows: list[list[str | None]]) -> None
          "multiple rows"),
         ("select * exclude (vin) from t", "SYNTAX_ERROR"),
         ("select * from read_csv('/etc/passwd')", "FUNCTION_NOT_FOUND"),
-    ],
-)  # fmt: skip
-def test_refusals(world: World, query: str, reason: str) -> None:
-    assert world.reason(query).startswith(reason.format(db=world.database))
+    ]  # fmt: skip
+
+
+def test_refusals(world: World) -> None:
+    assert world.unlike([(q, reason.format(db=world.database)) for q, reason in REFUSALS]) == []
 
 
 def test_parameters_are_bound_in_the_order_of_the_text(world: World) -> None:
@@ -306,28 +305,19 @@ def test_parameters_may_have_a_zone(world: World) -> None:
         assert world.rows(query, ExecutionParameters=[f"timestamp '{moment}'"]) == [["v2"]]
 
 
-@pytest.mark.parametrize(
-    ("parameters", "reason"),
-    [
+CONSTANTS = [
         (["1", "2"], "INVALID_PARAMETER_USAGE: line 1:1: Incorrect number of parameters: expected "
          "1 but found 2"),
         (["vin"], "INVALID_PARAMETER_USAGE"),
         (["(select 1)"], "INVALID_PARAMETER_USAGE"),
         (["1) or (1 = 1"], "SYNTAX_ERROR"),
-    ],
-)  # fmt: skip
-def test_parameters_are_constants(world: World, parameters: list[str], reason: str) -> None:
-    found = world.reason("select * from t where (n = ?)", ExecutionParameters=parameters)
-    assert found.startswith(reason)
+    ]  # fmt: skip
 
 
-def test_prepared_statements(world: World) -> None:
-    create = world.athena.create_prepared_statement
-    create(
-        StatementName="by_n", WorkGroup="primary", QueryStatement="select vin from t where n = ?"
-    )
-    assert world.rows("execute by_n using 2") == [["v2"]]
-    assert world.rows("EXECUTE by_n", ExecutionParameters=["3"]) == [["v3"]]
+def test_parameters_are_constants(world: World) -> None:
+    for parameters, reason in CONSTANTS:
+        found = world.reason("select * from t where (n = ?)", ExecutionParameters=parameters)
+        assert found.startswith(reason)
 
 
 def test_unnamed_and_duplicate_columns(world: World) -> None:

@@ -111,12 +111,10 @@ def test_an_order_is_kept() -> None:
 
 
 def test_statements_that_are_no_select() -> None:
-    read("CREATE DATABASE IF NOT EXISTS scratch")
-    assert "scratch" in read("SHOW DATABASES").iloc[:, 0].tolist()
-    read(f"CREATE EXTERNAL TABLE scratch.u (vin string) LOCATION 's3://{LAKE}/none/'")
-    assert read("SHOW TABLES IN scratch").iloc[:, 0].tolist() == ["u"]
-    assert len(read("DESCRIBE scratch.u")) >= 1
-    assert len(read("DROP TABLE scratch.u")) == 0
+    assert "lab" in read("SHOW DATABASES").iloc[:, 0].tolist()
+    assert "battery_usage" in read("SHOW TABLES IN lab").iloc[:, 0].tolist()
+    assert len(read("DESCRIBE lab.battery_usage")) >= 1
+    assert len(read("DROP TABLE IF EXISTS lab.nothing")) == 0
     assert staged() == []
 
 

@@ -17,12 +17,11 @@ from botocore.exceptions import ClientError
 from ...clients import Clients
 from ...operations import Operation
 from ...wire import Call, ServiceError
-from .athena_catalogs import DataCatalogs
 from .athena_executions import FINAL, Execution, Workers
 from .athena_query import Context, trino_functions
 from .athena_results import page
 from .athena_statements import Run, Statement
-from .athena_text import executed, kind_of, plain, refuse_several
+from .athena_text import kind_of, plain, refuse_several
 from .catalogue import GLUE_CATALOG, Catalogue
 from .engine import connect
 from .failures import QueryFailure
@@ -63,10 +62,7 @@ class Athena:
             "StopQueryExecution": self.stop,
             "GetQueryResults": self.results,
         }
-        return {
-            **{("athena", name): operation for name, operation in own.items()},
-            **DataCatalogs(self._catalogue_for).operations(),
-        }
+        return {("athena", name): operation for name, operation in own.items()}
 
     def shut_down(self, seconds: float) -> None:
         """Cancel what runs."""
@@ -76,21 +72,15 @@ class Athena:
         """Accept a query and start it."""
         token = call.params.get("ClientRequestToken")
         with self._lock:
-            known = next(
-                (
-                    one
-                    for one in self._executions.values()
-                    if token and one.request.get("ClientRequestToken") == token
-                ),
-                None,
-            )
-        if known is not None:
-            if known.request["QueryString"] != call.params["QueryString"]:
-                raise _invalid(
-                    "Idempotent parameters do not match: the same ClientRequestToken was used with "
-                    "another query"
-                )
-            return {"QueryExecutionId": known.statement.id}
+            known = list(self._executions.values()) if token else []
+        for one in known:
+            if one.request.get("ClientRequestToken") == token:
+                if one.request["QueryString"] != call.params["QueryString"]:
+                    raise _invalid(
+                        "Idempotent parameters do not match: the same ClientRequestToken was used "
+                        "with another query"
+                    )
+                return {"QueryExecutionId": one.statement.id}
         execution = self._accepted(call)
         reused = self._reusable(execution)
         with self._lock:
@@ -169,10 +159,6 @@ class Athena:
                 raise QueryFailure("line 1:1: mismatched input '<EOF>'")
             refuse_several(text)
             kinds = kind_of(text)
-            if kinds[1] == "EXECUTE":
-                name, values = executed(text)
-                text = self._prepared(call, group_name, name)
-                kinds, parameters = kind_of(text), parameters if values is None else values
         except QueryFailure as failure:
             # What does not even parse is refused at once, as a malformed request.
             raise _invalid(failure.reason.removeprefix("SYNTAX_ERROR: ")) from failure
@@ -201,14 +187,6 @@ class Athena:
                 folder / "result",
             ),
         )
-
-    def _prepared(self, call: Call, group: str, name: str) -> str:
-        athena = self._clients.get("athena", call.region)
-        try:
-            answer = athena.get_prepared_statement(StatementName=name, WorkGroup=group)
-            return plain(str(answer["PreparedStatement"]["QueryStatement"]))
-        except (ClientError, KeyError) as error:
-            raise QueryFailure(f"NOT_FOUND: Prepared statement not found: {name}") from error
 
     def _output(self, call: Call, configuration: dict[str, Any]) -> str:
         """Return the place for results, which must be in a bucket that exists."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -100,8 +101,6 @@ class Execution:
             "DataScannedInBytes": scanned,
             "TotalExecutionTimeInMillis": total,
             "QueryQueueTimeInMillis": max(total - engine, 0),
-            "QueryPlanningTimeInMillis": 0,
-            "ServiceProcessingTimeInMillis": 0,
             "ResultReuseInformation": {"ReusedPreviousResult": self.reused},
         }
         if self.kinds[1] in ("UNLOAD", "INSERT", "CREATE_TABLE_AS_SELECT") and self.result:
@@ -114,65 +113,61 @@ class Workers:
     """Threads that run query executions, a few at a time."""
 
     def __init__(self) -> None:
-        self._slots = threading.Semaphore(_AT_ONCE)
+        self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="athena")
         self._lock = threading.Lock()
         self._active: list[Execution] = []
 
     def start(self, execution: Execution) -> None:
-        """Run an execution in a thread of its own, when there is a free slot."""
-        with self._lock:
-            self._active.append(execution)
-        name = execution.statement.id
-        threading.Thread(target=self._work, args=(execution,), daemon=True, name=name).start()
+        """Run an execution when there is a free thread."""
+        self._active.append(execution)
+        self._pool.submit(self._work, execution)
 
     def stop(self, execution: Execution) -> None:
         """Cancel an execution unless it has ended."""
         with self._lock:
             if execution.state == "QUEUED":
                 execution.end("CANCELLED", "Query cancelled by user")
-        threading.Thread(target=self._interrupt, args=(execution,), daemon=True).start()
+        threading.Thread(target=_interrupt, args=(execution,), daemon=True).start()
 
     def shut_down(self, seconds: float) -> None:
         """Cancel what runs, and wait for it so long."""
-        with self._lock:
-            active = list(self._active)
+        end, active = time.monotonic() + seconds, list(self._active)
         for execution in active:
             self.stop(execution)
-        end = time.monotonic() + seconds
         for execution in active:
             execution.done.wait(max(end - time.monotonic(), 0))
-
-    def _interrupt(self, execution: Execution) -> None:
-        # DuckDB interrupts what it executes at that moment; between two statements that is nothing.
-        while not execution.done.is_set():
-            execution.run.cancel()
-            execution.done.wait(_INTERRUPT_SECONDS)
+        self._pool.shutdown(wait=False)
 
     def _work(self, execution: Execution) -> None:
-        with self._slots:
-            with self._lock:
-                if execution.state == "QUEUED":
-                    execution.state, execution.started = "RUNNING", datetime.now(UTC)
-            if execution.state == "RUNNING":
-                state, reason = self._performed(execution)
-                execution.end(state, reason)
         with self._lock:
-            self._active.remove(execution)
+            if execution.state == "QUEUED":
+                execution.state, execution.started = "RUNNING", datetime.now(UTC)
+        if execution.state == "RUNNING":
+            execution.end(*_performed(execution))
+        self._active.remove(execution)
 
-    def _performed(self, execution: Execution) -> tuple[str, str]:
-        try:
-            execution.result = execution.run.perform(execution.statement)
-        except Cancelled:
-            return "CANCELLED", "Query cancelled by user"
-        except QueryFailure as failure:
-            execution.failure = failure
-            return "FAILED", failure.reason
-        except Exception as crash:
-            log.exception("query %s failed", execution.statement.id)
-            reason = f"GENERIC_INTERNAL_ERROR: The embedded AWS failed: {crash!r}"
-            execution.failure = QueryFailure(reason, 200, category=1)
-            return "FAILED", reason
-        return "SUCCEEDED", ""
+
+def _interrupt(execution: Execution) -> None:
+    # DuckDB interrupts what it executes at that moment; between two statements that is nothing.
+    while not execution.done.is_set():
+        execution.run.cancel()
+        execution.done.wait(_INTERRUPT_SECONDS)
+
+
+def _performed(execution: Execution) -> tuple[str, str]:
+    try:
+        execution.result = execution.run.perform(execution.statement)
+    except Cancelled:
+        return "CANCELLED", "Query cancelled by user"
+    except QueryFailure as failure:
+        execution.failure = failure
+        return "FAILED", failure.reason
+    except Exception as crash:
+        log.exception("query %s failed", execution.statement.id)
+        reason = f"GENERIC_INTERNAL_ERROR: The embedded AWS failed: {crash!r}"
+        execution.failure = QueryFailure(reason, category=1)
+        return "FAILED", reason
+    return "SUCCEEDED", ""
 
 
 def _milliseconds(end: datetime, start: datetime) -> int:

@@ -25,8 +25,7 @@ from .athena_text import Source
 from .athena_types import annotated
 from .athena_words import from_duckdb
 from .catalogue import Catalogue
-from .failures import SEMANTIC, QueryFailure, semantic
-from .projection import injected
+from .failures import QueryFailure, semantic
 from .scanning import PATH_COLUMN, expose
 from .tables import Table
 from .types import from_duckdb as read_type
@@ -167,7 +166,7 @@ class Planner:
                 quote_identifiers=False,
             )
         except OptimizeError as error:
-            raise QueryFailure(f"SYNTAX_ERROR: line 1:1: {error}", SEMANTIC) from error
+            raise QueryFailure(f"SYNTAX_ERROR: line 1:1: {error}") from error
         for scope in traverse_scope(query):
             # sqlglot leaves the columns of HAVING alone.
             if isinstance(having := scope.expression.args.get("having"), exp.Having):
@@ -178,14 +177,6 @@ class Planner:
         checks.unknown_columns(query, source, self._tables)
         query = annotated(query, self._schema())
         checks.mismatched_types(query, source)
-        for table in self._tables.values():
-            for key in injected(table):
-                if not any(isinstance(one.parent, exp.EQ | exp.In) for one in _columns(query, key)):
-                    raise QueryFailure(
-                        f"CONSTRAINT_VIOLATION: For the injected projected partition column {key}, "
-                        "the WHERE clause must contain only static equality conditions, and at "
-                        "least one such condition must be present."
-                    )
         return query
 
     def _with_tables(
@@ -226,13 +217,12 @@ class Planner:
         try:
             query = text.query()
             if not query.is_star and len(query.selects) != len(table.columns):
-                raise QueryFailure("the number of its columns has changed", SEMANTIC)
+                raise QueryFailure("the number of its columns has changed")
             view = self._with_tables(query, text, inner, depth + 1)
             self._qualified(view.copy(), text)
         except QueryFailure as error:
             raise QueryFailure(
                 f"INVALID_VIEW: Failed analyzing stored view '{table.full_name}': {error.reason}",
-                error.kind,
             ) from error
         return view
 
@@ -276,10 +266,6 @@ class Planner:
 def trino_functions() -> str:
     """Return the statements that define Trino's functions in DuckDB."""
     return Path(__file__).with_name("trino_functions.sql").read_text(encoding="utf-8")
-
-
-def _columns(query: exp.Expr, name: str) -> list[exp.Column]:
-    return [one for one in query.find_all(exp.Column) if one.name == name]
 
 
 def _output_name(name: str, number: int) -> str:

@@ -218,9 +218,6 @@ def _column(name: str, kind: exp.DataType) -> dict[str, Any]:
     given, spelt = numbers(kind), base(kind)
     precision, scale = (*given, 0, 0)[:2]
     return {
-        "CatalogName": "hive",
-        "SchemaName": "",
-        "TableName": "",
         "Name": name,
         "Label": name,
         "Type": "float" if spelt == "real" else spelt,

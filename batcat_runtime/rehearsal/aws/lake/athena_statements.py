@@ -24,12 +24,12 @@ from batcat_runtime.errors import BatcatError
 
 from . import athena_definitions as definitions
 from .athena_query import Context, Plan, Planner
-from .athena_results import Result, printed, publish, render, text_of
+from .athena_results import Result, printed, publish, render
 from .athena_text import Source, as_query, syntax_error, with_parameters
 from .athena_words import from_duckdb
 from .catalogue import Catalogue
 from .engine import literal, quoted
-from .failures import NOT_EMPTY, RESULT_LOCATION, SEMANTIC, Cancelled, QueryFailure, semantic
+from .failures import Cancelled, QueryFailure, semantic
 from .objects import error_code, split_location
 from .scanning import format_of
 from .tables import Column, Table
@@ -39,17 +39,12 @@ from .writing import write_files
 if TYPE_CHECKING:
     import duckdb
 
-_CODECS = {
-    "PARQUET": {"GZIP": "gzip", "SNAPPY": "snappy", "ZSTD": "zstd", "NONE": "uncompressed"},
-    "TEXTFILE": {"GZIP": "gzip", "NONE": "none"},
-    "JSON": {"GZIP": "gzip", "NONE": "none"},
-}
-_FORMS = {"PARQUET": "parquet", "TEXTFILE": "csv", "JSON": "json"}
+_CODECS = {"GZIP": "gzip", "SNAPPY": "snappy", "ZSTD": "zstd", "NONE": "uncompressed"}
 _MAX_PARTITIONS = 100
 _NO_HIVE_TYPE = ("timestamp with time zone", "time", "json", "unknown", "uuid")
 _CTAS_PROPERTIES = {
-    *("external_location", "format", "partitioned_by", "field_delimiter", "is_external"),
-    *("write_compression", "parquet_compression", "table_type", "bucketed_by", "bucket_count"),
+    *("external_location", "format", "partitioned_by", "bucketed_by", "bucket_count"),
+    *("write_compression", "parquet_compression", "table_type", "is_external"),
 }
 # What an INSERT may bring to a column of another type without a cast.
 _WIDER = ("tinyint", "smallint", "integer", "bigint")
@@ -95,12 +90,10 @@ class Statement:
 
 @dataclass(frozen=True)
 class Target:
-    """Where and how rows are written: an S3 prefix that ends in a slash, format and codec."""
+    """Where and how rows are written: an S3 prefix that ends in a slash, and Parquet's codec."""
 
     location: str
-    format: str
     codec: str
-    delimiter: str = "\x01"
     partitioned_by: tuple[str, ...] = ()
 
 
@@ -231,7 +224,7 @@ class Run:
         location, properties = match[1], definitions.properties(like)
         if "format" not in properties:
             raise QueryFailure("INVALID_PROPERTY_VALUE: UNLOAD requires the property 'format'")
-        target = _target(location, properties, "UNLOAD")
+        target = _target(location, properties)
         query = source.part(start + 1, end).query()
         return self._written(statement, self._plan(statement, source, query), target)
 
@@ -257,7 +250,7 @@ class Run:
         if str(properties.get("table_type", "HIVE")).upper() == "ICEBERG":
             raise QueryFailure("NOT_SUPPORTED: The embedded AWS does not have Iceberg tables")
         default = f"{statement.output}tables/{statement.id}/"
-        target = _target(str(properties.get("external_location") or default), properties, "CTAS")
+        target = _target(str(properties.get("external_location") or default), properties)
         plan = self._plan(statement, source, as_query(create.expression.unnest()))
         if (data := create.find(exp.WithDataProperty)) is not None and data.args.get("no"):
             plan.sql = f"SELECT * FROM ({plan.sql}) LIMIT 0"
@@ -268,9 +261,7 @@ class Run:
             name[2],
             columns,
             location=target.location,
-            form=target.format,
             keys=target.partitioned_by,
-            delimiter=target.delimiter,
         )
         self._catalogue.glue(region).create_table(DatabaseName=name[1], TableInput=described)
         table = self._catalogue.find(region, *name)
@@ -331,38 +322,26 @@ class Run:
             _check_keys(names, keys)
         for kind in plan.types:
             if base(kind) in _NO_HIVE_TYPE or base(kind).startswith("interval"):
-                raise QueryFailure(f"NOT_SUPPORTED: Unsupported Hive type: {base(kind)}", SEMANTIC)
+                raise QueryFailure(f"NOT_SUPPORTED: Unsupported Hive type: {base(kind)}")
         inner = [f"c{number}" for number in range(len(names))]
         chosen = ", ".join(
-            f"{_stored(kind, one, target.format, name in keys)} AS {quoted(name)}"
+            f"CAST({one} AS {duckdb_name(kind)}) AS {quoted(name)}"
             for one, name, kind in zip(inner, names, plan.types, strict=True)
         )
         sql = f"SELECT {chosen} FROM ({plan.sql}) AS batcat_rows ({', '.join(inner)})"
         if keys:
             sql = self._counted(sql, keys)
-        options = ""
-        if target.format == "TEXTFILE":
-            said = literal(target.delimiter)
-            options = f"HEADER false, DELIMITER {said}, QUOTE '', ESCAPE '', NULLSTR '\\N'"
         folder = self._folder / f"out-{uuid.uuid4().hex}"
-        form, codec = _FORMS[target.format], _CODECS[target.format][target.codec]
         count = write_files(
-            self._connection,
-            sql,
-            folder,
-            form=form,
-            compression=codec,
-            partitioned_by=keys,
-            options=options,
+            self._connection, sql, folder, compression=target.codec, partitioned_by=keys
         )
-        suffix = ".gz" if codec == "gzip" and form != "parquet" else ""
         stem = statement.id.replace("-", "_")
         region, written = statement.context.region, []
         for inside, stored in self._catalogue.objects.upload(
             region,
             folder,
             target.location,
-            lambda path, _: (path.parent / f"{stem}_{uuid.uuid4()}{suffix}").as_posix(),
+            lambda path, _: (path.parent / f"{stem}_{uuid.uuid4()}").as_posix(),
         ):
             written.append(stored.uri)
             values = tuple(unquote(one.partition("=")[2]) for one in inside.parts[:-1])
@@ -392,8 +371,7 @@ class Run:
             raise QueryFailure(
                 f"HIVE_PATH_ALREADY_EXISTS: Target directory for table '{location}' already "
                 f"exists: {location}. You may need to manually clean the data at this location "
-                "before retrying. Athena will not delete data in your account.",
-                NOT_EMPTY,
+                "before retrying. Athena will not delete data in your account."
             )
 
 
@@ -411,44 +389,34 @@ def _first_parentheses(source: Source) -> tuple[int, int]:
     return 0, 0
 
 
-def _target(location: str, properties: Mapping[str, Any], what: str) -> Target:
-    """Read format, compression and partitioning from a statement's properties."""
+def _target(location: str, properties: Mapping[str, Any]) -> Target:
+    """Read compression and partitioning from a statement's properties."""
     try:
         split_location(location)
     except ValueError as error:
         said = f"Invalid S3 location: {location}. The location must begin with s3://"
         raise QueryFailure(f"INVALID_PROPERTY_VALUE: {said}") from error
     form = str(properties.get("format", "PARQUET")).upper()
-    if form in ("ORC", "AVRO"):
+    if form != "PARQUET":
         raise QueryFailure(f"NOT_SUPPORTED: The embedded AWS does not write {form}; use PARQUET.")
-    if form not in _CODECS:
-        said = f"Unsupported format '{form}' for {what}. Supported formats: {', '.join(_CODECS)}"
-        raise QueryFailure(f"INVALID_PROPERTY_VALUE: {said}")
-    named = [properties.get(one) for one in ("compression", "write_compression")]
-    own = properties.get(f"{form.lower()}_compression")
-    codec = str(next((one for one in (*named, own) if one), "GZIP")).upper()
-    if codec not in _CODECS[form]:
-        said = f"Unsupported compression '{codec}' for format '{form}'"
+    given = (properties.get(one) for one in ("compression", "write_compression"))
+    own = properties.get("parquet_compression")
+    codec = str(next((one for one in (*given, own) if one), "GZIP")).upper()
+    if codec not in _CODECS:
+        said = f"Unsupported compression '{codec}' for format 'PARQUET'"
         raise QueryFailure(f"INVALID_PROPERTY_VALUE: {said}")
     return Target(
         location if location.endswith("/") else location + "/",
-        form,
-        codec,
-        str(properties.get("field_delimiter", "\x01")),
+        _CODECS[codec],
         tuple(str(one).lower() for one in properties.get("partitioned_by", ())),
     )
 
 
 def _insert_target(table: Table) -> Target:
-    forms = {"parquet": "PARQUET", "text": "TEXTFILE", "json": "JSON"}
-    form = forms.get(format_of(table))
-    if form is None or table.parameters.get("skip.header.line.count", "0") != "0":
+    if format_of(table) != "parquet":
         said = f"Cannot insert into table {table.database}.{table.name} with SerDe {table.serde}"
         raise QueryFailure(f"NOT_SUPPORTED: {said}")
-    delimiter = table.parameters.get("field.delim", "\x01")
-    keys = tuple(one.name for one in table.keys)
-    codec = "SNAPPY" if form == "PARQUET" else "GZIP"
-    return Target(table.location, form, codec, delimiter, keys)
+    return Target(table.location, "snappy", tuple(one.name for one in table.keys))
 
 
 def _insert_columns(insert: exp.Insert, table: Table, source: Source) -> list[Column]:
@@ -496,17 +464,6 @@ def _check_keys(names: Sequence[str], keys: Sequence[str]) -> None:
         raise QueryFailure("INVALID_TABLE_PROPERTY: Table contains only partition columns")
 
 
-def _stored(kind: exp.DataType, value: str, form: str, is_key: bool) -> str:
-    """Return an expression for a value as a format stores it."""
-    if is_key or form == "PARQUET" or (form == "JSON" and base(kind) != "timestamp"):
-        return f"CAST({value} AS {duckdb_name(kind)})"
-    if kind.expressions and base(kind) in ("array", "map", "row"):
-        raise QueryFailure(
-            f"NOT_SUPPORTED: The embedded AWS does not write {base(kind)} as text; use PARQUET."
-        )
-    return text_of(kind, value)
-
-
 def _refused(error: ClientError, statement: Statement) -> QueryFailure:
     """Return the failure when S3 or Glue refused something."""
     code, told = error_code(error), str(error.response.get("Error", {}).get("Message", ""))
@@ -515,8 +472,7 @@ def _refused(error: ClientError, statement: Statement) -> QueryFailure:
             return QueryFailure(
                 f"Access denied when writing output to url: {statement.output}{statement.id}. "
                 "Please ensure you are allowed to access the S3 bucket. If you are encrypting "
-                "query results with KMS key, please ensure you are allowed to access your KMS key",
-                RESULT_LOCATION,
+                "query results with KMS key, please ensure you are allowed to access your KMS key"
             )
         said = told or error.operation_name
         return QueryFailure(f"Insufficient permissions to execute the query. {said}")

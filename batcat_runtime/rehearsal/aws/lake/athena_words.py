@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from .athena_checks import unknown_column
 from .athena_text import Source
-from .failures import DATA, QUERY, QueryFailure, semantic
+from .failures import QueryFailure, semantic
 from .types import from_duckdb as read_type
 from .types import trino_name
 
@@ -30,12 +30,12 @@ def from_duckdb(error: duckdb.Error, source: Source) -> QueryFailure:
     for pattern, said in _SAID:
         if match := re.search(pattern, text, re.DOTALL):
             return said(match, source)
-    return QueryFailure(f"GENERIC_USER_ERROR: {text.partition(chr(10))[0]}", QUERY)
+    return QueryFailure(f"GENERIC_USER_ERROR: {text.partition(chr(10))[0]}")
 
 
-def _said(reason: str, kind: int = QUERY) -> Callable[[re.Match[str], Source], QueryFailure]:
+def _said(reason: str) -> Callable[[re.Match[str], Source], QueryFailure]:
     """Return what fills the groups of a match into a reason."""
-    return lambda match, _: QueryFailure(reason.format(*match.groups()), kind)
+    return lambda match, _: QueryFailure(reason.format(*match.groups()))
 
 
 def _grouped(match: re.Match[str], source: Source) -> QueryFailure:
@@ -66,12 +66,12 @@ def _compared(match: re.Match[str], source: Source) -> QueryFailure:
 
 def _cast(match: re.Match[str], _: Source) -> QueryFailure:
     said = f"Cannot cast '{match[1]}' to {_type(match[2]).upper()}"
-    return QueryFailure(f"INVALID_CAST_ARGUMENT: {said}", QUERY)
+    return QueryFailure(f"INVALID_CAST_ARGUMENT: {said}")
 
 
 def _out_of_range(match: re.Match[str], _: Source) -> QueryFailure:
     said = f"Out of range for {_type(match[2])}: {match[1]}"
-    return QueryFailure(f"INVALID_CAST_ARGUMENT: {said}", QUERY)
+    return QueryFailure(f"INVALID_CAST_ARGUMENT: {said}")
 
 
 def _type(text: str) -> str:
@@ -85,9 +85,9 @@ def _type(text: str) -> str:
 
 
 _SAID: list[tuple[str, Callable[[re.Match[str], Source], QueryFailure]]] = [
-    (r"((?:HIVE_|INVALID_|NOT_SUPPORTED)[A-Z_]*: .*?)(?:\n|$)", _said("{}", DATA)),
+    (r"((?:HIVE_|INVALID_|NOT_SUPPORTED)[A-Z_]*: .*?)(?:\n|$)", _said("{}")),
     (r"(?i)Malformed JSON.*?: (.*?)(?:\n|$)",
-     _said("HIVE_CURSOR_ERROR: Row is not a valid JSON Object: {}", DATA)),
+     _said("HIVE_CURSOR_ERROR: Row is not a valid JSON Object: {}")),
     (r'Referenced column "([^"]*)" (?:was )?not found',
      lambda match, source: unknown_column(match[1], source.locate(match[1]))),
     (r'column "?([^"\s]*)"? must appear in the GROUP BY', _grouped),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from ...clients import Clients
-from .failures import DATA, QueryFailure
+from .failures import QueryFailure
 from .objects import Objects, StoredObject, error_code, is_data
 from .projection import matcher
 from .tables import Partition, Table, folder, read_table
@@ -114,13 +113,12 @@ class Catalogue:
             if error_code(error) == "NoSuchBucket":
                 raise QueryFailure(
                     "HIVE_FILESYSTEM_ERROR: The specified bucket does not exist: table "
-                    f"{table.database}.{table.name} lies in {table.location}",
-                    DATA,
+                    f"{table.database}.{table.name} lies in {table.location}"
                 ) from error
             raise
         except ValueError as error:
             raise QueryFailure(
-                f"HIVE_METASTORE_ERROR: Table {table.database}.{table.name}: {error}", DATA
+                f"HIVE_METASTORE_ERROR: Table {table.database}.{table.name}: {error}"
             ) from error
 
     def _data(
@@ -136,17 +134,8 @@ class Catalogue:
         partitions = [Partition((), table.location)]
         if table.keys:
             partitions = self.partitions(region, table)
-        listed = self.objects.under(region, table.location)
-        addresses = [one.uri for one in listed]
         for partition in partitions:
-            within, start = listed, 0
-            if partition.location.startswith(table.location):
-                start = bisect_left(addresses, partition.location)
-            else:
-                within = self.objects.under(region, partition.location)
-            for stored in within[start:]:
-                if not stored.uri.startswith(partition.location):
-                    break
+            for stored in self.objects.under(region, partition.location):
                 if is_data(stored.uri.removeprefix(partition.location)):
                     yield stored, partition.values
 

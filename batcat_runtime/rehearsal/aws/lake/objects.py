@@ -11,7 +11,7 @@ import os
 import shutil
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -125,11 +125,6 @@ class Objects:
             with path.open("rb") as body:
                 answer = s3.put_object(Bucket=bucket, Key=key, Body=body, **extra)
             yield inside, StoredObject(bucket, key, path.stat().st_size, answer["ETag"])
-
-    def delete(self, region: str, stored: Iterable[StoredObject]) -> None:
-        """Delete objects."""
-        for one in stored:
-            self._clients.get("s3", region).delete_object(Bucket=one.bucket, Key=one.key)
 
     def _fetch(self, s3: Any, stored: StoredObject, path: Path) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -9,19 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+
+from dateutil.relativedelta import relativedelta  # type: ignore[import-untyped]
 
 from .failures import QueryFailure
 from .tables import Table
 
-_UNITS = {
-    "SECONDS": timedelta(seconds=1),
-    "MINUTES": timedelta(minutes=1),
-    "HOURS": timedelta(hours=1),
-    "DAYS": timedelta(days=1),
-    "WEEKS": timedelta(weeks=1),
-}
-_MONTHS = {"MONTHS": 1, "YEARS": 12}
 # Java's pattern letters as strptime's.
 _JAVA = {
     **{"yyyy": "%Y", "yy": "%y", "MMM": "%b", "MM": "%m", "dd": "%d", "EEE": "%a"},
@@ -79,64 +73,50 @@ def java_format(pattern: str) -> str:
     return _PATTERN.sub(lambda m: m[0].strip("'") if m[0][0] == "'" else _JAVA[m[0]], pattern)
 
 
-def injected(table: Table) -> list[str]:
-    """Return the partition keys of which a query must ask for one value each."""
-    kinds = {key.name: table.parameters.get(f"projection.{key.name}.type") for key in table.keys}
-    return [name for name, kind in kinds.items() if table.is_projected and kind == "injected"]
-
-
 def _fits(table: Table, column: str) -> tuple[Fits, int]:
     """Return what tells whether a text is a projected value, and how many slashes are in it."""
     kind = _property(table, column, "type").lower()
-    if kind == "injected":
-        return (lambda _: True), 0
     if kind == "enum":
         listed = {one.strip() for one in _property(table, column, "values").split(",")}
         return listed.__contains__, 0
-    first, comma, last = _property(table, column, "range").partition(",")
-    if not comma:
-        raise _wrong(column, "its range is not two values with a comma between")
-    step = table.parameters.get(f"projection.{column}.interval", "1")
-    if not step.isdigit() or step == "0":
-        raise _wrong(column, f"interval {step!r}")
+    refusal = QueryFailure(
+        f"NOT_SUPPORTED: The embedded AWS does not project column {column} so: it has the types "
+        "enum, integer and date, each integer, day or month of a range."
+    )
+    if kind not in ("integer", "date"):
+        raise refusal
+    settings = table.parameters
+    first, _, last = (one.strip() for one in _property(table, column, "range").partition(","))
+    step = settings.get(f"projection.{column}.interval", "1")
     try:
-        if kind == "integer":
-            digits = int(table.parameters.get(f"projection.{column}.digits", "0"))
-            numbers = range(int(first), int(last) + 1, int(step))
+        if (kind, step) == ("integer", "1"):
+            digits = int(settings.get(f"projection.{column}.digits", "0"))
+            numbers = range(int(first), int(last) + 1)
             return (lambda text: _is_number(text, numbers, digits)), 0
-        if kind == "date":
-            form = _property(table, column, "format")
-            unit = table.parameters.get(f"projection.{column}.interval.unit", "")
-            return _dates(first, last, form, int(step), unit), form.count("/")
-    except (ValueError, KeyError) as error:
-        raise _wrong(column, str(error)) from error
-    raise _wrong(column, f"type {kind!r} is none of enum, integer, date, injected")
+        form = java_format(_property(table, column, "format"))
+        finest = "DAYS" if "%d" in form else "MONTHS"
+        unit = settings.get(f"projection.{column}.interval.unit", finest).upper().rstrip("S") + "S"
+        if (kind, step, unit) == ("date", "1", finest) and "%H" not in form:
+            start, end = _moment(first, form), _moment(last, form)
+            return (lambda text: _is_moment(text, form, start, end)), form.count("/")
+    except (ValueError, KeyError, TypeError) as error:
+        raise QueryFailure(
+            "INVALID_TABLE_PROPERTY: The partition projection of column "
+            f"{column} cannot be used: {error}."
+        ) from error
+    raise refusal
 
 
 def _is_number(text: str, numbers: range, digits: int) -> bool:
     return text.isdigit() and int(text) in numbers and text == str(int(text)).zfill(digits)
 
 
-def _dates(first: str, last: str, java: str, step: int, unit: str) -> Fits:
-    form = java_format(java)
-    unit = (unit or ("DAYS" if "%d" in form else "MONTHS")).upper().rstrip("S") + "S"
-    if "%H" in form and unit == "DAYS" and step == 1:
-        raise ValueError("a format finer than a day needs interval and interval.unit")
-    start, end = _moment(first.strip(), form), _moment(last.strip(), form)
-
-    def fits(text: str) -> bool:
-        try:
-            moment = datetime.strptime(text, form)
-        except ValueError:
-            return False
-        if not start <= moment <= end or moment.strftime(form) != text:
-            return False
-        if unit in _MONTHS:
-            months = 12 * (moment.year - start.year) + moment.month - start.month
-            return months % (step * _MONTHS[unit]) == 0
-        return (moment - start) % (step * _UNITS[unit]) == timedelta(0)
-
-    return fits
+def _is_moment(text: str, form: str, start: datetime, end: datetime) -> bool:
+    try:
+        moment = datetime.strptime(text, form)
+    except ValueError:
+        return False
+    return start <= moment <= end and moment.strftime(form) == text
 
 
 def _moment(text: str, form: str) -> datetime:
@@ -146,12 +126,7 @@ def _moment(text: str, form: str) -> datetime:
         return datetime.strptime(text, form)
     moment = datetime.now(UTC).replace(tzinfo=None)
     if match[2]:
-        count, unit = int(match[1] + match[2]), match[3].upper() + "S"
-        if unit in _UNITS:
-            moment += count * _UNITS[unit]
-        else:
-            year, month = divmod(12 * moment.year + moment.month - 1 + count * _MONTHS[unit], 12)
-            moment = moment.replace(year=year, month=month + 1, day=min(moment.day, 28))
+        moment += relativedelta(**{f"{match[3].lower()}s": int(match[1] + match[2])})
     return datetime.strptime(moment.strftime(form), form)
 
 
@@ -163,10 +138,3 @@ def _property(table: Table, column: str, name: str) -> str:
             f"partition projection, but the property {key} is missing."
         )
     return table.parameters[key]
-
-
-def _wrong(column: str, what: str) -> QueryFailure:
-    return QueryFailure(
-        f"INVALID_TABLE_PROPERTY: The partition projection of column {column} cannot be used: "
-        f"{what}."
-    )

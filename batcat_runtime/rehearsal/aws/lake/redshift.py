@@ -211,15 +211,19 @@ class Session(Connection):
         words = [token.text for token in tokens_of(sql) if token.text not in ("=", ",")]
         rest = [word for word in words[1:] if word.upper() not in ("SESSION", "LOCAL", "TO")]
         name, given = rest[0].lower(), [word.lower() for word in rest[1:]]
+        if name == "enable_case_sensitive_identifier" and given != ["off"]:
+            raise RedshiftError(NOT_PERFORMED + f"SET {name}")
         self.settings[name] = ", ".join(given)
         if name == "search_path":
             self.use([schema for schema in given if schema != "$user"])
 
     def _show(self, sql: str, values: Values) -> Outcome:
+        """SHOW name: awswrangler asks whether identifiers keep their case; here they never do."""
         import pyarrow as pa
 
         name = _words(sql)[1]
-        table = pa.table({name: pa.array([self.settings.get(name, "")], pa.string())})
+        value = self.settings.get(name, "off")
+        table = pa.table({name: pa.array([value], pa.string())})
         return Outcome([(name, RedshiftType("varchar"))], table, 1)
 
 

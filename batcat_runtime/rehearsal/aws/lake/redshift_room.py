@@ -236,10 +236,8 @@ class Redshift:
         return {"dbUser": user, "dbPassword": password, "expiration": expires}
 
     def _temporary_password(self, target: Target, user: str, seconds: Any) -> tuple[str, datetime]:
-        lasting = int(seconds or 900)
-        if not 900 <= lasting <= 3600:
-            raise _invalid("Token duration must be between 900 and 3600 seconds")
-        password, expires = secrets.token_urlsafe(48), datetime.now(UTC) + timedelta(0, lasting)
+        password = secrets.token_urlsafe(48)
+        expires = datetime.now(UTC) + timedelta(seconds=int(seconds or 900))
         self._temporary[target.key, user] = (password, expires)
         return password, expires
 

@@ -7,7 +7,6 @@ as strictly as Redshift does it: by position, and a file's type must be the colu
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import shutil
 import uuid
@@ -34,9 +33,10 @@ if TYPE_CHECKING:
 TrustPolicy = Callable[[str, str], dict[str, Any] | None]
 _ROLE = re.compile(r"arn:(aws[a-z-]*):iam::\d{12}:role/[\w+=,.@/-]+")
 _KEYS = ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN")
-_VALUED = {"FORMAT", "IAM_ROLE", "KMS_KEY_ID", "MAXFILESIZE", "PARALLEL", "REGION", *_KEYS}
-_FLAGS = {"ALLOWOVERWRITE", "CLEANPATH", "COMPUPDATE", "ENCRYPTED", "MANIFEST", "PARQUET"}
+_VALUED = {"FORMAT", "IAM_ROLE", "MAXFILESIZE", "PARALLEL", "REGION", *_KEYS}
+_FLAGS = {"ALLOWOVERWRITE", "COMPUPDATE", "ENCRYPTED", "PARQUET"}
 _FLAGS |= {"SERIALIZETOJSON", "STATUPDATE"}
+_NOT_PERFORMED = {"CLEANPATH", "KMS_KEY_ID", "MANIFEST", "PARTITION BY"}
 _FILLERS = {"AS", "BY", "FALSE", "GB", "MB", "OFF", "ON", "TRUE"}
 _NOT_EMPTY = (
     "ERROR: Specified unload destination on S3 is not empty. Consider using a different bucket / "
@@ -85,7 +85,7 @@ class Access:
         objects = self._objects(options, "COPY")
         self._check_region(location, options)
         total = 0
-        for stored in self._sources(objects, location, "MANIFEST" in options):
+        for stored in self._sources(objects, location):
             path = objects.file(self.region, stored)
             _check_schema(path, stored, [(column.name, column.type) for column in columns])
             places = [f"c{number}" for number in range(len(columns))]
@@ -116,7 +116,6 @@ class Access:
         options = words.options()
         translated, columns = query(text)
         names = [name for name, _ in columns]
-        partitions = [name for name in options.get("PARTITION BY", "").split(",") if name]
         for name in names:
             if names.count(name) > 1:
                 raise RedshiftError(
@@ -124,7 +123,7 @@ class Access:
                 )
         objects = self._objects(options, "UNLOAD")
         self._check_region(location, options)
-        self._clear(objects, location, options)
+        self._check_empty(objects, location, options)
         folder = self.home / "redshift" / uuid.uuid4().hex
         plain = ", ".join(
             f"CAST({quoted(name)} AS VARCHAR) AS {quoted(name)}"
@@ -134,7 +133,7 @@ class Access:
         )
         select = f"SELECT {plain} FROM ({translated.sql})"
         try:
-            rows = write_files(connection, select, folder, partitioned_by=partitions)
+            rows = write_files(connection, select, folder)
             self._upload(objects, folder, location, options)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -155,19 +154,17 @@ class Access:
                     "for the cluster."
                 )
             given = self.roles[0]
-        chain = [arn.strip() for arn in given.split(",")]
-        for arn in chain:
-            match = _ROLE.fullmatch(arn)
-            if match is None or match[1] != self.partition:
-                raise RedshiftError(f"ERROR: Invalid IAM role ARN '{arn}'")
-        policy = self.trust_policy(self.region, chain[0])
+        match = _ROLE.fullmatch(given)
+        if match is None or match[1] != self.partition:
+            raise RedshiftError(f"ERROR: Invalid IAM role ARN '{given}'")
+        policy = self.trust_policy(self.region, given)
         services = ("redshift.amazonaws.com", "redshift-serverless.amazonaws.com")
         if policy is None or not any(trusts(policy, service) for service in services):
             raise RedshiftError(
                 f"ERROR: User arn:{self.partition}:redshift:{self.region}:123456789012:"
-                f"dbuser:warehouse/user is not authorized to assume IAM Role {chain[0]}"
+                f"dbuser:warehouse/user is not authorized to assume IAM Role {given}"
             )
-        return Objects(self.clients.as_role(chain[-1], self.region, "redshift"), self.home)
+        return Objects(self.clients.as_role(given, self.region, "redshift"), self.home)
 
     def _check_region(self, location: str, options: dict[str, str]) -> None:
         """Refuse a bucket of another region, unless the statement names that region."""
@@ -184,49 +181,27 @@ class Access:
                 f"{found}"
             )
 
-    def _sources(self, objects: Objects, location: str, manifest: bool) -> list[StoredObject]:
-        try:
-            found = objects.under(self.region, location)
-            if manifest:
-                content = json.loads(objects.file(self.region, found[0]).read_bytes())
-                urls = [str(entry["url"]) for entry in content["entries"]]
-                found = [one for url in urls for one in objects.under(self.region, url)]
-        except (ValueError, KeyError, TypeError, IndexError) as error:
-            raise RedshiftError(f"ERROR: Problem reading manifest file - {location}") from error
-        found = [stored for stored in found if not stored.key.endswith("/")]
+    def _sources(self, objects: Objects, location: str) -> list[StoredObject]:
+        found = [one for one in objects.under(self.region, location) if not one.key.endswith("/")]
         if not found:
             _, prefix = split_location(location)
             raise RedshiftError(f"ERROR: The specified S3 prefix '{prefix}' does not exist")
         return found
 
-    def _clear(self, objects: Objects, location: str, options: dict[str, str]) -> None:
-        """See that the destination may be written to, and empty it if asked to."""
-        existing = objects.under(self.region, location)
-        if existing and "CLEANPATH" in options:
-            objects.delete(self.region, existing)
-        elif existing and "ALLOWOVERWRITE" not in options:
+    def _check_empty(self, objects: Objects, location: str, options: dict[str, str]) -> None:
+        """See that the destination may be written to."""
+        if "ALLOWOVERWRITE" not in options and objects.under(self.region, location):
             raise RedshiftError(_NOT_EMPTY)
 
     def _upload(
         self, objects: Objects, folder: Path, location: str, options: dict[str, str]
     ) -> None:
         parallel = options.get("PARALLEL", "").upper() not in ("OFF", "FALSE")
-        key = options.get("KMS_KEY_ID")
-        extra = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key} if key else {}
 
         def named(inside: Path, number: int) -> str:
-            name = f"{number:04d}_part_00" if parallel else f"{number:03d}"
-            return f"{inside.parent}/{name}.parquet" if inside.parent.name else f"{name}.parquet"
+            return f"{number:04d}_part_00.parquet" if parallel else f"{number:03d}.parquet"
 
-        if "PARTITION BY" in options and not location.endswith("/"):
-            location += "/"
-        written = [one for _, one in objects.upload(self.region, folder, location, named, **extra)]
-        if "MANIFEST" in options:
-            entries = [{"url": one.uri, "meta": {"content_length": one.size}} for one in written]
-            shutil.rmtree(folder)
-            folder.mkdir()
-            (folder / "manifest").write_text(json.dumps({"entries": entries}))
-            list(objects.upload(self.region, folder, location, lambda inside, _: str(inside)))
+        list(objects.upload(self.region, folder, location, named))
 
 
 class _Words:
@@ -281,13 +256,15 @@ class _Words:
         while self._at < len(self._tokens):
             token = self.next()
             name = token.text.upper()
-            if name == "PARTITION BY":
-                found[name] = ",".join(self.group())
-            elif name in _VALUED:
+            if name in _VALUED:
                 self.take("AS")
                 found[name] = str(self.next().text)
             elif name in _FLAGS:
                 found[name] = name
+            elif name in _NOT_PERFORMED:
+                raise RedshiftError(
+                    f"ERROR: The embedded AWS does not perform COPY and UNLOAD with {name}"
+                )
             elif name not in _FILLERS:
                 raise syntax_error(self._sql, token.start)
         form = found.get("FORMAT", found.get("PARQUET", "text"))

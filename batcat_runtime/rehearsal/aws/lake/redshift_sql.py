@@ -134,14 +134,8 @@ def statements_of(sql: str) -> list[str]:
     return parts
 
 
-def parse(sql: str, *, keep_case: bool = False) -> exp.Expression:
+def parse(sql: str) -> exp.Expression:
     """Parse one statement and fold its identifiers to lower case, as Redshift does.
-
-    Parameters
-    ----------
-    sql : str
-    keep_case : bool
-        Whether the session keeps the case of identifiers in quotes.
 
     Raises
     ------
@@ -159,9 +153,8 @@ def parse(sql: str, *, keep_case: bool = False) -> exp.Expression:
     if isinstance(trees[0], exp.Command):
         raise syntax_error(sql, 0)
     for node in trees[0].find_all(exp.Identifier):
-        if not (keep_case and node.args.get("quoted")):
-            # only ASCII letters are folded; others keep their case
-            node.set("this", "".join(c.lower() if c.isascii() else c for c in str(node.this)))
+        # only ASCII letters are folded; others keep their case
+        node.set("this", "".join(c.lower() if c.isascii() else c for c in str(node.this)))
     return trees[0]
 
 
@@ -177,11 +170,6 @@ def _refused(sql: str, error: ParseError) -> RedshiftError:
         return syntax_error(sql, len(sql))
     before = sum(len(part) for part in sql.splitlines(keepends=True)[: line - 1])
     offset = max(before + column - len(str(details.get("highlight") or "")), 0)
-    tokens = tokens_of(sql)
-    for star, word, stopped in zip(tokens, tokens[1:], tokens[2:], strict=False):
-        # `SELECT * FORM t`: sqlglot takes the word for an alias of `*`, which cannot have one
-        if stopped.start == offset and star.text == "*":
-            return syntax_error(sql, word.start)
     return syntax_error(sql, offset)
 
 

@@ -14,21 +14,18 @@ from .redshift_sql import Column, Relation, Translated, tokens_of
 from .redshift_types import RedshiftType, declared, from_duck
 from .redshift_warehouse import NOT_PERFORMED, Connection, Values
 
-# words of a table's definition that say how it is stored, and how many words follow
-_STORAGE = {
-    "BACKUP": 1,
-    "COMPOUND": 0,
-    "DISTKEY": 0,
-    "DISTSTYLE": 1,
-    "ENCODE": 1,
-    "INTERLEAVED": 0,
-    "SORTKEY": 0,
-}
+_STORAGE = {"BACKUP", "DISTKEY", "INTERLEAVED", "SORTKEY"}
 
 
 def create(on: Connection, sql: str, values: Values) -> None:
     """Perform CREATE TABLE, VIEW, SCHEMA or DATABASE."""
-    tree = on.parse(_without_storage(sql), values)
+    try:
+        tree = on.parse(sql, values)
+    except RedshiftError as error:
+        if used := _STORAGE & {token.text.upper() for token in tokens_of(sql)}:
+            said = f"{', '.join(sorted(used))}, other than DISTKEY (a) SORTKEY (a) at the end"
+            raise RedshiftError(f"{NOT_PERFORMED}CREATE TABLE with {said}") from error
+        raise
     if not isinstance(tree, exp.Create) or tree.args.get("replace"):
         raise RedshiftError(NOT_PERFORMED + " ".join(sql.split()[:3]).upper())
     table = tree.this.this if isinstance(tree.this, exp.Schema) else tree.this
@@ -124,7 +121,7 @@ def _note(on: Connection, relation: Relation, column: Column) -> None:
 
 def alter(on: Connection, sql: str, values: Values) -> None:
     """ALTER TABLE ... ADD COLUMN, which awswrangler's `add_new_columns` sends."""
-    tree = on.parse(_without_storage(sql), values)
+    tree = on.parse(sql, values)
     actions = tree.args.get("actions") or []
     if not isinstance(tree, exp.Alter) or not isinstance(actions[0], exp.ColumnDef):
         raise RedshiftError(NOT_PERFORMED + "ALTER, other than TABLE ... ADD COLUMN")
@@ -186,25 +183,3 @@ def _definition(column: Column) -> str:
         value = f"rtrim({name})" if kind.name == "bpchar" else name
         parts.append(f"CHECK (strlen({value}) <= {kind.length})")
     return " ".join(parts)
-
-
-def _without_storage(sql: str) -> str:
-    """Blank out distribution, sort keys and encodings: they do not say what is in a table."""
-    tokens = tokens_of(sql)
-    at = 0
-    while at < len(tokens) and tokens[at].text.upper() not in ("SELECT", "WITH"):
-        word, before = tokens[at].text.upper(), tokens[at - 1].text
-        if word not in _STORAGE or before in ("(", ",") or tokens[at].token_type.name != "VAR":
-            at += 1
-            continue
-        end = at + _STORAGE[word]
-        following = tokens[end + 1].text.upper() if end + 1 < len(tokens) else ""
-        if word == "SORTKEY" and following == "AUTO":
-            end += 1
-        elif word in ("DISTKEY", "SORTKEY") and following == "(":
-            while tokens[end].text != ")":
-                end += 1
-        start, stop = tokens[at].start, tokens[end].end + 1
-        sql = sql[:start] + " " * (stop - start) + sql[stop:]
-        at = end + 1
-    return sql

@@ -37,41 +37,21 @@ _KINDS = {
     "varbyte": ("binary varying", "BLOB"),
 }
 _DECLARED = {
-    _T.SMALLINT: "int2",
-    _T.INT: "int4",
-    _T.BIGINT: "int8",
-    _T.FLOAT: "float4",
-    _T.DOUBLE: "float8",
-    _T.DECIMAL: "numeric",
-    _T.BOOLEAN: "bool",
-    _T.CHAR: "bpchar",
-    _T.NCHAR: "bpchar",
-    _T.BPCHAR: "bpchar",
-    _T.VARCHAR: "varchar",
-    _T.NVARCHAR: "varchar",
-    _T.TEXT: "varchar",
-    _T.DATE: "date",
-    _T.TIMESTAMP: "timestamp",
-    _T.TIMESTAMPNTZ: "timestamp",
-    _T.TIMESTAMPTZ: "timestamptz",
-    _T.TIME: "time",
-    _T.TIMETZ: "timetz",
-    _T.INTERVAL: "interval",
-    _T.SUPER: "super",
-    _T.VARBINARY: "varbyte",
+    **{_T.SMALLINT: "int2", _T.INT: "int4", _T.BIGINT: "int8", _T.FLOAT: "float4"},
+    **{_T.DOUBLE: "float8", _T.DECIMAL: "numeric", _T.BOOLEAN: "bool", _T.DATE: "date"},
+    **{_T.TIMESTAMPTZ: "timestamptz", _T.TIME: "time", _T.TIMETZ: "timetz"},
+    **{_T.INTERVAL: "interval", _T.SUPER: "super", _T.VARBINARY: "varbyte"},
+    **dict.fromkeys((_T.TIMESTAMP, _T.TIMESTAMPNTZ), "timestamp"),
+    **dict.fromkeys((_T.CHAR, _T.NCHAR, _T.BPCHAR), "bpchar"),
+    **dict.fromkeys((_T.VARCHAR, _T.NVARCHAR, _T.TEXT), "varchar"),
 }
 # the length without one, and the longest; in bytes
 _LENGTHS = {"bpchar": (1, 4096), "varchar": (256, 65_535), "varbyte": (64_000, 16_777_216)}
-_OTHERS_OF_DUCKDB = {
-    "TINYINT": "int2",
-    "UTINYINT": "int2",
-    "USMALLINT": "int4",
-    "UINTEGER": "int8",
-    "TIMESTAMP_S": "timestamp",
-    "TIMESTAMP_MS": "timestamp",
-    "TIMESTAMP_NS": "timestamp",
+_OF_DUCKDB = {
+    **{duck: name for name, (_, duck) in _KINDS.items()},
+    **{"TINYINT": "int2", "UTINYINT": "int2", "USMALLINT": "int4", "UINTEGER": "int8"},
+    **dict.fromkeys(("TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS"), "timestamp"),
 }
-_OF_DUCKDB = {duck: name for name, (_, duck) in _KINDS.items()} | _OTHERS_OF_DUCKDB
 _WIDE = ("HUGEINT", "UHUGEINT", "UBIGINT")
 _TEXTS = ("varchar", "bpchar")
 

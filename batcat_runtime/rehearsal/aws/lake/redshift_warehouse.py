@@ -35,7 +35,6 @@ _VIEWS = {  # what awswrangler asks of the catalogue
     "WHERE database_name = current_database() AND comment IS NOT NULL",
 }
 _STANDARD_VIEWS = ("columns", "tables")
-_DEFAULT_SETTINGS = {"enable_case_sensitive_identifier": "off", "search_path": '"$user", public'}
 
 
 class Warehouse:
@@ -100,7 +99,7 @@ class Connection:
     def __init__(self, warehouse: Warehouse, database: str, user: str) -> None:
         self.warehouse, self.database, self.user = warehouse, database, user
         self.pid, self.duck = warehouse.cursor(database)
-        self.settings = dict(_DEFAULT_SETTINGS)
+        self.settings: dict[str, str] = {}
         self.in_transaction = False
         self.use(["public"])
 
@@ -152,8 +151,7 @@ class Connection:
 
     def parse(self, sql: str, values: Values) -> exp.Expression:
         """Parse a statement, with values in the places of its parameters."""
-        kept = self.settings["enable_case_sensitive_identifier"] in ("on", "true")
-        tree = parse(sql, keep_case=kept)
+        tree = parse(sql)
         fill(tree, values)
         return tree
 

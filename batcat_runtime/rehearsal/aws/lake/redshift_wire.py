@@ -42,15 +42,8 @@ _STATES = (
     (r"syntax error|unterminated", "42601"),
     (r"relation .* does not exist", "42P01"),
     (r"column .* does not exist", "42703"),
-    (r"schema .* does not exist", "3F000"),
-    (r"database .* does not exist", "3D000"),
-    (r"function .* does not exist", "42883"),
-    (r"not authorized", "42501"),
-    (r"already exists", "42P07"),
     (r"cancel", "57014"),
     (r"password authentication failed", "28000"),
-    (r"current transaction is aborted", "25P02"),
-    (r"divide by zero", "22012"),
 )
 
 

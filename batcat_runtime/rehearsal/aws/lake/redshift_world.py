@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,11 +18,11 @@ from batcat_runtime.errors import ConfigError, QueryError
 from batcat_runtime.io.redshift_data import data_api
 from batcat_runtime.io.redshift_save import save_df_to_redshift
 
-from .engine import connect, literal, quoted
+from .engine import quoted
+from .world import as_parquet
 
 if TYPE_CHECKING:
     import boto3
-    import pyarrow as pa
 
 PREFIX = "redshift:"
 _ROLE = "batcat-rehearsal-redshift"
@@ -98,6 +99,8 @@ def make_tables(
             fix='Add to rehearsal.secrets {"username": ..., "password": ..., "dbClusterIdentifier":'
             ' ..., "dbname": "dev"}, under the name that the script reads.',
         )
+    import pyarrow.parquet as pq
+
     staging, role = _staging(session) if tables else ("", "")
     for key, pattern in tables.items():
         parts = key.removeprefix(PREFIX).split(".")
@@ -106,7 +109,8 @@ def make_tables(
                 f"rehearsal.tables: {key!r} is no table of Redshift's.",
                 fix="Name it redshift:schema.table or redshift:database.schema.table.",
             )
-        frame = _read(key, pattern, folder)
+        with tempfile.TemporaryDirectory() as temporary:
+            frame = pq.read_table(as_parquet(key, pattern, folder, Path(temporary))[0])
         schema, table = parts[-2:]
         for secret, warehouse in logins.items():
             database = parts[0] if len(parts) == 3 else secrets[secret].get("dbname") or "dev"
@@ -186,27 +190,3 @@ def _staging(session: boto3.Session) -> tuple[str, str]:
 
 def _policy(statement: dict[str, Any]) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-
-
-def _read(key: str, pattern: str, folder: Path) -> pa.Table:
-    import duckdb
-
-    files = sorted(path for path in folder.glob(pattern) if path.is_file())
-    if not files:
-        raise ConfigError(
-            f"rehearsal.tables: {key!r} is to be {pattern!r}, and there is no such file in "
-            f"{folder}.",
-            fix="Correct the pattern; it is relative to the project's folder.",
-        )
-    reader = "read_parquet" if files[0].suffix == ".parquet" else "read_csv"
-    paths = ", ".join(literal(str(path)) for path in files)
-    try:
-        with connect(folder) as connection:
-            found = connection.sql(f"SELECT * FROM {reader}([{paths}], union_by_name = true)")
-            return found.to_arrow_table()
-    except duckdb.Error as error:
-        raise ConfigError(
-            f"rehearsal.tables: {key!r} cannot be read from {pattern!r}: "
-            f"{str(error).splitlines()[0]}",
-            fix="Give CSV files with a header, or Parquet files, all of the same columns.",
-        ) from error

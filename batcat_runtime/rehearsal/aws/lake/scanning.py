@@ -6,7 +6,6 @@ OpenCSVSerde and the JSON SerDes fail the query, Parquet files must have the dec
 
 from __future__ import annotations
 
-import bz2
 import gzip
 import json
 import re
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from .catalogue import Catalogue
 from .engine import literal, quoted
-from .failures import DATA, QueryFailure
+from .failures import QueryFailure
 from .tables import Column, Table
 from .types import base, duckdb_name, from_duckdb, numbers, trino_name
 
@@ -147,8 +146,7 @@ def _check_partition(value: str | None, key: Column) -> None:
     if value is not None and wanted and not re.fullmatch(wanted, value):
         raise QueryFailure(
             f"HIVE_INVALID_PARTITION_VALUE: Invalid partition value '{value}' for "
-            f"{trino_name(key.type).upper()} partition key: {key.name}={value}",
-            DATA,
+            f"{trino_name(key.type).upper()} partition key: {key.name}={value}"
         )
 
 
@@ -225,8 +223,7 @@ def _parquet_values(
             raise QueryFailure(
                 f"HIVE_BAD_DATA: Field {name}'s type {_PARQUET_NAMES.get(held, held.upper())} in "
                 f"parquet file of {table.location} is incompatible with type "
-                f"{trino_name(column.type)} defined in table schema",
-                DATA,
+                f"{trino_name(column.type)} defined in table schema"
             )
         values[column.name] = f"CAST({quoted(name)} AS {kind})"
     return values
@@ -324,12 +321,8 @@ def _decoded(path: Path, key: str) -> str:
     try:
         if key.endswith(".gz"):
             data = gzip.decompress(data)
-        elif key.endswith(".bz2"):
-            data = bz2.decompress(data)
     except (OSError, EOFError) as error:
-        raise QueryFailure(
-            f"HIVE_CURSOR_ERROR: {key} is not packed as it is named", DATA
-        ) from error
+        raise QueryFailure(f"HIVE_CURSOR_ERROR: {key} is not packed as it is named") from error
     return data.decode(errors="replace")
 
 

@@ -22,7 +22,6 @@ from .catalogue import GLUE_CATALOG
 from .engine import connect, literal, quoted
 from .objects import error_code
 from .types import base, duckdb_name, from_duckdb, hive_name
-from .writing import write_files
 
 if TYPE_CHECKING:
     import boto3
@@ -75,12 +74,12 @@ def make_tables(tables: Mapping[str, str], folder: Path, session: boto3.Session)
         catalog, database, table = match[1] or GLUE_CATALOG, match[2], match[3]
         with tempfile.TemporaryDirectory() as temporary:
             file, columns = as_parquet(name, pattern, folder, Path(temporary))
-            place = {"LocationConstraint": session.region_name}
+            place = {"CreateBucketConfiguration": {"LocationConstraint": session.region_name}}
             with _unless("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
-                given = {} if session.region_name == "us-east-1" else place
-                s3.create_bucket(Bucket=bucket, **_filled("CreateBucketConfiguration", given))
-            if file.exists():
-                s3.upload_file(str(file), bucket, f"{database}/{table}/data.parquet")
+                s3.create_bucket(
+                    Bucket=bucket, **(place if session.region_name != "us-east-1" else {})
+                )
+            s3.upload_file(str(file), bucket, f"{database}/{table}/data.parquet")
         if catalog != GLUE_CATALOG:
             account = session.client("sts").get_caller_identity()["Account"]
             with _unless("InvalidRequestException"):
@@ -91,7 +90,7 @@ def make_tables(tables: Mapping[str, str], folder: Path, session: boto3.Session)
         with _unless("EntityNotFoundException"):
             glue.delete_table(DatabaseName=database, Name=table)
         location = f"s3://{bucket}/{database}/{table}/"
-        described = table_input(table, columns, location=location, form="PARQUET")
+        described = table_input(table, columns, location=location)
         glue.create_table(DatabaseName=database, TableInput=described)
         made.append(f"{catalog}.{database}.{table}")
     return made
@@ -114,8 +113,7 @@ def as_parquet(
     Returns
     -------
     tuple
-        The file, which is missing when there are no rows, and its columns as (name, Hive type):
-        names in lower case.
+        The file, and its columns as (name, Hive type): names in lower case.
 
     Raises
     ------
@@ -142,7 +140,9 @@ def as_parquet(
                 f"{quoted(column.lower())}"
                 for column, kind in kinds.items()
             )
-            write_files(connection, f"SELECT {chosen} FROM {source}", target)
+            file = target / "data.parquet"
+            rows_of = f"SELECT {chosen} FROM {source}"
+            connection.execute(f"COPY ({rows_of}) TO {literal(str(file))} (FORMAT parquet)")
     except duckdb.Error as error:
         said = str(error).partition("\n")[0]
         raise _wrong(name, f"{pattern!r} cannot be read: {said}", "Check the files.") from error
@@ -150,15 +150,11 @@ def as_parquet(
         (column.lower(), hive_name(kind).replace(" with time zone", ""))
         for column, kind in kinds.items()
     ]
-    return target / "data", columns
+    return file, columns
 
 
 def _wrong(name: str, what: str, fix: str) -> ConfigError:
     return ConfigError(f"rehearsal.tables: {name!r} {what}.", fix=fix)
-
-
-def _filled(key: str, value: Mapping[str, str]) -> dict[str, Any]:
-    return {key: value} if value else {}
 
 
 @contextlib.contextmanager
