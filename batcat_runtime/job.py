@@ -29,13 +29,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from batcat_runtime.errors import JobError
 from batcat_runtime.job_place import Container, Laptop, Shard, place_of
 from batcat_runtime.job_result import (
     hand_over,
     result_folder,
+    result_name,
     run_name,
     saved_files,
     shard_name,
@@ -44,6 +45,7 @@ from batcat_runtime.log import get_logger
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyspark.sql
 
 
 class _NothingToDoError(Exception):
@@ -73,10 +75,15 @@ class ProcessingJob:
         This instance's share.
     output_path : Path
         The folder to write results into; it becomes the result when the job ends well.
+    output_uri : str
+        The same as a URI, ``file:///...``; where a step on Spark runs in its container it is the
+        result's own folder in S3, empty when the job starts. Spark writes what is below it.
     rows : dict of str to int
         The rows of each file that `save` wrote.
     files_read : dict of str to list of Path
         What `input_files` has given, by input.
+    written : list of dict
+        The files that Spark wrote to S3, as the manifest has them.
     """
 
     purpose: str
@@ -87,9 +94,11 @@ class ProcessingJob:
     parameters: dict[str, str | int | float | bool]
     shard: Shard
     output_path: Path
+    output_uri: str
     _place: Container | Laptop
     rows: dict[str, int] = field(default_factory=dict)
     files_read: dict[str, list[Path]] = field(default_factory=dict)
+    written: list[dict[str, Any]] = field(default_factory=list)
 
     def input_path(self, name: str) -> Path:
         """Return the folder that holds the input `name`.
@@ -115,6 +124,28 @@ class ProcessingJob:
         """Return where an input came from: an S3 prefix, or a folder of the project."""
         return self._place.source(name)
 
+    def input_uri(self, name: str) -> str:
+        """Return where the input `name` is, as a URI: for ``spark.read``.
+
+        It is ``file:///...``, and ``s3://...`` where a step on Spark runs in its container. The
+        output of another step is the folder of its result in this run.
+
+        Raises
+        ------
+        JobError
+            There is no such input.
+        """
+        if not self._place.results:
+            return _uri(self.input_path(name))
+        uri = self.input_source(name)
+        if not uri:
+            raise JobError(
+                f"There is no input {name!r}.",
+                fix="Declare it under `inputs` of the step in script/config.json.",
+            )
+        by_a_step = uri.endswith(f"/run={os.environ.get('BATCAT_RUN_ID')}/")
+        return uri + result_name(self.date_start, self.run_id) if by_a_step else uri
+
     def input_files(self, name: str, pattern: str = "*") -> list[Path]:
         """Return the files of the input `name`, at any depth, sorted by path.
 
@@ -127,8 +158,13 @@ class ProcessingJob:
         Raises
         ------
         JobError
-            The input does not exist or has no such file.
+            The input does not exist or has no such file, or the step runs on Spark.
         """
+        if self._place.engine == "spark":
+            raise JobError(
+                "On Spark there are no files to list: each instance reads its share from S3.",
+                fix=f"Read them with Spark: spark.read.csv(job.input_uri({name!r}), header=True).",
+            )
         if self.shard.count > 1 and not _data_files(self._place.input_folder(name), "*"):
             raise _NothingToDoError(name)
         folder = self.input_path(name)
@@ -141,20 +177,22 @@ class ProcessingJob:
         self.files_read[name] = found
         return found
 
-    def save(self, frame: pd.DataFrame, file_name: str) -> Path:
-        """Write a table as one file of the result.
+    def save(self, frame: pd.DataFrame | pyspark.sql.DataFrame, file_name: str) -> Path:
+        """Write a table as one file of the result; of Spark's as one for each partition.
 
         Parameters
         ----------
-        frame : pandas.DataFrame
-            Written without its index.
+        frame : pandas.DataFrame or pyspark.sql.DataFrame
+            Written without its index. Spark's partitions are numbered as the files of several
+            instances are: ``usage-00000.csv``, ``usage-00001.csv``.
         file_name : str
             Ends in ``.csv``, ``.csv.gz`` or ``.parquet``, which decides the format.
 
         Returns
         -------
         Path
-            Where it is until the job ends; it moves with `output_path` then.
+            Where it is until the job ends; it moves with `output_path` then. Of Spark's files it is
+            the name that they have in common, below `output_uri`.
 
         Raises
         ------
@@ -165,6 +203,15 @@ class ProcessingJob:
             raise JobError(
                 f"{file_name!r} is no plain file name.", fix="For example 'usage-analysis.csv'."
             )
+        if not file_name.endswith((".csv", ".csv.gz", ".parquet")):
+            raise JobError(
+                f"{file_name!r} has an unknown format.", fix="Use .csv, .csv.gz or .parquet."
+            )
+        if type(frame).__module__.startswith("pyspark."):
+            from batcat_runtime.job_spark import save
+
+            self.rows[file_name] = save(frame, self.output_uri, file_name)
+            return self.output_path / file_name
         file_name = shard_name(file_name, self)
         target = self.output_path / file_name
         partial = target.with_name(f".{file_name}.partial")
@@ -172,12 +219,8 @@ class ProcessingJob:
             frame.to_parquet(partial, index=False)
         elif file_name.endswith(".csv"):
             frame.to_csv(partial, index=False)
-        elif file_name.endswith(".csv.gz"):
-            frame.to_csv(partial, index=False, compression="gzip")
         else:
-            raise JobError(
-                f"{file_name!r} has an unknown format.", fix="Use .csv, .csv.gz or .parquet."
-            )
+            frame.to_csv(partial, index=False, compression="gzip")
         partial.replace(target)
         self.rows[file_name] = len(frame)
         return target
@@ -236,20 +279,29 @@ def processing_job(name: str | None = None) -> Iterator[ProcessingJob]:
         with contextlib.suppress(AttributeError, ValueError, OSError):  # Windows; no file
             faulthandler.register(signal.SIGTERM, all_threads=False, chain=True)
     log = get_logger(place.purpose)
+    run_id = run_name(environment)
+    uri = f"{place.results}/{result_name(window[0], run_id)}" if place.results else _uri(staging)
     job = ProcessingJob(
         purpose=place.purpose,
         step=place.step,
-        run_id=run_name(environment),
+        run_id=run_id,
         date_start=window[0],
         date_end=window[1],
         parameters=_parameters(environment),
         shard=place.shard,
         output_path=staging,
+        output_uri=uri,
         _place=place,
     )
+    if place.engine == "spark":
+        from batcat_runtime import job_spark
+    if place.results:
+        job_spark.clear(uri)
     try:
         try:
             yield job
+            if place.engine == "spark":
+                job.written.extend(job_spark.finish(uri, staging))
             _check_result(job)
         except _NothingToDoError as nothing:
             log.warning(
@@ -257,9 +309,13 @@ def processing_job(name: str | None = None) -> Iterator[ProcessingJob]:
                 *(job.shard.index + 1, job.shard.count, nothing),
             )
         rows = hand_over(job, output, started)
+    except BaseException:
+        if place.results:
+            job_spark.clear(uri)
+        raise
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    log.info("result: %d rows in %s", rows, result_folder(job, output))
+    log.info("result: %d rows in %s", rows, uri if place.results else result_folder(job, output))
 
 
 def _remove_unfinished(output: Path) -> None:
@@ -286,6 +342,11 @@ def processing_output_path(name: str | None = None) -> Path:
     return place_of(name).output
 
 
+def _uri(folder: Path) -> str:
+    """Return a folder's URI as Hadoop reads it: ``=`` stays as it is."""
+    return f"file:///{folder.absolute().as_posix().lstrip('/')}"
+
+
 def _data_files(folder: Path, pattern: str) -> list[Path]:
     return sorted(
         path
@@ -296,7 +357,7 @@ def _data_files(folder: Path, pattern: str) -> list[Path]:
 
 
 def _check_result(job: ProcessingJob) -> None:
-    if not saved_files(job):
+    if not saved_files(job) and not job.written:
         raise JobError(
             "The script ended without a result: it saved no file.",
             fix=f"Call job.save(frame, '{job.purpose}.csv') before the block ends.",

@@ -6,6 +6,9 @@ next lies in ``data/tmp/<purpose>/<step>``; results are in ``data/result/<purpos
 
 Which purpose and which step this is, a container is told by its environment. On a laptop it follows
 from the script's name; ``make run`` says it, as a container is told.
+
+A step on Spark reads and writes S3 itself: in its container no input is downloaded, and the job's
+own configuration says where they are.
 """
 
 from __future__ import annotations
@@ -56,8 +59,15 @@ class Container:
             )
 
     @property
+    def engine(self) -> str:
+        """What runs the script: ``python`` or ``spark``."""
+        return os.environ.get("BATCAT_ENGINE", "python")
+
+    @property
     def shard(self) -> Shard:
-        """The share of this instance."""
+        """The share of this instance; on Spark one process has them all."""
+        if self.engine == "spark":
+            return Shard()
         resources = self._configuration("resourceconfig.json")
         if not resources:
             return Shard()
@@ -68,6 +78,16 @@ class Container:
     def input_folder(self, name: str) -> Path:
         """Return where an input is; it may not exist."""
         return self._root / "processing" / "input" / name
+
+    @property
+    def results(self) -> str:
+        """The S3 prefix of the step's output where Spark writes to it; else empty."""
+        if self.engine != "spark":
+            return ""
+        job = self._configuration("processingjobconfig.json")
+        outputs = (job.get("ProcessingOutputConfig") or {}).get("Outputs") or []
+        places = {one["OutputName"]: one["S3Output"]["S3Uri"] for one in outputs}
+        return str(places["result"]).rstrip("/")
 
     def source(self, name: str) -> str:
         """Return where an input came from: its S3 prefix, as far as the container knows it."""
@@ -89,11 +109,13 @@ class Laptop:
     """The project's own folders, as a step of a purpose sees them."""
 
     shard = Shard()
+    results = ""
 
     def __init__(self, project: Path, config: Config, purpose: str, step: str) -> None:
         self.purpose, self.step = purpose, step
         self._project = project
         self._settings = config.purposes[purpose]
+        self.engine = self._settings.step(step).engine
         self.output = self._output_of(step)
 
     def input_folder(self, name: str) -> Path:

@@ -40,9 +40,13 @@ def shard_name(name: str, job: ProcessingJob) -> str:
 
 
 def result_folder(job: ProcessingJob, output: Path) -> Path:
-    """Return where a job's result lies: below the day that its window begins with, and its run."""
-    day = job.date_start or run_started()
-    return output / f"date={day:%Y-%m-%d}" / f"run={job.run_id}"
+    """Return where a job's result lies below a folder."""
+    return output / result_name(job.date_start, job.run_id)
+
+
+def result_name(date_start: date | None, run_id: str) -> str:
+    """Return the name of a result: the day that its window begins with, and its run."""
+    return f"date={date_start or run_started():%Y-%m-%d}/run={run_id}"
 
 
 def window_text(value: date | None) -> str | None:
@@ -123,7 +127,8 @@ def _manifest(job: ProcessingJob, files: list[Path], started: datetime) -> dict[
                 "sha256": _sha256(path),
             }
             for path in files
-        ],
+        ]
+        + job.written,
         "inputs": [
             {
                 "name": name,

@@ -20,6 +20,7 @@ from batcat_runtime.config import find_project, get_config
 from batcat_runtime.errors import BatcatError, JobError
 from batcat_runtime.job_place import MANIFESTS, Laptop
 from batcat_runtime.job_result import NO_RESULT, run_name
+from batcat_runtime.job_spark import check_spark
 
 
 def run_steps(
@@ -67,6 +68,8 @@ def run_steps(
     for number, step in enumerate(steps, start=1):
         if len(steps) > 1:
             print(f"step {number} of {len(steps)}: {step.name}", flush=True)
+        if step.engine == "spark":
+            check_spark()
         told = {"BATCAT_PURPOSE": purpose, "BATCAT_STEP": step.name}
         environment = {**run, **os.environ, **step.environment, **given, **told}
         script = folder / "script" / step.script

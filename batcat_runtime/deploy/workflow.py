@@ -33,6 +33,7 @@ from batcat_runtime.deploy.parameters import (
 )
 from batcat_runtime.deploy.processing import processing_steps, quiet_sdk
 from batcat_runtime.deploy.session import session_for
+from batcat_runtime.deploy.spark import artifacts_of
 from batcat_runtime.deploy.stack import NEW_ROLE, StackChange, describe_stack, outputs_of
 from batcat_runtime.errors import StackError, WorkflowError
 from batcat_runtime.io.aws_errors import translated
@@ -96,6 +97,8 @@ def deploy_workflow(
     validate_definition(session_for(config.region).client("stepfunctions"), definition)
     put = key_of if planned else put_artifact
     key = put(config, f"{purpose}.asl.json", _text(definition).encode())
+    for name, data in artifacts_of(config, purpose):
+        put(config, name, data)
     parameters = {
         **parameters_of(config, purpose),
         "DefinitionKey": key,

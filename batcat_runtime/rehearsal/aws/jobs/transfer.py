@@ -14,7 +14,7 @@ import shutil
 import urllib.parse
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -54,7 +54,9 @@ def check_local_path(path: str) -> str:
     return posixpath.relpath(normal, "/opt/ml")
 
 
-def download(s3: Any, source: dict[str, Any], targets: Sequence[Path]) -> None:
+def download(
+    s3: Any, source: dict[str, Any], targets: Sequence[Path], *, as_keys: bool = False
+) -> None:
     """Download one S3Input into the directory of each instance.
 
     Parameters
@@ -65,6 +67,8 @@ def download(s3: Any, source: dict[str, Any], targets: Sequence[Path]) -> None:
         The request's S3Input.
     targets : Sequence[Path]
         One directory for each instance, in their order; created here.
+    as_keys : bool
+        Put every object at ``bucket/key``, whatever its input's directory.
 
     Raises
     ------
@@ -84,6 +88,8 @@ def download(s3: Any, source: dict[str, Any], targets: Sequence[Path]) -> None:
             f'ClientError: No S3 objects found under S3 URL "{source["S3Uri"]}" given in input data'
             " source. Please ensure that objects exist under that S3 prefix."
         )
+    if as_keys:
+        found = [replace(item, path=f"{item.bucket}/{item.key}") for item in found]
     _check_paths(found)
     for target in targets:
         target.mkdir(parents=True, exist_ok=True)
