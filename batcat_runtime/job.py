@@ -81,7 +81,7 @@ class ProcessingJob:
     rows : dict of str to int
         The rows of each file that `save` wrote.
     files_read : dict of str to list of Path
-        What `input_files` has given, by input.
+        What `input_files` has given, by input; of an input that Spark reads, none.
     written : list of dict
         The files that Spark wrote to S3, as the manifest has them.
     """
@@ -135,15 +135,14 @@ class ProcessingJob:
         JobError
             There is no such input.
         """
-        if not self._place.results:
-            return _uri(self.input_path(name))
-        uri = self.input_source(name)
+        uri = self.input_source(name) if self._place.results else _uri(self.input_path(name))
         if not uri:
             raise JobError(
                 f"There is no input {name!r}.",
                 fix="Declare it under `inputs` of the step in script/config.json.",
             )
-        by_a_step = uri.endswith(f"/run={os.environ.get('BATCAT_RUN_ID')}/")
+        self.files_read.setdefault(name, [])
+        by_a_step = self._place.results and uri.endswith(f"/run={os.environ.get('BATCAT_RUN_ID')}/")
         return uri + result_name(self.date_start, self.run_id) if by_a_step else uri
 
     def input_files(self, name: str, pattern: str = "*") -> list[Path]:
@@ -315,7 +314,8 @@ def processing_job(name: str | None = None) -> Iterator[ProcessingJob]:
         raise
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    log.info("result: %d rows in %s", rows, uri if place.results else result_folder(job, output))
+    what = f"result: {rows} rows" if job.rows else "result"
+    log.info("%s in %s", what, uri if place.results else result_folder(job, output))
 
 
 def _remove_unfinished(output: Path) -> None:

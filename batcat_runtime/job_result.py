@@ -133,8 +133,8 @@ def _manifest(job: ProcessingJob, files: list[Path], started: datetime) -> dict[
             {
                 "name": name,
                 "source": job.input_source(name),
-                "files": len(paths),
-                "bytes": sum(path.stat().st_size for path in paths),
+                "files": len(paths) or None,
+                "bytes": sum(path.stat().st_size for path in paths) or None,
             }
             for name, paths in sorted(job.files_read.items())
         ],

@@ -1,11 +1,14 @@
-"""What tests of steps on Spark share: whether Spark can run here, and a script of two lines."""
+"""What tests of steps on Spark share: whether Spark can run here, and what docs/scale.md shows."""
 
 from __future__ import annotations
 
 import importlib.util
+import re
 import shutil
 
 import pytest
+
+from tests.conftest import REPOSITORY
 
 _MISSING = [
     what
@@ -16,34 +19,9 @@ _MISSING = [
     if not there
 ]
 NEEDS_SPARK = pytest.mark.skipif(bool(_MISSING), reason=f"there is no {' and no '.join(_MISSING)}")
-CLEAN = """
-from pyspark.sql import SparkSession
-import batcat_runtime as bc
-import shared
 
-with bc.processing_job() as job:
-    spark = SparkSession.builder.getOrCreate()
-    usage = spark.read.csv(job.input_uri("usage"), header=True, inferSchema=True)
-    print("at", job.input_uri("usage"), job.output_uri, "shard", job.shard)
-    shared.positive(usage).repartition(2).write.mode("append").parquet(f"{job.output_uri}/rows")
-"""
-SHARED = """
-def positive(frame):
-    return frame.where("x > 0")
-"""
-TOTAL = """
-import sys
-from pyspark.sql import SparkSession
-import pandas as pd
-import batcat_runtime as bc
 
-with bc.processing_job() as job:
-    spark = SparkSession.builder.getOrCreate()
-    rows = spark.read.parquet(f"{job.input_uri('clean')}/rows")
-    total = rows.groupBy("vin").sum("x").withColumnRenamed("sum(x)", "x").orderBy("vin")
-    job.save(total.repartition(2), "total.csv")
-    job.save(pd.DataFrame({"rows": [rows.count()]}), "count.csv")
-    if "fail" in job.parameters:
-        raise ValueError("as it was asked to")
-"""
-USAGE = "vin,x\nA,1\nB,2\nA,3\nC,-1\n"
+def shown_files() -> dict[str, str]:
+    """Return the files that the page about Spark shows, by their names."""
+    page = (REPOSITORY / "docs" / "scale.md").read_text("utf-8")
+    return dict(re.findall(r'^```\w+ title="(.*?)"\n(.*?)^```$', page, re.DOTALL | re.MULTILINE))
