@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from batcat_runtime.operate.backfill import backfill as backfill
     from batcat_runtime.operate.destroy import destroy as destroy
     from batcat_runtime.operate.doctor import doctor as doctor
+    from batcat_runtime.operate.estimate import estimate as estimate
     from batcat_runtime.operate.logs import logs as logs
     from batcat_runtime.operate.plan import plan as plan
     from batcat_runtime.operate.register import register_results as register_results
@@ -72,6 +73,7 @@ _HOME = {
     "destroy": "operate.destroy",
     "backfill": "operate.backfill",
     "doctor": "operate.doctor",
+    "estimate": "operate.estimate",
     "get_bucket_key": "events",
     "copy_objects": "io.copy",
     "deploy": "deploy",

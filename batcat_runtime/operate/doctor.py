@@ -13,13 +13,14 @@ import os
 import platform
 import re
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError
 
 from batcat_runtime.account import account_of, check_bucket
 from batcat_runtime.config import Config, find_project, get_config, partition_of
@@ -39,6 +40,7 @@ from batcat_runtime.errors import (
 )
 from batcat_runtime.io.aws_errors import translated
 from batcat_runtime.operate.connection import STANDING, Project
+from batcat_runtime.operate.estimate import instances_at_once, quotas_of
 from batcat_runtime.operate.stacks import ProjectStack, project_stacks, removed_purposes
 from batcat_runtime.project import other_runtime
 
@@ -238,12 +240,10 @@ def roles(subject: Subject) -> Iterator[Finding]:
 
 def quota(subject: Subject) -> Iterator[Finding]:
     """Check that SageMaker's quotas are large enough for a run."""
-    wanted: dict[str, int] = {}
+    wanted: Counter[str] = Counter()
     for purpose in subject.purposes:
-        for stage in subject.config.purposes[purpose].plan:
-            for kind, count in _instances(stage).items():
-                wanted[kind] = max(wanted.get(kind, 0), count)
-    quotas = _quotas(subject.project.client("service-quotas"), set(wanted))
+        wanted |= instances_at_once(subject.config.purposes[purpose])
+    quotas = quotas_of(subject.project.client("service-quotas"), set(wanted))
     for kind, count in wanted.items():
         if kind not in quotas:
             words = f"Service Quotas tells none for {kind} in {subject.config.region}"
@@ -417,41 +417,6 @@ def _image_is_there(subject: Subject, stack: ProjectStack | None) -> Iterator[Fi
         ):
             words = f"{stack.purpose} runs {pinned[1]}@{pinned[2][:19]}, which ECR has no more"
             yield failed(words, "batcat deploy")
-
-
-def _instances(stage: Any) -> dict[str, int]:
-    """Return the instances that a stage needs at once: its branches run at the same time."""
-    if not isinstance(stage, list):
-        return {stage.instance_type: stage.instance_count}
-    total: dict[str, int] = {}
-    for branch in stage:
-        most: dict[str, int] = {}
-        for part in branch if isinstance(branch, list) else [branch]:
-            for kind, count in _instances(part).items():
-                most[kind] = max(most.get(kind, 0), count)
-        for kind, count in most.items():
-            total[kind] = total.get(kind, 0) + count
-    return total
-
-
-def _quotas(client: Any, kinds: set[str]) -> dict[str, dict[str, Any]]:
-    """Return SageMaker's quotas for these types: it has thousands, and no search by name."""
-    names, found = {f"{kind} for processing job usage": kind for kind in kinds}, {}
-    with translated("SageMaker's quotas", "servicequotas:ListServiceQuotas"):
-        try:
-            pages = client.get_paginator("list_service_quotas").paginate(ServiceCode="sagemaker")
-            for one in (quota for page in pages for quota in page["Quotas"]):
-                if one["QuotaName"] in names:
-                    found[names[one["QuotaName"]]] = one
-                if len(found) == len(names):
-                    break
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in (
-                "NoSuchResourceException",
-                "NotInEmbeddedAWS",
-            ):
-                raise
-    return found
 
 
 def _tool_problem(path: str) -> str:
