@@ -143,12 +143,17 @@ class JobRun:
 
     def _prepare_and_run(self, directory: Path) -> None:
         uri = self.request["AppSpecification"]["ImageUri"]
-        image = spark.image_of(uri, self.home) or find_in_registry(
-            self.client("ecr"), uri, ImageStore(self.home)
+        on_spark = spark.is_spark(uri)
+        image = (
+            spark.image(self.home)
+            if on_spark
+            else find_in_registry(self.client("ecr"), uri, ImageStore(self.home))
         )
         python, sites = packages.python_for(
             image.requirements, map(Path, image.wheels), self.home / "pythons" / image.identity
         )
+        if on_spark and not spark.java_home().is_relative_to("/usr"):  # else it is there already
+            sites += (spark.java_home(),)
         cluster = self.request["ProcessingResources"]["ClusterConfig"]
         count = int(cluster.get("InstanceCount") or 1)
         hosts = [f"algo-{number}" for number in range(1, count + 1)]
@@ -160,7 +165,7 @@ class JobRun:
             stream = f"{self.request['ProcessingJobName']}/{host}-{moment}"
             self._instances.append(_Instance(host, stream, layout))
             write_configuration(self.request, layout, host, hosts, self.arn)
-        if spark.is_spark(uri):
+        if on_spark:
             self._mirror = spark.Mirror(self.client("s3"), self._instances[0].layout, self.request)
         self._download()
         limit = self.request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", _DAY)

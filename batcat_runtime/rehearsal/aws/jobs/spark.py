@@ -31,16 +31,14 @@ def is_spark(uri: str) -> bool:
     return re.search(r"\.amazonaws\.com(\.cn)?/sagemaker-spark-processing:", uri) is not None
 
 
-def image_of(uri: str, home: Path) -> Image | None:
-    """Return AWS's Spark image; None for any other address.
+def image(home: Path) -> Image:
+    """Return AWS's Spark image, as far as this machine has it.
 
     Raises
     ------
     JobError
-        pyspark or Java is missing on this machine.
+        pyspark or Java is missing.
     """
-    if not is_spark(uri):
-        return None
     check_spark()
     submit = home / "spark" / "smspark-submit"
     submit.parent.mkdir(exist_ok=True)
