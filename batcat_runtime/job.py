@@ -310,7 +310,8 @@ def processing_job(name: str | None = None) -> Iterator[ProcessingJob]:
         rows = hand_over(job, output, started)
     except BaseException:
         if place.results:
-            job_spark.clear(uri)
+            with contextlib.suppress(Exception):  # a retry clears it as well
+                job_spark.clear(uri)
         raise
     finally:
         shutil.rmtree(staging, ignore_errors=True)

@@ -119,7 +119,7 @@ def test_a_job_finds_nothing_of_an_earlier_attempt_and_proves_what_it_wrote(
         "BATCAT_DATE_START": "2022-01-01",
     }
     cloud.client("sagemaker").create_processing_job(**request)
-    job = cloud.ended_job(request["ProcessingJobName"])
+    job = cloud.ended_job(request["ProcessingJobName"], seconds=600)
     lines = cloud.log_lines("/aws/sagemaker/ProcessingJobs", request["ProcessingJobName"])
     assert job["ProcessingJobStatus"] == "Completed", lines
     assert {"pandas True", "boto3 True", "pyarrow False", "awswrangler False", "row 3"} <= {*lines}
