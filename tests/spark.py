@@ -19,6 +19,12 @@ _MISSING = [
     if not there
 ]
 NEEDS_SPARK = pytest.mark.skipif(bool(_MISSING), reason=f"there is no {' and no '.join(_MISSING)}")
+# A small Spark on a laptop: two threads, and not two hundred partitions.
+FEW = {
+    "SPARK_LOCAL_IP": "127.0.0.1",
+    "PYSPARK_SUBMIT_ARGS": "--master local[2] --conf spark.ui.enabled=false "
+    "--conf spark.sql.shuffle.partitions=2 pyspark-shell",
+}
 
 
 def shown_files() -> dict[str, str]:

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pytest
 
 from batcat_runtime.config import Config, get_config
 from batcat_runtime.deploy.context import modules_of
 from batcat_runtime.project import new_project
 from tests.conftest import REPOSITORY, batcat
 from tests.rehearsal.conftest import Cloud
-from tests.spark import NEEDS_SPARK
+from tests.spark import FEW, NEEDS_SPARK
 
 pytestmark = NEEDS_SPARK
 
@@ -52,8 +53,10 @@ def on_spark(folder: Path) -> Config:
 
 
 def test_the_battery_analysis_is_the_same_in_pandas_on_a_laptop_and_rehearsed(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name, value in FEW.items():
+        monkeypatch.setenv(name, value)
     folder = new_project({}, no_input=True, output_dir=tmp_path)
     on_spark(folder)
     script = folder / "script" / "usage-analysis.py"

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tests.spark import NEEDS_SPARK, shown_files
+from tests.spark import FEW, NEEDS_SPARK, shown_files
 
 USAGE = "vin,usage\nA,1\nB,2\nA,3\nC,-1\n"
 INPUT_FILES = (
@@ -34,12 +34,10 @@ def project(tmp_path: Path, content: dict[str, Any]) -> Path:
 
 
 def run(project: Path, **more: str) -> subprocess.CompletedProcess[str]:
-    few = "--master local[2] --conf spark.sql.shuffle.partitions=2 --conf spark.ui.enabled=false"
-    told = {"SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_SUBMIT_ARGS": f"{few} pyspark-shell"}
     return subprocess.run(
         [sys.executable, "-m", "batcat_runtime", "run", "--local"],
         cwd=project,
-        env={**os.environ, **told, **more},
+        env={**os.environ, **FEW, **more},
         capture_output=True,
         text=True,
         check=False,
