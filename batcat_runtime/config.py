@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
@@ -204,10 +204,15 @@ class Input(Part):
 
 
 class Step(Part):
-    """One processing job of a purpose."""
+    """One processing job of a purpose.
+
+    `engine` is what runs its script: ``python`` in the project's own image, or ``spark`` on all
+    instances together, in the image that AWS has for it.
+    """
 
     name: Name
     script: Script
+    engine: Literal["python", "spark"] = "python"
     inputs: dict[InputName, Input] = {}
     instance_type: InstanceType = "ml.m5.xlarge"
     instance_count: Annotated[int, Field(ge=1, le=100)] = 1
@@ -231,6 +236,15 @@ class Step(Part):
         if reserved:
             raise ValueError(f"{', '.join(reserved)}: names that start with BATCAT_ are reserved")
         return value
+
+    @model_validator(mode="after")
+    def _spark_shares_its_inputs_out(self) -> Step:
+        sharded = [name for name, source in self.inputs.items() if source.sharded]
+        if self.engine == "spark" and sharded:
+            raise ValueError(
+                f"inputs.{sharded[0]}.sharded: Spark shares out what it reads; remove the key"
+            )
+        return self
 
     @property
     def places(self) -> list[str]:

@@ -45,6 +45,7 @@ from batcat_runtime.window import ends_of, text_of
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyspark.sql
 
     from batcat_runtime.config import Config
 
@@ -98,10 +99,15 @@ class ProcessingJob:
         This instance's share.
     output_path : Path
         The folder to write results into; it becomes the result when the job ends well.
+    output_uri : str
+        The same as a URI, ``file:///...``; where a step on Spark runs in its container it is the
+        result's own folder in S3, empty when the job starts. Spark writes what is below it.
     rows : dict of str to int
         The rows of each file that `save` wrote.
     files_read : dict of str to list of Path
-        What `input_files` has given, by input.
+        What `input_files` has given, by input; of an input that Spark reads, none.
+    written : list of dict
+        The files that Spark wrote to S3, as the manifest has them.
     """
 
     purpose: str
@@ -112,9 +118,11 @@ class ProcessingJob:
     parameters: dict[str, str | int | float | bool]
     shard: Shard
     output_path: Path
+    output_uri: str
     _place: Container | Laptop
     rows: dict[str, int] = field(default_factory=dict)
     files_read: dict[str, list[Path]] = field(default_factory=dict)
+    written: list[dict[str, Any]] = field(default_factory=list)
 
     def input_path(self, name: str) -> Path:
         """Return the folder that holds the input `name`.
@@ -140,6 +148,27 @@ class ProcessingJob:
         """Return where an input came from: an S3 prefix, or a folder of the project."""
         return self._place.source(name)
 
+    def input_uri(self, name: str) -> str:
+        """Return where the input `name` is, as a URI: for ``spark.read``.
+
+        It is ``file:///...``, and ``s3://...`` where a step on Spark runs in its container. The
+        output of another step is the folder of its result in this run.
+
+        Raises
+        ------
+        JobError
+            There is no such input.
+        """
+        uri = self.input_source(name) if self._place.results else _uri(self.input_path(name))
+        if not uri:
+            raise JobError(
+                f"There is no input {name!r}.",
+                fix="Declare it under `inputs` of the step in script/config.json.",
+            )
+        self.files_read.setdefault(name, [])
+        by_a_step = self._place.results and uri.endswith(f"/run={os.environ.get('BATCAT_RUN_ID')}/")
+        return uri + _result_name(self.date_start, self.run_id) if by_a_step else uri
+
     def input_files(self, name: str, pattern: str = "*") -> list[Path]:
         """Return the files of the input `name`, at any depth, sorted by path.
 
@@ -152,8 +181,13 @@ class ProcessingJob:
         Raises
         ------
         JobError
-            The input does not exist or has no such file.
+            The input does not exist or has no such file, or the step runs on Spark.
         """
+        if self._place.engine == "spark":
+            raise JobError(
+                "On Spark there are no files to list: each instance reads its share from S3.",
+                fix=f"Read them with Spark: spark.read.csv(job.input_uri({name!r}), header=True).",
+            )
         if self.shard.count > 1 and not _data_files(self._place.input_folder(name), "*"):
             raise _NothingToDoError(name)
         folder = self.input_path(name)
@@ -166,20 +200,22 @@ class ProcessingJob:
         self.files_read[name] = found
         return found
 
-    def save(self, frame: pd.DataFrame, file_name: str) -> Path:
-        """Write a table as one file of the result.
+    def save(self, frame: pd.DataFrame | pyspark.sql.DataFrame, file_name: str) -> Path:
+        """Write a table as one file of the result; of Spark's as one for each partition.
 
         Parameters
         ----------
-        frame : pandas.DataFrame
-            Written without its index.
+        frame : pandas.DataFrame or pyspark.sql.DataFrame
+            Written without its index. Spark's partitions are numbered as the files of several
+            instances are: ``usage-00000.csv``, ``usage-00001.csv``.
         file_name : str
             Ends in ``.csv``, ``.csv.gz`` or ``.parquet``, which decides the format.
 
         Returns
         -------
         Path
-            Where it is until the job ends; it moves with `output_path` then.
+            Where it is until the job ends; it moves with `output_path` then. Of Spark's files it is
+            the name that they have in common, below `output_uri`.
 
         Raises
         ------
@@ -190,6 +226,15 @@ class ProcessingJob:
             raise JobError(
                 f"{file_name!r} is no plain file name.", fix="For example 'usage-analysis.csv'."
             )
+        if not file_name.endswith((".csv", ".csv.gz", ".parquet")):
+            raise JobError(
+                f"{file_name!r} has an unknown format.", fix="Use .csv, .csv.gz or .parquet."
+            )
+        if type(frame).__module__.startswith("pyspark."):
+            from batcat_runtime.job_spark import save
+
+            self.rows[file_name] = save(frame, self.output_uri, file_name)
+            return self.output_path / file_name
         file_name = _shard_name(file_name, self)
         target = self.output_path / file_name
         partial = target.with_name(f".{file_name}.partial")
@@ -197,12 +242,8 @@ class ProcessingJob:
             frame.to_parquet(partial, index=False)
         elif file_name.endswith(".csv"):
             frame.to_csv(partial, index=False)
-        elif file_name.endswith(".csv.gz"):
-            frame.to_csv(partial, index=False, compression="gzip")
         else:
-            raise JobError(
-                f"{file_name!r} has an unknown format.", fix="Use .csv, .csv.gz or .parquet."
-            )
+            frame.to_csv(partial, index=False, compression="gzip")
         partial.replace(target)
         self.rows[file_name] = len(frame)
         return target
@@ -255,21 +296,30 @@ def processing_job(name: str | None = None) -> Iterator[ProcessingJob]:
         with contextlib.suppress(AttributeError, ValueError, OSError):  # Windows; no file
             faulthandler.register(signal.SIGTERM, all_threads=False, chain=True)
     log = get_logger(place.purpose)
+    run_id = run_name(os.environ.get("BATCAT_RUN_ID"))
+    uri = f"{place.results}/{_result_name(date_start, run_id)}" if place.results else _uri(staging)
     job = ProcessingJob(
         purpose=place.purpose,
         step=place.step,
-        run_id=run_name(os.environ.get("BATCAT_RUN_ID")),
+        run_id=run_id,
         date_start=date_start,
         date_end=date_end,
         parameters=_parameters(),
         shard=place.shard,
         output_path=staging,
+        output_uri=uri,
         _place=place,
     )
+    if place.engine == "spark":
+        from batcat_runtime import job_spark
+    if place.results:
+        job_spark.clear(uri)
     try:
         try:
             yield job
-            if not _saved_files(job):
+            if place.engine == "spark":
+                job.written.extend(job_spark.finish(uri, staging))
+            if not _saved_files(job) and not job.written:
                 raise JobError(
                     "The script ended without a result: it saved no file.",
                     fix=f"Call job.save(frame, '{job.purpose}.csv') before the block ends.",
@@ -280,9 +330,15 @@ def processing_job(name: str | None = None) -> Iterator[ProcessingJob]:
                 *(job.shard.index + 1, job.shard.count, nothing),
             )
         rows = _hand_over(job, output, started)
+    except BaseException:
+        if place.results:
+            with contextlib.suppress(Exception):  # a retry clears it as well
+                job_spark.clear(uri)
+        raise
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    log.info("result: %d rows in %s", rows, _result_folder(job, output))
+    what = f"result: {rows} rows" if job.rows else "result"
+    log.info("%s in %s", what, uri if place.results else _result_folder(job, output))
 
 
 def processing_output_path(name: str | None = None) -> Path:
@@ -362,8 +418,15 @@ class Container:
             )
 
     @property
+    def engine(self) -> str:
+        """What runs the script: ``python`` or ``spark``."""
+        return os.environ.get("BATCAT_ENGINE", "python")
+
+    @property
     def shard(self) -> Shard:
-        """The share of this instance."""
+        """The share of this instance; on Spark one process has them all."""
+        if self.engine == "spark":
+            return Shard()
         resources = self._configuration("resourceconfig.json")
         if not resources:
             return Shard()
@@ -374,6 +437,16 @@ class Container:
     def input_folder(self, name: str) -> Path:
         """Return where an input is; it may not exist."""
         return self._root / "processing" / "input" / name
+
+    @property
+    def results(self) -> str:
+        """The S3 prefix of the step's output where Spark writes to it; else empty."""
+        if self.engine != "spark":
+            return ""
+        job = self._configuration("processingjobconfig.json")
+        outputs = (job.get("ProcessingOutputConfig") or {}).get("Outputs") or []
+        places = {one["OutputName"]: one["S3Output"]["S3Uri"] for one in outputs}
+        return str(places["result"]).rstrip("/")
 
     def source(self, name: str) -> str:
         """Return where an input came from: its S3 prefix, as far as the container knows it."""
@@ -395,11 +468,13 @@ class Laptop:
     """The project's own folders, as a step of a purpose sees them."""
 
     shard = Shard()
+    results = ""
 
     def __init__(self, project: Path, config: Config, purpose: str, step: str) -> None:
         self.purpose, self.step = purpose, step
         self._project = project
         self._settings = config.purposes[purpose]
+        self.engine = self._settings.step(step).engine
         self.output = self._output_of(step)
 
     def input_folder(self, name: str) -> Path:
@@ -434,6 +509,11 @@ class Laptop:
             return self._project / "data" / "tmp" / self.purpose / step
         results = self._project / "data" / "result" / self.purpose
         return results if len(last) == 1 else results / step
+
+
+def _uri(folder: Path) -> str:
+    """Return a folder's URI as Hadoop reads it: ``=`` stays as it is."""
+    return f"file:///{folder.absolute().as_posix().lstrip('/')}"
 
 
 def _data_files(folder: Path, pattern: str) -> list[Path]:
@@ -492,9 +572,13 @@ def _shard_name(name: str, job: ProcessingJob) -> str:
 
 
 def _result_folder(job: ProcessingJob, output: Path) -> Path:
-    """Return where a job's result lies: below the day that its window begins with, and its run."""
-    day = job.date_start or _run_started()
-    return output / f"date={day:%Y-%m-%d}" / f"run={job.run_id}"
+    """Return where a job's result lies below a folder."""
+    return output / _result_name(job.date_start, job.run_id)
+
+
+def _result_name(date_start: date | None, run_id: str) -> str:
+    """Return the name of a result: the day that its window begins with, and its run."""
+    return f"date={date_start or _run_started():%Y-%m-%d}/run={run_id}"
 
 
 def _run_started() -> datetime:
@@ -559,13 +643,14 @@ def _manifest(job: ProcessingJob, files: list[Path], started: datetime) -> dict[
                 "sha256": _sha256(path),
             }
             for path in files
-        ],
+        ]
+        + job.written,
         "inputs": [
             {
                 "name": name,
                 "source": job.input_source(name),
-                "files": len(paths),
-                "bytes": sum(path.stat().st_size for path in paths),
+                "files": len(paths) or None,
+                "bytes": sum(path.stat().st_size for path in paths) or None,
             }
             for name, paths in sorted(job.files_read.items())
         ],

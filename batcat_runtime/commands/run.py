@@ -101,6 +101,7 @@ def _run_here(folder: Path, purpose: str | None, given: Mapping[str, Any]) -> in
     """
     from batcat_runtime.config import find_project, get_config
     from batcat_runtime.job import MANIFESTS, NO_RESULT, Laptop, run_name
+    from batcat_runtime.job_spark import check_spark
 
     folder = find_project(folder)
     config = get_config(folder)
@@ -117,6 +118,8 @@ def _run_here(folder: Path, purpose: str | None, given: Mapping[str, Any]) -> in
     for number, step in enumerate(steps, start=1):
         if len(steps) > 1:
             click.echo(f"step {number} of {len(steps)}: {step.name}")
+        if step.engine == "spark":
+            check_spark()
         mine = {"BATCAT_PURPOSE": purpose, "BATCAT_STEP": step.name}
         environment = {**run, **os.environ, **step.environment, **window, **mine}
         script = folder / "script" / step.script

@@ -28,7 +28,7 @@ SCRIPT_FOLDER = "/opt/batcat/script"
 # Files and folders of batcat_runtime: what `python -m batcat_runtime.job` and a script import.
 IN_IMAGE = (
     *("__init__.py", "config.py", "errors.py", "events.py", "io", "job.py", "job_container.py"),
-    *("log.py", "names.py", "window.py"),
+    *("job_spark.py", "log.py", "names.py", "window.py"),
 )
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 Files = Mapping[str, bytes]
@@ -49,7 +49,9 @@ def context_of(config: Config) -> dict[str, bytes]:
     if LOCK.encode() in files["Dockerfile"]:
         check_lock(docker)
         files[LOCK] = _read(docker / LOCK)
-        check_imports(scripts, files[LOCK].decode("utf-8"))
+        steps = [step for purpose in config.purposes.values() for step in purpose.steps]
+        engines = {(step.engine, step.script) for step in steps}
+        check_imports(scripts, files[LOCK].decode("utf-8"), engines)
     files |= {f"script/{name}": data for name, data in scripts.items()}
     name, wheel = wheel_of_runtime()
     files[f"wheels/{name}"] = wheel
@@ -140,11 +142,18 @@ def wheel_of_runtime() -> tuple[str, bytes]:
     )
     record = [f"{name},{_record_hash(data)},{len(data)}" for name, data in files.items()]
     files[f"{info}/RECORD"] = "\n".join([*record, f"{info}/RECORD,,", ""]).encode()
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in files.items():
-            archive.writestr(zipfile.ZipInfo(name, date_time=_EPOCH), data, zipfile.ZIP_DEFLATED)
-    return f"batcat_runtime-{version}-py3-none-any.whl", buffer.getvalue()
+    return f"batcat_runtime-{version}-py3-none-any.whl", _zipped(files)
+
+
+def script_of(config: Config, name: str) -> bytes:
+    """Return the content of a step's script."""
+    return dict(_scripts(config))[name]
+
+
+def modules_of(config: Config) -> bytes:
+    """Return what a script on Spark imports, as a zip archive: the runtime and ``script/``."""
+    scripts = {name: data for name, data in _scripts(config) if name.endswith(".py")}
+    return _zipped({**dict(_package_files()), **scripts})
 
 
 def _scripts(config: Config) -> Iterator[tuple[str, bytes]]:
@@ -186,6 +195,14 @@ def _package_files() -> Iterator[tuple[str, bytes]]:
         found = package / name
         for path in sorted(found.rglob("*.py")) if found.is_dir() else [found]:
             yield f"{package.name}/{path.relative_to(package).as_posix()}", path.read_bytes()
+
+
+def _zipped(files: Files) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(zipfile.ZipInfo(name, date_time=_EPOCH), data, zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
 
 
 def _digest(files: Files) -> str:

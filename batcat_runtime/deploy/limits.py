@@ -18,13 +18,16 @@ import botocore.loaders
 
 from batcat_runtime.config import CONFIG_PATH, Config
 from batcat_runtime.deploy.parameters import parameters_of, tags_of
+from batcat_runtime.deploy.processing import quiet_sdk
 from batcat_runtime.deploy.schedule_expression import check_expression
+from batcat_runtime.deploy.spark import spark_image
 from batcat_runtime.errors import ConfigError
 
 _PARTITIONS = ("aws", "aws-cn", "aws-us-gov")
 _MOST_TAGS = 50
 _MOST_PARAMETER = 4096
 _MOST_INPUTS = 10
+_CODE_INPUTS = 3  # a step on Spark gets its code as inputs
 
 
 def check_limits(config: Config) -> None:
@@ -64,11 +67,27 @@ def inputs(config: Config) -> Iterator[str]:
     """Refuse more than ten inputs of a processing job."""
     for key, purpose, step in _steps(config):
         count = len(config.purposes[purpose].inputs_of(step))
-        if count > _MOST_INPUTS:
+        most = _MOST_INPUTS - (_CODE_INPUTS if step.engine == "spark" else 0)
+        if count > most:
             yield (
-                f"{key}.inputs: SageMaker takes {_MOST_INPUTS} inputs for a job, this one has "
+                f"{key}.inputs: SageMaker takes {most} inputs for this job, which has "
                 f"{count}; put some under one prefix, or read them in the script"
             )
+
+
+def spark(config: Config) -> Iterator[str]:
+    """Refuse steps on Spark where AWS has no image for them, or where they reach no S3."""
+    for key, purpose, step in _steps(config):
+        if step.engine != "spark":
+            continue
+        try:
+            with quiet_sdk(config.region):
+                spark_image(config)
+        except ConfigError as error:
+            yield f"{key}.engine: {error.message} {error.fix}"
+        network = config.network_of(purpose, step)
+        if network and network.isolation:
+            yield f"{key}.network.isolation: Spark reads S3 itself; use subnets with an endpoint"
 
 
 def instance_types(config: Config) -> Iterator[str]:
@@ -104,7 +123,9 @@ def parameter_lengths(config: Config) -> Iterator[str]:
 
 
 Rule = Callable[[Config], Iterator[str]]
-RULES: tuple[Rule, ...] = (regions, tags, inputs, instance_types, schedules, parameter_lengths)
+RULES: tuple[Rule, ...] = (
+    *(regions, tags, inputs, spark, instance_types, schedules, parameter_lengths),
+)
 
 
 def _steps(config: Config) -> Iterator[tuple[str, str, Any]]:

@@ -16,13 +16,19 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
 from batcat_runtime.errors import ImageError, UserError
 
 LOCK = "requirements.lock"
+# What a script may want of AWS's Spark image (3.5-cpu-py312-v1.3): its Pipfile.runtime.lock, and
+# what Spark itself brings. pyarrow is not there.
+IN_SPARK_IMAGE = {
+    *("boto3", "botocore", "numpy", "packaging", "pandas", "psutil", "py4j", "pydantic", "pyspark"),
+    *("python-dateutil", "pyyaml", "regex", "requests", "tenacity", "typing-extensions"),
+}
 _DIGEST = re.compile(r"^# sha256 of the requirements: ([0-9a-f]{64})$", re.MULTILINE)
 _HEADER = """\
 # Every package of the image, pinned and with its hashes. `make lock` writes it, from
@@ -57,8 +63,10 @@ def check_lock(folder: Path) -> None:
         )
 
 
-def check_imports(scripts: Mapping[str, bytes], lock: str) -> None:
-    """Refuse scripts that import a package which the lock does not have.
+def check_imports(
+    scripts: Mapping[str, bytes], lock: str, steps: Iterable[tuple[str, str]] = ()
+) -> None:
+    """Refuse scripts that import a package which their image does not have.
 
     On this machine it may be installed, and everything works; the image would not hold it. An
     import within a ``try`` that catches its failure is the script's own business.
@@ -69,6 +77,8 @@ def check_imports(scripts: Mapping[str, bytes], lock: str) -> None:
         The files of ``script/`` by their names; those that are Python import each other, too.
     lock : str
         The lock's text.
+    steps : iterable of (str, str)
+        Engine and script of each step. What scripts on Spark import is in AWS's image.
 
     Raises
     ------
@@ -76,24 +86,54 @@ def check_imports(scripts: Mapping[str, bytes], lock: str) -> None:
         The message names the package and every line.
     """
     locked = set(re.findall(r"^([a-z0-9][a-z0-9._-]*)(?:\[.*\])? *==", lock.lower(), re.MULTILINE))
+    on_spark = _reached(scripts, {script for engine, script in steps if engine == "spark"})
+    others = {script for engine, script in steps if engine != "spark"} | (set(scripts) - on_spark)
+    if missing := _missing(scripts, on_spark, IN_SPARK_IMAGE):
+        raise ImageError(
+            f"AWS's Spark image does not have what these lines import:\n{_lines(missing)}",
+            fix=f"It has {', '.join(sorted(IN_SPARK_IMAGE))}. What needs more goes into a step of "
+            'its own without "engine": "spark".',
+        )
     known = {re.sub(r"[-_.]+", "-", name) for name in locked}
+    if missing := _missing(scripts, _reached(scripts, others), known):
+        raise ImageError(
+            f"The image would not have what these lines import:\n{_lines(missing)}",
+            fix=f"Add {', '.join(missing)} to deploy/docker/requirements.txt, and run `make lock`.",
+        )
+
+
+def _reached(scripts: Mapping[str, bytes], starts: Collection[str]) -> set[str]:
+    """Return the names of scripts, and of the modules beside them that they import."""
+    found: set[str] = set()
+    waiting = list(starts)
+    while waiting:
+        name = waiting.pop()
+        if name in scripts and name not in found:
+            found.add(name)
+            waiting += [f"{module}.py" for module, _ in _imports(name, scripts[name])]
+    return found
+
+
+def _missing(
+    scripts: Mapping[str, bytes], names: Collection[str], known: Collection[str]
+) -> dict[str, list[str]]:
+    """Return the packages that scripts import and that are not known, with the lines."""
     own = {Path(name).parts[0].removesuffix(".py") for name in scripts}
     own |= {"batcat_runtime", *sys.stdlib_module_names}
     providers = _providers()
     missing: dict[str, list[str]] = {}
-    for name, data in sorted(scripts.items()):
-        for module, line in sorted(_imports(name, data), key=lambda found: found[1]):
+    for name in sorted(names):
+        for module, line in sorted(_imports(name, scripts[name]), key=lambda found: found[1]):
             makers = {
                 re.sub(r"[-_.]+", "-", one.lower()) for one in providers.get(module, [module])
             }
-            if module not in own and not makers & known:
+            if module not in own and not makers & set(known):
                 missing.setdefault(min(makers), []).append(f"script/{name}, line {line}")
-    if missing:
-        raise ImageError(
-            "The image would not have what these lines import:\n"
-            + "\n".join(f"  {package}: {'; '.join(places)}" for package, places in missing.items()),
-            fix=f"Add {', '.join(missing)} to deploy/docker/requirements.txt, and run `make lock`.",
-        )
+    return missing
+
+
+def _lines(missing: Mapping[str, list[str]]) -> str:
+    return "\n".join(f"  {package}: {'; '.join(places)}" for package, places in missing.items())
 
 
 @cache

@@ -39,6 +39,7 @@ def parameters_of(config: Config, purpose: str) -> dict[str, str]:
         **_places(config, purpose, names),
         "KmsKeys": ",".join(sorted(_keys(config, purpose, names))),
         "InVpc": "yes" if any(one and one.subnets for one in networks) else "no",
+        "OnSpark": "yes" if any(step.engine == "spark" for step in settings.steps) else "no",
         "PermissionsBoundary": config.permissions_boundary or "",
         "BuildRoleArn": config.build_role or "",
         "AlertEmail": config.alert_email or "",
@@ -94,7 +95,10 @@ def read_parameters(config: Config, purpose: str) -> dict[str, str]:
 
 def _places(config: Config, purpose: str, names: Names) -> dict[str, str]:
     """Return the ARNs of what the jobs read: buckets, and the keys in them."""
-    inputs = {uri for step in config.purposes[purpose].steps for uri in step.places}
+    steps = config.purposes[purpose].steps
+    inputs = {uri for step in steps for uri in step.places}
+    if any(step.engine == "spark" for step in steps):  # SageMaker fetches their code as an input
+        inputs.add(f"s3://{config.result_s3_bucket}/{names.build_prefix}/")
     places = sorted({uri.removeprefix("s3://") for uri in inputs})
     buckets = sorted({config.result_s3_bucket, *(one.partition("/")[0] for one in places)})
     if not places:

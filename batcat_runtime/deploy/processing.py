@@ -21,11 +21,11 @@ from typing import Any
 from batcat_runtime.config import Config, Input, Step
 from batcat_runtime.deploy.context import SCRIPT_FOLDER, code_sha256
 from batcat_runtime.deploy.parameters import tags_of
+from batcat_runtime.deploy.spark import INPUT_FOLDER, SUBMIT, code_inputs, spark_image
 from batcat_runtime.names import Names, partition_of, shorten
 
 IMAGE, JOB_ROLE = "${ImageUri}", "${JobRoleArn}"  # CloudFormation puts them in
 _SLACK_SECONDS = 1800  # for starting instances and moving data, beyond the job's own max runtime
-_INPUT_FOLDER = "/opt/ml/processing/input"
 _OUTPUT_FOLDER = "/opt/ml/processing/output"
 _STATE_NAME = 80
 _TRANSIENT = [
@@ -77,7 +77,7 @@ def processing_steps(config: Config, purpose: str, *, image: str | None = None) 
     purpose : str
         The purpose's name.
     image : str, optional
-        Another image than the project's own.
+        Another image than the project's own; steps on Spark run in AWS's.
 
     Returns
     -------
@@ -150,7 +150,7 @@ class _Author:
         """Return a step's state."""
         from stepfunctions.steps import ProcessingStep, Retry
 
-        inputs = self._settings.inputs_of(step)
+        inputs, on_spark = self._settings.inputs_of(step), step.engine == "spark"
         start = self._names.job_name(step.name)
         state = ProcessingStep(
             step.name,
@@ -159,11 +159,14 @@ class _Author:
             job_name=Dynamic(
                 f"States.Format('{start}-{{}}-{{}}', $$.State.RetryCount, States.UUID())"
             ),
-            inputs=[self._input(name, one) for name, one in inputs.items()],
-            outputs=[self._output(step)],
-            container_entrypoint=[
-                *("python3", "-m", "batcat_runtime.job", f"{SCRIPT_FOLDER}/{step.script}")
+            inputs=[
+                *(self._input(name, one, step) for name, one in inputs.items()),
+                *(code_inputs(self._config, self._purpose, step) if on_spark else ()),
             ],
+            outputs=[self._output(step)],
+            container_entrypoint=[*SUBMIT, f"{INPUT_FOLDER}/code/{step.script}"]
+            if on_spark
+            else ["python3", "-m", "batcat_runtime.job", f"{SCRIPT_FOLDER}/{step.script}"],
             container_arguments=list(step.arguments) or None,
             kms_key_id=self._config.kms_of(self._purpose, step).output,
             timeout_seconds=step.max_runtime_seconds + _SLACK_SECONDS,
@@ -192,7 +195,7 @@ class _Author:
         network = config.network_of(self._purpose, step)
         return Processor(
             role=JOB_ROLE,
-            image_uri=self._image,
+            image_uri=self._image_of(step),
             instance_count=step.instance_count,
             instance_type=step.instance_type,
             volume_size_in_gb=step.volume_size_gb,
@@ -218,7 +221,8 @@ class _Author:
             "AWS_DEFAULT_REGION": self._config.region,
             "BATCAT_PURPOSE": self._purpose,
             "BATCAT_STEP": step.name,
-            "BATCAT_IMAGE": self._image,
+            "BATCAT_IMAGE": self._image_of(step),
+            **({"BATCAT_ENGINE": "spark"} if step.engine == "spark" else {}),
             "BATCAT_CODE_SHA256": self._code,
             "BATCAT_CONFIG_SHA256": self._config.sha256_of(self._purpose),
             "BATCAT_RUN_ID": Dynamic("$$.Execution.Name"),
@@ -228,13 +232,19 @@ class _Author:
             "BATCAT_PARAMETERS": Dynamic("States.JsonToString($.params)"),
         }
 
-    def _input(self, name: str, source: Input) -> Any:
+    def _image_of(self, step: Step) -> str:
+        """Return the image of a step: on Spark AWS's own."""
+        return spark_image(self._config) if step.engine == "spark" else self._image
+
+    def _input(self, name: str, source: Input, step: Step) -> Any:
         from sagemaker.processing import ProcessingInput
 
         return ProcessingInput(
+            # Spark reads S3 itself: nothing is downloaded.
+            app_managed=step.engine == "spark",
             # The slash at the end counts: "run=a" is a prefix of "run=ab" too.
             source=self._work(source.step, "/") if source.step else source.s3,
-            destination=f"{_INPUT_FOLDER}/{name}",
+            destination=f"{INPUT_FOLDER}/{name}",
             input_name=name,
             s3_data_type="S3Prefix",
             s3_input_mode="File",

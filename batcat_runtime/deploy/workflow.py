@@ -38,6 +38,7 @@ from batcat_runtime.deploy.parameters import (
     write_parameters,
 )
 from batcat_runtime.deploy.processing import quiet_sdk
+from batcat_runtime.deploy.spark import artifacts_of
 from batcat_runtime.deploy.stack import NEW_ROLE, StackChange, outputs_of
 from batcat_runtime.errors import StackError, WorkflowError
 from batcat_runtime.io import clients
@@ -102,6 +103,8 @@ def deploy_workflow(
     validate_definition(clients.client("stepfunctions", region=config.region), definition)
     put = key_of if planned else put_artifact
     key = put(config, f"{purpose}.asl.json", _text(definition).encode())
+    for name, data in artifacts_of(config, purpose):
+        put(config, name, data)
     parameters = {
         **parameters_of(config, purpose),
         "DefinitionKey": key,

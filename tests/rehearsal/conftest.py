@@ -187,12 +187,13 @@ class Cloud:
             **changes,
         }
 
-    def ended_job(self, name: str, region: str = REGION) -> dict[str, Any]:
+    def ended_job(self, name: str, region: str = REGION, seconds: float = 30) -> dict[str, Any]:
         describe = self.client("sagemaker", region).describe_processing_job
         return dict(
             until(
                 lambda: describe(ProcessingJobName=name),
                 lambda job: job["ProcessingJobStatus"] in ("Completed", "Failed", "Stopped"),
+                seconds,
             )
         )
 

@@ -229,12 +229,13 @@ LOGS = ("logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents")
         ("s3:ListBucket", 'has "s3:ListBucket" permissions'),
         ("s3:GetObject", "Data download failed"),
         ("s3:PutObject", "Data upload failed"),
+        ("s3:DeleteObject", "could not let Spark move its files: the role {role} does not"),
     ],
 )
 def test_a_job_fails_for_want_of_a_permission(strict: Cloud, missing: str, said: str) -> None:
-    wanted = {*IMAGE, *LOGS, "s3:ListBucket", "s3:GetObject", "s3:PutObject"} - {missing}
-    role = Role(strict, "sagemaker", allow(*sorted(wanted)))
-    request = strict.job(RoleArn=role.arn)
+    s3 = {f"s3:{name}" for name in ("ListBucket", "GetObject", "PutObject", "DeleteObject")}
+    role = Role(strict, "sagemaker", allow(*sorted({*IMAGE, *LOGS, *s3} - {missing})))
+    request = strict.job(RoleArn=role.arn, Environment={"BATCAT_ENGINE": "spark"})
     strict.client("sagemaker").create_processing_job(**request)
     job = strict.ended_job(request["ProcessingJobName"])
     assert job["ProcessingJobStatus"] == "Failed"

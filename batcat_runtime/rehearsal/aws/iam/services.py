@@ -44,6 +44,16 @@ def image_pull(uri: str, region: str) -> Iterator[Need]:
             yield Need(f"ecr:{action}", arn)
 
 
+def spark_moves(request: Mapping[str, Any], region: str) -> Iterator[Need]:
+    """Spark writes its files aside, and moves them: it deletes where it writes."""
+    environment = request.get("Environment") or {}
+    if environment.get("BATCAT_ENGINE") == "spark":
+        run = f"date=2022-01-01/run={environment.get('BATCAT_RUN_ID')}/part-00000.csv"
+        for output in request["ProcessingOutputConfig"]["Outputs"]:
+            place = output["S3Output"]["S3Uri"].removeprefix("s3://")
+            yield Need("s3:DeleteObject", f"arn:{get_partition(region)}:s3:::{place}/{run}")
+
+
 def job_metrics() -> Iterator[Need]:
     """SageMaker writes the metrics of a job's instances."""
     namespace = {"cloudwatch:namespace": "/aws/sagemaker/ProcessingJobs"}

@@ -94,7 +94,7 @@ def mount_plan(layout: Layout) -> MountPlan:
             plan.append(["symlink", f"/{name}", str(host.readlink())])
         elif host.is_dir():
             binds[f"/{name}"] = (host, True, True)
-    for name in _ETC:
+    for name in (*_ETC, *(path.name for path in Path("/etc").glob("java-*"))):
         binds[f"/etc/{name}"] = (Path("/etc", name), True, False)
     for name in _DEVICES:
         binds[f"/dev/{name}"] = (Path("/dev", name), False, False)

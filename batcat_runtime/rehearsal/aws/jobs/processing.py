@@ -222,6 +222,7 @@ class ProcessingJobs:
                 "pull the image",
                 services.image_pull(request["AppSpecification"]["ImageUri"], job.region),
             ),
+            ("let Spark move its files", services.spark_moves(request, job.region)),
             ("make network interfaces", services.job_network(request, job.region)),
             ("use the keys", services.job_keys(request, job.region)),
         ):

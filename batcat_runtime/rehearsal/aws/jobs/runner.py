@@ -24,10 +24,10 @@ from typing import Any, Literal
 
 from botocore.exceptions import ClientError
 
-from batcat_runtime.errors import ImageError
+from batcat_runtime.errors import ImageError, JobError
 
 from ...container.images import Image, ImageStore, find_in_registry
-from . import packages, sandbox, transfer
+from . import packages, sandbox, spark, transfer
 from .files import exit_message, job_environment, remove, s3_outputs, write_configuration
 from .layout import Layout
 from .lines import LineReader
@@ -109,6 +109,7 @@ class JobRun:
     log: Log
     stop: threading.Event
     _instances: list[_Instance] = field(default_factory=list)
+    _mirror: spark.Mirror | None = None
 
     def run(self) -> JobOutcome:
         """Run the job to its end; whatever goes wrong is a failed job."""
@@ -121,7 +122,7 @@ class JobRun:
             self._prepare_and_run(directory)
         except _Stopped as stopped:
             status, reason = "Stopped", str(stopped) or None
-        except (_Failed, TransferError) as failed:
+        except (_Failed, JobError, TransferError) as failed:
             status, reason = "Failed", str(failed)
         except ImageError as error:
             status, reason = "Failed", f"ClientError: {error.message}"
@@ -142,10 +143,14 @@ class JobRun:
 
     def _prepare_and_run(self, directory: Path) -> None:
         uri = self.request["AppSpecification"]["ImageUri"]
-        store = ImageStore(self.home)
-        image = find_in_registry(self.client("ecr"), uri, store)
+        on_spark, store = spark.is_spark(uri), ImageStore(self.home)
+        image = (
+            spark.image(self.home) if on_spark else find_in_registry(self.client("ecr"), uri, store)
+        )
         folder = self.home / "pythons" / store.path(image.config_digest).name
         python, sites = packages.python_for(image.requirements, map(Path, image.wheels), folder)
+        if on_spark and not spark.java_home().is_relative_to("/usr"):  # else it is there already
+            sites += (spark.java_home(),)
         cluster = self.request["ProcessingResources"]["ClusterConfig"]
         count = int(cluster.get("InstanceCount") or 1)
         hosts = [f"algo-{number}" for number in range(1, count + 1)]
@@ -157,6 +162,8 @@ class JobRun:
             stream = f"{self.request['ProcessingJobName']}/{host}-{moment}"
             self._instances.append(_Instance(host, stream, layout))
             write_configuration(self.request, layout, host, hosts, self.arn)
+        if on_spark:
+            self._mirror = spark.Mirror(self.client("s3"), self._instances[0].layout, self.request)
         self._download()
         limit = self.request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", _DAY)
         deadline = time.monotonic() + limit
@@ -170,6 +177,8 @@ class JobRun:
     def _download(self) -> None:
         for entry in self.request.get("ProcessingInputs") or []:
             if entry.get("AppManaged"):
+                if self._mirror:
+                    self._mirror.download(entry["S3Input"])
                 continue
             if "S3Input" not in entry:
                 raise TransferError(
@@ -242,6 +251,8 @@ class JobRun:
                 instance.reader.finish()
 
     def _upload(self, status: Status) -> None:
+        if self._mirror and status == "Completed":
+            self._mirror.upload()
         outputs = [
             (
                 instance.layout.ml_root / transfer.check_local_path(output["LocalPath"]),

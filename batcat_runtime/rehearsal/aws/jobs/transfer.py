@@ -13,7 +13,7 @@ import posixpath
 import urllib.parse
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -53,7 +53,9 @@ def check_local_path(path: str) -> str:
     return posixpath.relpath(normal, "/opt/ml")
 
 
-def download(s3: Any, source: dict[str, Any], targets: Sequence[Path]) -> None:
+def download(
+    s3: Any, source: dict[str, Any], targets: Sequence[Path], *, as_keys: bool = False
+) -> None:
     """Download one S3Input into the directory of each instance.
 
     Parameters
@@ -64,6 +66,8 @@ def download(s3: Any, source: dict[str, Any], targets: Sequence[Path]) -> None:
         The request's S3Input.
     targets : Sequence[Path]
         One directory for each instance, in their order; created here.
+    as_keys : bool
+        Put every object at ``bucket/key``, whatever its input's directory.
 
     Raises
     ------
@@ -83,6 +87,8 @@ def download(s3: Any, source: dict[str, Any], targets: Sequence[Path]) -> None:
             f'ClientError: No S3 objects found under S3 URL "{source["S3Uri"]}" given in input data'
             " source. Please ensure that objects exist under that S3 prefix."
         )
+    if as_keys:
+        found = [replace(item, path=f"{item.bucket}/{item.key}") for item in found]
     _check_paths(found)
     for target in targets:
         target.mkdir(parents=True, exist_ok=True)
