@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from batcat_runtime.config import Config, Step
-from batcat_runtime.deploy.artifacts import key_of
+from batcat_runtime.deploy.cloudformation import key_of
 from batcat_runtime.deploy.context import modules_of, script_of
 from batcat_runtime.errors import ConfigError
 from batcat_runtime.names import partition_of
