@@ -16,7 +16,7 @@ from batcat_runtime.deploy.context import context_of
 from batcat_runtime.deploy.limits import check_limits
 from batcat_runtime.deploy.parameters import parameters_of
 from batcat_runtime.deploy.spark import artifacts_of
-from batcat_runtime.deploy.workflow import authored, chain_of_steps
+from batcat_runtime.deploy.workflow import authored
 from batcat_runtime.errors import ConfigError, ImageError
 from batcat_runtime.project import new_project
 
@@ -51,7 +51,7 @@ def config(project: Path) -> Change:
 
 def request(config: Config, step: str) -> dict[str, Any]:
     (purpose,) = config.purposes
-    return dict(authored(config, purpose, chain_of_steps)["States"][step]["Parameters"])
+    return dict(authored(config, purpose)["States"][step]["Parameters"])
 
 
 @pytest.mark.parametrize(
