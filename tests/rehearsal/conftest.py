@@ -215,3 +215,11 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     home: Path = tmp_path_factory.mktemp("aws")
     with EmbeddedAWS(region=REGION, home=home, set_environment=False) as aws:
         yield Cloud(aws)
+
+
+@pytest.fixture(scope="session")
+def enforcing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """One that enforces IAM's policies."""
+    home: Path = tmp_path_factory.mktemp("enforcing")
+    with EmbeddedAWS(region=REGION, home=home, set_environment=False, enforce_policies=True) as aws:
+        yield Cloud(aws)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import boto3
@@ -12,7 +11,6 @@ import pyarrow as pa
 import pytest
 from botocore.config import Config
 
-from batcat_runtime.rehearsal import EmbeddedAWS
 from tests.rehearsal.athena_world import World
 from tests.rehearsal.conftest import REGION, Cloud, error_of, trust
 
@@ -21,13 +19,11 @@ _READ_GLUE = ("glue:GetTable", "glue:GetDatabase", "glue:GetPartitions")
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    home = tmp_path_factory.mktemp("enforcing")
-    with EmbeddedAWS(region=REGION, home=home, set_environment=False, enforce_policies=True) as aws:
-        world = World(Cloud(aws))
-        world.put_parquet("t/a.parquet", pa.table({"n": [1, 2]}))
-        world.table("t", {"n": "bigint"})
-        yield world
+def world(enforcing: Cloud) -> World:
+    world = World(enforcing)
+    world.put_parquet("t/a.parquet", pa.table({"n": [1, 2]}))
+    world.table("t", {"n": "bigint"})
+    return world
 
 
 def _as_role(world: World, *statements: tuple[tuple[str, ...], str]) -> World:

@@ -16,7 +16,6 @@ import pytest
 
 import batcat_runtime as bc
 from batcat_runtime.errors import ConfigError
-from batcat_runtime.rehearsal import EmbeddedAWS
 from batcat_runtime.rehearsal.aws.lake.redshift_world import make_clusters, make_tables
 from tests.rehearsal.conftest import REGION, Cloud
 from tests.rehearsal.redshift_world import ADMIN, House
@@ -139,20 +138,17 @@ def test_a_cluster_uses_its_default_role(cloud: Cloud) -> None:
     assert house.rows("SELECT * FROM yours") == [(1,)]
 
 
-def test_s3_is_asked_with_the_rights_of_the_role(tmp_path: Path) -> None:
-    with EmbeddedAWS(
-        region=REGION, home=tmp_path, set_environment=False, enforce_policies=True
-    ) as aws:
-        house = House(Cloud(aws))
-        role, bucket = house.cloud.role("redshift", REGION), house.cloud.bucket(REGION)
-        unload = f"UNLOAD ('SELECT 1 AS a') TO 's3://{bucket}/a' IAM_ROLE '{role}' PARQUET"
-        assert "is not authorized to perform: s3:ListBucket" in house.error(unload)
-        may = {"Effect": "Allow", "Action": "s3:*", "Resource": f"arn:aws-cn:s3:::{bucket}*"}
-        policy = json.dumps({"Version": "2012-10-17", "Statement": [may]})
-        house.cloud.client("iam").put_role_policy(
-            RoleName=role.rpartition("/")[2], PolicyName="s3", PolicyDocument=policy
-        )
-        house.run(unload)
+def test_s3_is_asked_with_the_rights_of_the_role(enforcing: Cloud) -> None:
+    house = House(enforcing)
+    role, bucket = enforcing.role("redshift", REGION), enforcing.bucket(REGION)
+    unload = f"UNLOAD ('SELECT 1 AS a') TO 's3://{bucket}/a' IAM_ROLE '{role}' PARQUET"
+    assert "is not authorized to perform: s3:ListBucket" in house.error(unload)
+    may = {"Effect": "Allow", "Action": "s3:*", "Resource": f"arn:aws-cn:s3:::{bucket}*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [may]})
+    enforcing.client("iam").put_role_policy(
+        RoleName=role.rpartition("/")[2], PolicyName="s3", PolicyDocument=policy
+    )
+    house.run(unload)
 
 
 def test_what_awswrangler_sends(

@@ -138,7 +138,9 @@ class Athena:
                 f"Query did not finish successfully. Final query state: {execution.state}"
             )
         start = _offset(call.params.get("NextToken"))
-        answer, following = page(execution.result, start, call.params.get("MaxResults"))
+        with self._engine.cursor() as connection:
+            size = call.params.get("MaxResults")
+            answer, following = page(connection, execution.result, start, size)
         return {**answer, **({"NextToken": str(following)} if following else {})}
 
     def _accepted(self, call: Call) -> Execution:

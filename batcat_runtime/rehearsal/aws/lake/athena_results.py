@@ -181,11 +181,15 @@ def publish(
         s3.put_object(Key=f"{key}.metadata", Body=b"", **extra)
 
 
-def page(result: Result, start: int, size: int | None) -> tuple[dict[str, Any], int | None]:
+def page(
+    connection: duckdb.DuckDBPyConnection, result: Result, start: int, size: int | None
+) -> tuple[dict[str, Any], int | None]:
     """Return a page of GetQueryResults, and where the next one begins, if there is one.
 
     Parameters
     ----------
+    connection : duckdb.DuckDBPyConnection
+        May read the file of the rows.
     result : Result
         A finished statement's.
     start : int
@@ -199,7 +203,9 @@ def page(result: Result, start: int, size: int | None) -> tuple[dict[str, Any], 
     offset = max(start - header, 0)
     total = header + (result.count if header else len(result.lines or []))
     if result.rows_file is not None:
-        rows += _rows(result.rows_file, offset, size - len(rows))
+        source = f"FROM read_parquet({literal(str(result.rows_file))})"
+        found = connection.execute(f"{source} LIMIT {size - len(rows)} OFFSET {offset}")
+        rows += map(list, found.fetchall())
     else:
         rows += [[line] for line in (result.lines or [])[offset : offset + size]]
     end = start + len(rows)
@@ -230,18 +236,3 @@ def _column(name: str, kind: exp.DataType) -> dict[str, Any]:
 
 def _datum(value: str | None) -> dict[str, str]:
     return {} if value is None else {"VarCharValue": value}
-
-
-def _rows(path: Path, offset: int, size: int) -> list[list[str | None]]:
-    import pyarrow.parquet as parquet
-
-    file = parquet.ParquetFile(path)
-    found: list[list[str | None]] = []
-    for group in range(file.num_row_groups):
-        count = file.metadata.row_group(group).num_rows
-        if offset < count and len(found) < size:
-            part = file.read_row_group(group).slice(offset, size - len(found))
-            columns = [column.to_pylist() for column in part.columns]
-            found += [list(row) for row in zip(*columns, strict=True)]
-        offset = max(offset - count, 0)
-    return found

@@ -10,7 +10,7 @@ import contextlib
 import re
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,37 +25,31 @@ from batcat_runtime.errors import BatcatError
 from . import athena_definitions as definitions
 from .athena_query import Context, Plan, Planner
 from .athena_results import Result, printed, publish, render
+from .athena_targets import (
+    Target,
+    check_assignable,
+    check_keys,
+    insert_columns,
+    insert_target,
+    target_of,
+)
 from .athena_text import Source, as_query, syntax_error, with_parameters
 from .athena_words import from_duckdb
 from .catalogue import Catalogue
 from .engine import literal, quoted
 from .failures import Cancelled, QueryFailure, semantic
 from .objects import error_code, split_location
-from .scanning import format_of
-from .tables import Column, Table
-from .types import base, duckdb_name, hive_name, trino_name
+from .types import base, duckdb_name, hive_name
 from .writing import write_files
 
 if TYPE_CHECKING:
     import duckdb
 
-_CODECS = {"GZIP": "gzip", "SNAPPY": "snappy", "ZSTD": "zstd", "NONE": "uncompressed"}
 _MAX_PARTITIONS = 100
 _NO_HIVE_TYPE = ("timestamp with time zone", "time", "json", "unknown", "uuid")
 _CTAS_PROPERTIES = {
     *("external_location", "format", "partitioned_by", "bucketed_by", "bucket_count"),
     *("write_compression", "parquet_compression", "table_type", "is_external"),
-}
-# What an INSERT may bring to a column of another type without a cast.
-_WIDER = ("tinyint", "smallint", "integer", "bigint")
-_ASSIGNABLE = {
-    **{name: _WIDER[: number + 1] for number, name in enumerate(_WIDER)},
-    "real": (*_WIDER, "decimal"),
-    "double": (*_WIDER, "decimal", "real"),
-    "decimal": _WIDER,
-    "varchar": ("char",),
-    "char": ("varchar",),
-    "timestamp": ("date",),
 }
 
 
@@ -86,15 +80,6 @@ class Statement:
     output: str
     parameters: list[str] = field(default_factory=list)
     encryption: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Target:
-    """Where and how rows are written: an S3 prefix that ends in a slash, and Parquet's codec."""
-
-    location: str
-    codec: str
-    partitioned_by: tuple[str, ...] = ()
 
 
 class Run:
@@ -224,7 +209,7 @@ class Run:
         location, properties = match[1], definitions.properties(like)
         if "format" not in properties:
             raise QueryFailure("INVALID_PROPERTY_VALUE: UNLOAD requires the property 'format'")
-        target = _target(location, properties)
+        target = target_of(location, properties)
         query = source.part(start + 1, end).query()
         return self._written(statement, self._plan(statement, source, query), target)
 
@@ -250,7 +235,7 @@ class Run:
         if str(properties.get("table_type", "HIVE")).upper() == "ICEBERG":
             raise QueryFailure("NOT_SUPPORTED: The embedded AWS does not have Iceberg tables")
         default = f"{statement.output}tables/{statement.id}/"
-        target = _target(str(properties.get("external_location") or default), properties)
+        target = target_of(str(properties.get("external_location") or default), properties)
         plan = self._plan(statement, source, as_query(create.expression.unnest()))
         if (data := create.find(exp.WithDataProperty)) is not None and data.args.get("no"):
             plan.sql = f"SELECT * FROM ({plan.sql}) LIMIT 0"
@@ -278,9 +263,9 @@ class Run:
         if table is None or table.view_query is not None:
             said = f"Table '{'.'.join(name)}' does not exist"
             raise semantic("TABLE_NOT_FOUND", source.at(insert.this), said)
-        columns = _insert_columns(insert, table, source)
+        columns = insert_columns(insert, table, source)
         plan = self._plan(statement, source, as_query(insert.expression.unnest()))
-        _check_assignable(plan, columns)
+        check_assignable(plan, columns)
         given = {one.name: f"c{number}" for number, one in enumerate(columns)}
         chosen = ", ".join(
             f"CAST({given.get(one.name, 'NULL')} AS {duckdb_name(one.type)})"
@@ -291,7 +276,7 @@ class Run:
         plan.names = [one.name for one in table.all_columns]
         plan.types = [one.type for one in table.all_columns]
         folders: dict[tuple[str, ...], str] = {}
-        result = self._written(statement, plan, _insert_target(table), folders, check=False)
+        result = self._written(statement, plan, insert_target(table), folders, check=False)
         definitions.enter_partitions(self._catalogue, region, table, folders)
         return result
 
@@ -319,7 +304,7 @@ class Run:
         names, keys = [name.lower() for name in plan.names], target.partitioned_by
         if check:
             self._check_empty(statement.context.region, target.location)
-            _check_keys(names, keys)
+            check_keys(names, keys)
         for kind in plan.types:
             if base(kind) in _NO_HIVE_TYPE or base(kind).startswith("interval"):
                 raise QueryFailure(f"NOT_SUPPORTED: Unsupported Hive type: {base(kind)}")
@@ -387,81 +372,6 @@ def _first_parentheses(source: Source) -> tuple[int, int]:
             if depth == 0:
                 return start, token.start
     return 0, 0
-
-
-def _target(location: str, properties: Mapping[str, Any]) -> Target:
-    """Read compression and partitioning from a statement's properties."""
-    try:
-        split_location(location)
-    except ValueError as error:
-        said = f"Invalid S3 location: {location}. The location must begin with s3://"
-        raise QueryFailure(f"INVALID_PROPERTY_VALUE: {said}") from error
-    form = str(properties.get("format", "PARQUET")).upper()
-    if form != "PARQUET":
-        raise QueryFailure(f"NOT_SUPPORTED: The embedded AWS does not write {form}; use PARQUET.")
-    given = (properties.get(one) for one in ("compression", "write_compression"))
-    own = properties.get("parquet_compression")
-    codec = str(next((one for one in (*given, own) if one), "GZIP")).upper()
-    if codec not in _CODECS:
-        said = f"Unsupported compression '{codec}' for format 'PARQUET'"
-        raise QueryFailure(f"INVALID_PROPERTY_VALUE: {said}")
-    return Target(
-        location if location.endswith("/") else location + "/",
-        _CODECS[codec],
-        tuple(str(one).lower() for one in properties.get("partitioned_by", ())),
-    )
-
-
-def _insert_target(table: Table) -> Target:
-    if format_of(table) != "parquet":
-        said = f"Cannot insert into table {table.database}.{table.name} with SerDe {table.serde}"
-        raise QueryFailure(f"NOT_SUPPORTED: {said}")
-    return Target(table.location, "snappy", tuple(one.name for one in table.keys))
-
-
-def _insert_columns(insert: exp.Insert, table: Table, source: Source) -> list[Column]:
-    """Read which columns an INSERT names; all of them when it names none."""
-    if not isinstance(insert.this, exp.Schema):
-        return list(table.all_columns)
-    known = {one.name: one for one in table.all_columns}
-    found = []
-    for one in insert.this.expressions:
-        if one.name.lower() not in known:
-            said = f"Insert column name does not exist in target table: {one.name}"
-            raise semantic("COLUMN_NOT_FOUND", source.at(one), said)
-        found.append(known[one.name.lower()])
-    return found
-
-
-def _check_assignable(plan: Plan, columns: Sequence[Column]) -> None:
-    """Refuse an INSERT whose types are not those of the table's columns."""
-    pairs = zip(plan.types, columns, strict=False)
-    fits = [
-        base(kind) in (base(one.type), "unknown", *_ASSIGNABLE.get(base(one.type), ()))
-        for kind, one in pairs
-    ]
-    if not all(fits) or len(plan.types) != len(columns):
-        expected = ", ".join(trino_name(one.type) for one in columns)
-        given = ", ".join(map(trino_name, plan.types))
-        said = f"Table: [{expected}], Query: [{given}]"
-        raise semantic(
-            "TYPE_MISMATCH", "line 1:1", f"Insert query has mismatched column types: {said}"
-        )
-
-
-def _check_keys(names: Sequence[str], keys: Sequence[str]) -> None:
-    """Refuse partition columns that are not the query's last ones."""
-    missing = [key for key in keys if key not in names]
-    if missing:
-        said = f"Partition columns [{', '.join(missing)}] not present in schema"
-        raise QueryFailure(f"INVALID_TABLE_PROPERTY: {said}")
-    if keys and list(names[-len(keys) :]) != list(keys):
-        raise QueryFailure(
-            "HIVE_COLUMN_ORDER_MISMATCH: Partition keys must be the last columns in the table and "
-            f"in the same order as the table properties: [{', '.join(keys)}]"
-        )
-    if keys and len(keys) == len(names):
-        raise QueryFailure("INVALID_TABLE_PROPERTY: Table contains only partition columns")
 
 
 def _refused(error: ClientError, statement: Statement) -> QueryFailure:

@@ -134,9 +134,11 @@ class Catalogue:
         partitions = [Partition((), table.location)]
         if table.keys:
             partitions = self.partitions(region, table)
+        listed = self.objects.under(region, table.location)
         for partition in partitions:
-            for stored in self.objects.under(region, partition.location):
-                if is_data(stored.uri.removeprefix(partition.location)):
+            place, inside = partition.location, partition.location.startswith(table.location)
+            for stored in listed if inside else self.objects.under(region, place):
+                if stored.uri.startswith(place) and is_data(stored.uri.removeprefix(place)):
                     yield stored, partition.values
 
 

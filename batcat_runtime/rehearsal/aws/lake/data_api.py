@@ -31,7 +31,6 @@ _FINAL = ("FINISHED", "FAILED", "ABORTED")
 # the API's limits, as its guide states them
 _MAX_STATEMENT_BYTES = 100 * 1024
 _PAGE_BYTES = 1024 * 1024
-_CHUNK_ROWS = 1000
 _NOT_PERFORMED = ("SessionId", "SessionKeepAliveSeconds", "WithEvent")
 
 
@@ -298,18 +297,16 @@ def _page(number: str, outcome: Outcome, token: str | None) -> dict[str, Any]:
     """Return rows from where a token says, up to a megabyte."""
     columns, table = outcome.columns or [], outcome.table
     assert table is not None
-    start = at = _start(number, token)
+    start = _start(number, token)
     records: list[list[dict[str, Any]]] = []
     used = 0
-    while at < table.num_rows and used <= _PAGE_BYTES:
-        chunk = table.slice(at, _CHUNK_ROWS)
-        for row in zip(*(column.to_pylist() for column in chunk.columns), strict=True):
-            fields = [field_of(kind, value) for (_, kind), value in zip(columns, row, strict=True)]
-            records.append(fields)
-            used += sum(32 + len(str(next(iter(one.values())))) for one in fields)
-            if used > _PAGE_BYTES:
-                break
-        at = start + len(records)
+    for row in outcome.values(start):
+        fields = [field_of(kind, value) for (_, kind), value in zip(columns, row, strict=True)]
+        records.append(fields)
+        used += sum(32 + len(str(next(iter(one.values())))) for one in fields)
+        if used > _PAGE_BYTES:
+            break
+    at = start + len(records)
     page = {
         "Records": records,
         "ColumnMetadata": [metadata_of(name, kind) for name, kind in columns],

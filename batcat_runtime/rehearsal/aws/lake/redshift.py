@@ -7,9 +7,9 @@ COPY and UNLOAD in `redshift_s3`.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 from sqlglot import exp
@@ -43,6 +43,12 @@ class Outcome:
     columns: Columns | None = None
     table: pa.Table | None = None
     rows: int = 0
+
+    def values(self, start: int = 0) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of the result set, from one on."""
+        if self.table is not None:
+            for batch in self.table.slice(start).to_batches(max_chunksize=10_000):
+                yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 
 class Session(Connection):

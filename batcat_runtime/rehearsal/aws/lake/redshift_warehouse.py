@@ -16,8 +16,9 @@ import duckdb
 from sqlglot import exp
 
 from .engine import connect, literal, quoted
+from .redshift_changes import MACROS
 from .redshift_errors import RedshiftError
-from .redshift_sql import MACROS, Column, Relation, Translated, fill, parse, translate
+from .redshift_sql import Column, Relation, Translated, fill, parse, translate
 from .redshift_types import Columns, RedshiftType, declared, from_comment, from_duck
 from .redshift_words import in_redshift_words
 

@@ -14,7 +14,7 @@ import re
 import secrets
 import socket
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -198,7 +198,7 @@ class WireConnection:
     def _execute(self, session: Session, body: bytes) -> None:
         portal = self._portals[_text(body)[0]]
         outcome = self._perform(session, portal.prepared.sql, portal.values)
-        for row in _rows(outcome):
+        for row in outcome.values():
             self._send(b"D", data_row(outcome.columns or [], row, portal.formats))
         self._send(b"C", _tag(portal.prepared.sql, outcome.rows))
 
@@ -259,12 +259,6 @@ _WORK = {
     b"E": WireConnection._execute,
     b"C": WireConnection._close,
 }
-
-
-def _rows(outcome: Outcome) -> Iterator[tuple[Any, ...]]:
-    if outcome.table is not None:
-        for batch in outcome.table.to_batches(max_chunksize=10_000):
-            yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 
 def _words(sql: str) -> list[str]:
