@@ -26,7 +26,7 @@ from batcat_runtime.errors import StackError, UserError
 from batcat_runtime.log import report
 from batcat_runtime.names import Names, slug
 from batcat_runtime.operate.connection import Project, open_project
-from batcat_runtime.operate.stacks import ProjectStack, project_stacks
+from batcat_runtime.operate.stacks import ProjectStack, marks_of, project_stacks
 
 _AGAIN = "`batcat destroy` again goes on where this has ended."
 _STOP_SECONDS = 600.0
@@ -272,9 +272,8 @@ class Removal:
 
 def _tables(project: Project, purpose: str | None) -> Iterator[tuple[str, str]]:
     """Yield database and name of the tables that `batcat results register` made."""
-    wanted = tags_of(project.config, purpose)
+    ours = marks_of(project, purpose)
     database = project.names(next(iter(project.config.purposes))).database
-    ours = {key: text for key, text in wanted.items() if key.startswith("batcat:")}
     place, absent = f"the Glue database {database}", {"EntityNotFoundException"}
     found = project.pages("glue:GetTables", place, absent=absent, DatabaseName=database)
     # A view goes before what it reads.

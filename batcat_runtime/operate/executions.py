@@ -51,7 +51,7 @@ ORIGINS = {
 }
 # What ends a wait without ending what is waited for.
 LOST = (CredentialsError, ConnectError, ThrottledError)
-_PATIENCE = 300.0
+_LONGEST_LOSS = 300.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 _LONGEST_PARAMS = 256  # SageMaker's limit for an environment variable
 
@@ -285,9 +285,9 @@ def input_of(window: Window | None, params: Mapping[str, Scalar] | None) -> dict
     return given
 
 
-def new_name(form: str, now: datetime | None = None) -> str:
+def new_name(form: str) -> str:
     """Return a new name for an execution: what starts it, when, and six digits of chance."""
-    return f"{(now or datetime.now(UTC)).strftime(form)}-{uuid.uuid4().hex[:6]}"
+    return f"{datetime.now(UTC).strftime(form)}-{uuid.uuid4().hex[:6]}"
 
 
 def start(
@@ -383,8 +383,8 @@ def asked_again(call: Callable[[], Any]) -> Any:
                 lost = time.monotonic()
                 slow = isinstance(error, ThrottledError)
                 what = "AWS asks to slow down" if slow else "The connection to AWS is lost"
-                report(f"{what}; trying again for up to {format_seconds(_PATIENCE)}.")
-            elif time.monotonic() - lost > _PATIENCE:
+                report(f"{what}; trying again for up to {format_seconds(_LONGEST_LOSS)}.")
+            elif time.monotonic() - lost > _LONGEST_LOSS:
                 raise
             time.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)

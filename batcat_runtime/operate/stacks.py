@@ -102,6 +102,12 @@ def removed_notes(project: Project) -> list[str]:
     ]
 
 
+def marks_of(project: Project, purpose: str | None = None) -> dict[str, str]:
+    """Return the parameters that tell whose a table or a database is; as tags of stacks do."""
+    tags = tags_of(project.config, purpose)
+    return {key: value for key, value in tags.items() if key.startswith("batcat:")}
+
+
 def _named(project: Project, described: Mapping[str, Any]) -> ProjectStack | None:
     """Return a stack with its part and purpose; None when it does not bear a name of ours."""
     if described.get("StackStatus", _GONE) == _GONE:
