@@ -86,6 +86,7 @@ def serve_athena(athena: ScriptedAthena) -> Iterator[ScriptedAthena]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # as in tests/faultproxy.py
 
         def do_POST(self) -> None:
             action = self.headers["X-Amz-Target"].split(".")[1]

@@ -146,6 +146,8 @@ def proxied_aws(region: str, **how: Any) -> Iterator[tuple[EmbeddedAWS, FaultPro
 def _handler(proxy: FaultProxy) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        # Else a body waits 40 ms for the client to acknowledge the headers.
+        disable_nagle_algorithm = True
 
         def answer(self) -> None:
             body = self._body()

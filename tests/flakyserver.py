@@ -68,6 +68,7 @@ def serve_flaky(one: FlakyObject) -> Iterator[FlakyObject]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # as in tests/faultproxy.py
 
         def do_GET(self) -> None:
             with lock:

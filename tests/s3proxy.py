@@ -64,6 +64,7 @@ def proxy_to(
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # as in tests/faultproxy.py
 
         def _serve(self) -> None:
             size = int(self.headers.get("Content-Length") or 0)

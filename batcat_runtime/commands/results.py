@@ -55,8 +55,8 @@ def command(
         print_json(found)
         return
     print_table(
-        found.COLUMNS,
-        found.rows(),
+        list(found.columns),
+        found.cells(),
         right=("Rows", "Size"),
         empty="There are no results yet. Start a run with `batcat run`.",
     )

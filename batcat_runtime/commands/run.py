@@ -70,7 +70,7 @@ def command(
         code = run_steps(find_project(folder), purpose, date_start, date_end, params)
         raise click.exceptions.Exit(code)
     from batcat_runtime.operate.connection import open_project
-    from batcat_runtime.operate.run import NAME, begin, outcome_of, told
+    from batcat_runtime.operate.run import NAME, begin, followed, outcome_of
 
     project = open_project(folder)
     purpose = project.config.purpose_name(purpose)
@@ -78,7 +78,7 @@ def command(
     if not wait:
         _print_started(project, purpose, arn, as_json)
         return
-    watch = _shown if err.is_terminal else told
+    watch = _shown if err.is_terminal else followed
     done = outcome_of(project, watch(project, purpose, arn, timeout))
     if as_json:
         print_json(done)

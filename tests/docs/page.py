@@ -14,6 +14,7 @@ What is in a page's fences, and what is done with it:
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -29,11 +30,13 @@ import boto3
 
 from batcat_runtime.rehearsal import EmbeddedAWS
 from tests.docs.session import form_of
-from tests.operate.world import container_tool
+from tests.operate.world import container_tool, in_process
 
 _FENCE = re.compile(r'^( *)```(\w+)(?: title="(.*?)")?\n(.*?)^ *```$', re.DOTALL | re.MULTILINE)
 # What changes the reader's own machine, asks its owner, or needs an index or GitHub.
 _NOT_TYPED = ("pip install ", "aws configure ", "git clone ", "cruft ", "batcat lock")
+# What a process of its own would do the same, later.
+_IN_PROCESS = re.compile(r"batcat (deploy|data push|run|status|logs|results)[\w ./:-]*")
 _NEEDS_NO_AWS = re.compile(r"^(make|cd|mkdir|python|batcat (new|add|rehearse|lock|roles|local)\b)")
 
 
@@ -80,6 +83,11 @@ class Reader:
             code=$?
             {{ export -p; printf 'cd %q\\n' "$PWD"; }} > "{state}"
             exit $code"""
+        if _IN_PROCESS.fullmatch(line):
+            said = io.StringIO()
+            code = in_process(line.split()[1:], self._folder, self._environment, said, said)
+            self._check(line, shown, fails, code, said.getvalue())
+            return
         done = subprocess.run(
             ["bash", "-c", script],
             cwd=self.home,
@@ -92,13 +100,16 @@ class Reader:
             timeout=180,
             check=False,
         )
-        assert bool(done.returncode) == fails, f"$ {line}\n{done.stdout}"
-        rest = iter(form_of(done.stdout).splitlines())
+        self._check(line, shown, fails, done.returncode, done.stdout)
+
+    def _check(self, line: str, shown: str, fails: bool, code: int, printed: str) -> None:
+        assert bool(code) == fails, f"$ {line}\n{printed}"
+        rest = iter(form_of(printed).splitlines())
         for expected in form_of(shown).splitlines():
             assert any(expected == found for found in rest), (
-                f"$ {line}\nnot printed, or not in this order: {expected}\n{done.stdout}"
+                f"$ {line}\nnot printed, or not in this order: {expected}\n{printed}"
             )
-        self.said |= dict(re.findall(r"^(\w+)[ \t]+(\S+)$", done.stdout, re.MULTILINE))
+        self.said |= dict(re.findall(r"^(\w+)[ \t]+(\S+)$", printed, re.MULTILINE))
 
     def _write(self, path: Path, text: str) -> None:
         there = path.read_text("utf-8") if path.is_file() else ""

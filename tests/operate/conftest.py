@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from tests.faultproxy import proxied_aws
-from tests.operate.world import REGIONS, DeployedProject, World
+from tests.operate.world import REGIONS, DeployedProject, World, pointed
 
 
 @pytest.fixture(scope="session")
@@ -38,34 +38,21 @@ def _deployed(worlds: Callable[[str], World]) -> Callable[[str], DeployedProject
     return project
 
 
-@pytest.fixture(params=REGIONS)
+@pytest.fixture
 def project(
     request: pytest.FixtureRequest,
     _deployed: Callable[[str], DeployedProject],
     monkeypatch: pytest.MonkeyPatch,
 ) -> DeployedProject:
-    """Return a deployed project, in each region in turn, shared: leave its deployment as it is.
+    """Return a deployed project in China, shared: leave its deployment as it is.
 
-    This process's environment points to its AWS too, for the functions of `operate`.
+    `IN_EACH_REGION` gives a test those of the other regions too. This process's environment points
+    to its AWS, for the functions of `operate`.
     """
-    return _pointed(_deployed(request.param), monkeypatch)
-
-
-@pytest.fixture
-def one_project(
-    _deployed: Callable[[str], DeployedProject], monkeypatch: pytest.MonkeyPatch
-) -> DeployedProject:
-    """Return the deployed project in China, for what no region changes; leave it as it is."""
-    return _pointed(_deployed(REGIONS[0]), monkeypatch)
+    return pointed(_deployed(getattr(request, "param", REGIONS[0])), monkeypatch)
 
 
 @pytest.fixture
 def chinese(worlds: Callable[[str], World]) -> World:
     """Return the world in China, for projects of a test's own."""
     return worlds(REGIONS[0])
-
-
-def _pointed(project: DeployedProject, monkeypatch: pytest.MonkeyPatch) -> DeployedProject:
-    for name, value in project.world.aws.environment().items():
-        monkeypatch.setenv(name, value)
-    return project

@@ -18,7 +18,7 @@ import batcat_runtime as bc
 from batcat_runtime.commands import app
 from batcat_runtime.errors import BatcatError
 from tests.faultproxy import Fault
-from tests.operate.world import DeployedProject, World
+from tests.operate.world import IN_EACH_REGION, DeployedProject, World, pointed
 
 # Quick: no pandas. A bad day fails once.
 SCRIPT = """
@@ -43,9 +43,7 @@ def _made(worlds: Callable[[str], World]) -> DeployedProject:
 @pytest.fixture
 def quick(_made: DeployedProject, monkeypatch: pytest.MonkeyPatch) -> DeployedProject:
     """Return a project with quick jobs; this process's environment points to its AWS."""
-    for name, value in _made.world.aws.environment().items():
-        monkeypatch.setenv(name, value)
-    return _made
+    return pointed(_made, monkeypatch)
 
 
 def days_computed(project: DeployedProject, first: str, last: str) -> Counter[str]:
@@ -178,7 +176,7 @@ def test_windows_with_a_result_are_skipped_unless_forced_and_running_ones_are_le
     plain = quick.json("backfill", "2022-07-01", "2022-07-02")
     assert (plain["name"], plain["skipped"]) == ("", 1)
     # One that another backfill is computing, and one of whose result other parameters are.
-    slow = ("--param", "seconds=4", "--every", "day")
+    slow = ("--param", "seconds=2", "--every", "day")
     quick.json("backfill", "2022-07-02", "2022-07-03", *slow, "--no-wait")
     until(lambda: executions(quick, "2022-07-02"))
     begun = quick.json("backfill", "2022-07-01", "2022-07-03", *slow)
@@ -216,7 +214,7 @@ def test_the_last_window_may_be_shorter(quick: DeployedProject) -> None:
 
 def test_ctrl_c_leaves_it_running_and_show_tells_at_once(quick: DeployedProject) -> None:
     terminal = quick.terminal(
-        "backfill", "2022-09-01", "2022-09-04", "-n", "3", "--param", "seconds=4"
+        "backfill", "2022-09-01", "2022-09-04", "-n", "3", "--param", "seconds=3"
     )
     until(lambda: executions(quick, "2022-09-"))
     terminal.interrupt()
@@ -231,11 +229,10 @@ def test_ctrl_c_leaves_it_running_and_show_tells_at_once(quick: DeployedProject)
     assert len(executions(quick, "2022-09-")) == 3
 
 
-@pytest.mark.parametrize("code", ["ExpiredTokenException", "ThrottlingException"])
-def test_what_ends_the_waiting_says_how_to_come_back(quick: DeployedProject, code: str) -> None:
-    day = {"ExpiredTokenException": "10", "ThrottlingException": "20"}[code]
-    refused = Fault("stepfunctions", "DescribeExecution", code, after=2, times=0)
-    wanted = (f"2022-09-{day}", f"2022-09-{int(day) + 1}", "--param", "seconds=3")
+def test_what_ends_the_waiting_says_how_to_come_back(quick: DeployedProject) -> None:
+    expired = "ExpiredTokenException"
+    refused = Fault("stepfunctions", "DescribeExecution", expired, after=2, times=0)
+    wanted = ("2022-09-10", "2022-09-11", "--param", "seconds=2")
     with quick.world.wire.having(refused):
         told = quick.batcat("backfill", *wanted, code=130)
     assert "goes on in AWS, but: AWS " in told.stderr
@@ -243,6 +240,7 @@ def test_what_ends_the_waiting_says_how_to_come_back(quick: DeployedProject, cod
     assert quick.json("backfill", "show", "--wait")["done"] == 1
 
 
+@IN_EACH_REGION
 def test_it_runs_in_each_region_with_and_without_a_terminal(project: DeployedProject) -> None:
     terminal = project.terminal("backfill", "2021-10-01", "2021-10-03")
     assert terminal.wait() == 0, terminal.shown
@@ -284,8 +282,7 @@ def test_what_cannot_be_is_refused_before_anything_is_changed(
     code: int,
     words: str,
 ) -> None:
-    for name, value in bare.world.aws.environment().items():
-        monkeypatch.setenv(name, value)
+    pointed(bare, monkeypatch)
     refused = CliRunner().invoke(app, ["backfill", "-C", str(bare.folder), *arguments])
     error = refused.exception
     assert isinstance(error, BatcatError), refused.output

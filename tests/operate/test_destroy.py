@@ -14,7 +14,7 @@ import pytest
 import batcat_runtime as bc
 from batcat_runtime.deploy import parameters
 from tests.faultproxy import Fault
-from tests.operate.world import PURPOSE, REGIONS, DeployedProject, World
+from tests.operate.world import PURPOSE, REGIONS, DeployedProject, World, pointed
 
 DENIED = "User: arn:aws-cn:sts::1:assumed-role/analyst/me is not authorized to perform: "
 NEW = "forecast"
@@ -23,10 +23,7 @@ NEW = "forecast"
 @pytest.fixture
 def bare(chinese: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[DeployedProject]:
     """Return a project of which nothing is deployed; tests put stacks of their own in place."""
-    project = chinese.project(deploy=False)
-    for name, value in chinese.aws.environment().items():
-        monkeypatch.setenv(name, value)
-    yield project
+    yield pointed(chinese.project(deploy=False), monkeypatch)
     chinese.wire.set()
 
 

@@ -21,25 +21,16 @@ from batcat_runtime.operate.doctor import CHECKS, Finding
 from batcat_runtime.rehearsal.aws.iam import principals
 from tests.faultproxy import Fault
 from tests.operate.buckets import bucket_elsewhere, configure, elsewhere, foreign_bucket
-from tests.operate.world import PURPOSE, DeployedProject, World
+from tests.operate.world import IN_EACH_REGION, PURPOSE, DeployedProject, World, pointed
 
 NO_KEYS = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_SESSION_TOKEN": ""}
 
 
 @pytest.fixture
-def patient(one_project: DeployedProject, tmp_path: Path) -> DeployedProject:
+def copy(project: DeployedProject, tmp_path: Path) -> DeployedProject:
     """Return a copy of the deployed project's folder, to be broken; its AWS is left as it is."""
-    return copied(one_project, tmp_path)
-
-
-@pytest.fixture
-def in_each_region(project: DeployedProject, tmp_path: Path) -> DeployedProject:
-    return copied(project, tmp_path)
-
-
-def copied(project: DeployedProject, place: Path) -> DeployedProject:
-    shutil.copytree(project.folder, place / "project")
-    return DeployedProject(project.world, place / "project", project.config)
+    shutil.copytree(project.folder, tmp_path / "project")
+    return DeployedProject(project.world, tmp_path / "project", project.config)
 
 
 def examined(project: DeployedProject, check: str = "") -> list[Finding]:
@@ -69,6 +60,7 @@ def tool(folder: Path, name: str, line: str) -> None:
 # ---- as a command
 
 
+@IN_EACH_REGION
 def test_all_is_well(project: DeployedProject) -> None:
     done = project.batcat("doctor")
     assert done.stdout.splitlines()[-1] == f"{len(CHECKS) + 2} ok"
@@ -79,14 +71,14 @@ def test_all_is_well(project: DeployedProject) -> None:
     assert {one["check"] for one in found} == {"container tool", "versions", *CHECKS}
 
 
-def test_in_a_terminal_it_has_colours_and_tells_each_check(one_project: DeployedProject) -> None:
-    terminal = one_project.terminal("doctor")
+def test_in_a_terminal_it_has_colours_and_tells_each_check(project: DeployedProject) -> None:
+    terminal = project.terminal("doctor")
     assert terminal.wait() == 0
     assert "\x1b[32mok" in terminal.shown
 
 
-def test_without_credentials_the_rest_is_still_looked_at(one_project: DeployedProject) -> None:
-    done = one_project.batcat("doctor", code=1, **NO_KEYS)
+def test_without_credentials_the_rest_is_still_looked_at(project: DeployedProject) -> None:
+    done = project.batcat("doctor", code=1, **NO_KEYS)
     assert "failed   credentials: There are no valid AWS credentials" in done.stdout
     assert "Fix: Run `aws configure` or `aws sso login`" in done.stdout
     assert "skipped  bucket: needs credentials that AWS accepts" in done.stdout
@@ -94,15 +86,15 @@ def test_without_credentials_the_rest_is_still_looked_at(one_project: DeployedPr
 
 
 def test_outside_of_a_project_there_is_nothing_to_look_at(
-    one_project: DeployedProject, tmp_path: Path
+    project: DeployedProject, tmp_path: Path
 ) -> None:
-    done = one_project.batcat("doctor", "-C", str(tmp_path), code=2)
+    done = project.batcat("doctor", "-C", str(tmp_path), code=2)
     assert "is not inside a BatCat project" in done.stderr
-    other = one_project.batcat("doctor", "--purpose", "forecast", code=2)
+    other = project.batcat("doctor", "--purpose", "forecast", code=2)
     assert "no purpose 'forecast'" in other.stderr
 
 
-def test_what_it_advises_breaks_no_rehearsal(patient: DeployedProject) -> None:
+def test_what_it_advises_breaks_no_rehearsal(copy: DeployedProject) -> None:
     """All that it tells people to export, at once; a profile that is not there besides."""
     advised = {
         "BATCAT_IMAGE_BUILDER": "codebuild",
@@ -114,7 +106,7 @@ def test_what_it_advises_breaks_no_rehearsal(patient: DeployedProject) -> None:
     own = {name: value for name, value in os.environ.items() if name[:4] != "AWS_"}
     done = subprocess.run(
         [sys.executable, "-m", "batcat_runtime", "rehearse"],
-        cwd=patient.folder,
+        cwd=copy.folder,
         env={**own, **advised},
         capture_output=True,
         text=True,
@@ -134,21 +126,22 @@ def of_credentials(project: DeployedProject, code: str, words: str = "said the w
         return the(project, "credentials")
 
 
-def test_expired_credentials_say_how_to_renew_them(one_project: DeployedProject) -> None:
-    found = of_credentials(one_project, "ExpiredToken")
+def test_expired_credentials_say_how_to_renew_them(project: DeployedProject) -> None:
+    found = of_credentials(project, "ExpiredToken")
     assert found.status == "failed"
     assert "ExpiredToken" in found.found
     assert "`aws sso login`" in found.fix
 
 
+@IN_EACH_REGION
 def test_credentials_of_another_partition_are_told_apart(project: DeployedProject) -> None:
     found = of_credentials(project, "InvalidClientTokenId")
     assert f"{project.config.partition} has accounts of its own: see AWS_PROFILE" in found.fix
 
 
-def test_a_wrong_clock_is_told(one_project: DeployedProject) -> None:
+def test_a_wrong_clock_is_told(project: DeployedProject) -> None:
     words = "Signature expired: 20220107T180000Z is now earlier than 20220107T180400Z"
-    found = of_credentials(one_project, "SignatureDoesNotMatch", words)
+    found = of_credentials(project, "SignatureDoesNotMatch", words)
     assert "its clock is wrong" in found.found
     assert "set-ntp" in found.fix
 
@@ -164,121 +157,127 @@ def test_the_root_user_is_warned(project: DeployedProject) -> None:
 
 
 def test_a_profile_that_does_not_exist_is_named(
-    one_project: DeployedProject, monkeypatch: pytest.MonkeyPatch
+    project: DeployedProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_PROFILE", "ada")
-    found = the(one_project, "credentials")
+    found = the(project, "credentials")
     assert "The config profile (ada) could not be found" in found.found
     assert "aws configure list-profiles" in found.fix
 
 
 def test_without_a_network_what_is_here_is_looked_at(
-    one_project: DeployedProject, monkeypatch: pytest.MonkeyPatch
+    project: DeployedProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    assert "AWS could not be reached" in the(one_project, "credentials").found
-    assert examined(one_project, "image") == []
+    assert "AWS could not be reached" in the(project, "credentials").found
+    assert examined(project, "image") == []
 
 
 def test_another_region_in_the_environment_is_a_warning(
-    one_project: DeployedProject, monkeypatch: pytest.MonkeyPatch
+    project: DeployedProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
-    found = the(one_project, "region")
+    found = the(project, "region")
     assert "AWS_REGION says eu-west-1" in found.found
-    assert found.fix == f"export AWS_REGION={one_project.config.region}"
+    assert found.fix == f"export AWS_REGION={project.config.region}"
 
 
 # ---- the project's files, and this machine
 
 
-def test_a_broken_configuration_is_a_finding(patient: DeployedProject) -> None:
-    change(patient, lambda content: content.update(regoin="x"))
-    assert "regoin: unknown key; did you mean 'region'?" in the(patient, "config").found
+def test_a_broken_configuration_is_a_finding(copy: DeployedProject) -> None:
+    change(copy, lambda content: content.update(regoin="x"))
+    assert "regoin: unknown key; did you mean 'region'?" in the(copy, "config").found
 
 
-def test_an_import_that_the_lock_lacks_is_named_with_its_line(patient: DeployedProject) -> None:
-    script = patient.folder / "script" / f"{PURPOSE}.py"
+def test_an_import_that_the_lock_lacks_is_named_with_its_line(copy: DeployedProject) -> None:
+    script = copy.folder / "script" / f"{PURPOSE}.py"
     script.write_text(f"import scipy.signal\n{script.read_text()}")
-    found = the(patient, "image")
+    found = the(copy, "image")
     assert found.status == "failed"
     assert f"scipy: script/{PURPOSE}.py, line 1" in found.found
     assert "Add scipy to deploy/docker/requirements.txt" in found.fix
 
 
-def test_files_that_do_not_fit_the_configuration(patient: DeployedProject) -> None:
-    requirements = patient.folder / "deploy" / "docker" / "requirements.txt"
+def test_files_that_do_not_fit_the_configuration(copy: DeployedProject) -> None:
+    requirements = copy.folder / "deploy" / "docker" / "requirements.txt"
     requirements.write_text(requirements.read_text() + "\nscipy>=1.11\n")
-    assert "was made from other requirements" in the(patient, "image").found
-    (patient.folder / "script" / f"{PURPOSE}.py").unlink()
-    found = the(patient, "image")
+    assert "was made from other requirements" in the(copy, "image").found
+    (copy.folder / "script" / f"{PURPOSE}.py").unlink()
+    found = the(copy, "image")
     assert f"The script {PURPOSE}.py is missing" in found.found
-    (patient.folder / "requirements.txt").write_text("pandas<1\nno-such-package-of-ours\n")
-    packages = the(patient, "versions")
+    (copy.folder / "requirements.txt").write_text("pandas<1\nno-such-package-of-ours\n")
+    packages = the(copy, "versions")
     assert packages.status == "warning"
     assert "requirements.txt has <1; no-such-package-of-ours is not installed" in packages.found
     assert packages.fix == "python -m pip install -r requirements.txt"
-    (patient.folder / "requirements.txt").write_text("batcat-runtime[deploy]==9.9\n")
-    assert "was made with batcat-runtime 9.9" in the(patient, "versions").found
+    (copy.folder / "requirements.txt").write_text("batcat-runtime[deploy]==9.9\n")
+    assert "was made with batcat-runtime 9.9" in the(copy, "versions").found
 
 
-def test_a_check_that_breaks_does_not_stop_the_others(patient: DeployedProject) -> None:
-    (patient.folder / "requirements.txt").write_bytes(b"\xff\xfe")
-    assert "the check itself broke: UnicodeDecodeError" in the(patient, "versions").found
-    assert {one.check for one in bc.doctor(folder=patient.folder)} >= set(CHECKS)
+def test_a_check_that_breaks_does_not_stop_the_others(copy: DeployedProject) -> None:
+    (copy.folder / "requirements.txt").write_bytes(b"\xff\xfe")
+    assert "the check itself broke: UnicodeDecodeError" in the(copy, "versions").found
+    assert {one.check for one in bc.doctor(folder=copy.folder)} >= set(CHECKS)
 
 
 def test_a_container_tool_whose_daemon_is_down(
-    one_project: DeployedProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    project: DeployedProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tool(tmp_path, "docker", "echo 'Cannot connect to the Docker daemon' >&2; exit 1")
     monkeypatch.setenv("PATH", str(tmp_path))
-    found = the(one_project, "container tool")
+    found = the(project, "container tool")
     assert found.status == "failed"
     assert "does not answer: Cannot connect to the Docker daemon" in found.found
     assert "export BATCAT_IMAGE_BUILDER=codebuild" in found.fix
     monkeypatch.setenv("BATCAT_IMAGE_BUILDER", "kaniko")
-    assert the(one_project, "container tool").fix.startswith("unset BATCAT_IMAGE_BUILDER")
+    assert the(project, "container tool").fix.startswith("unset BATCAT_IMAGE_BUILDER")
     monkeypatch.setenv("BATCAT_IMAGE_BUILDER", "codebuild")
-    assert examined(one_project, "container tool") == []
+    assert examined(project, "container tool") == []
     monkeypatch.delenv("BATCAT_IMAGE_BUILDER")
     (tmp_path / "docker").unlink()
-    assert examined(one_project, "container tool") == []
+    assert examined(project, "container tool") == []
 
 
 # ---- the account
 
 
-def test_a_bucket_that_is_not_ours_here(in_each_region: DeployedProject) -> None:
-    project = in_each_region
-    configure(project, result_s3_bucket=(bucket := bucket_elsewhere(project.world)))
-    there = elsewhere(project.config.region)
-    assert f"The bucket {bucket} lies in {there}, but" in the(project, "bucket").found
-    configure(project, result_s3_bucket=(bucket := foreign_bucket(project.world)))
-    assert f"The bucket {bucket} is not of your account" in the(project, "bucket").found
-    configure(project, result_s3_bucket="never-made-by-anybody")
-    found = the(project, "bucket")
+def test_a_bucket_that_is_not_ours_here(copy: DeployedProject) -> None:
+    configure(copy, result_s3_bucket=(bucket := bucket_elsewhere(copy.world)))
+    there = elsewhere(copy.config.region)
+    assert f"The bucket {bucket} lies in {there}, but" in the(copy, "bucket").found
+    configure(copy, result_s3_bucket=(bucket := foreign_bucket(copy.world)))
+    assert f"The bucket {bucket} is not of your account" in the(copy, "bucket").found
+    configure(copy, result_s3_bucket="never-made-by-anybody")
+    found = the(copy, "bucket")
     assert "never-made-by-anybody does not exist in" in found.found
     assert "aws s3 mb s3://never-made-by-anybody --region" in found.fix
 
 
-def test_too_many_instances_for_the_quota(patient: DeployedProject) -> None:
+def test_too_many_instances_for_the_quota(copy: DeployedProject) -> None:
     change(
-        patient,
+        copy,
         lambda content: content["purposes"][PURPOSE]["steps"][0].update(instance_count=50),
     )
-    found = the(patient, "quota")
+    found = the(copy, "quota")
     assert "50 ml.m5.xlarge are needed at once, 20 are allowed" in found.found
     assert "request-service-quota-increase --service-code sagemaker --quota-code L-" in found.fix
-    assert f"--desired-value 50 --region {patient.config.region}" in found.fix
+    assert f"--desired-value 50 --region {copy.config.region}" in found.fix
 
 
-def test_what_somebody_has_broken_since_the_deployment(
+def test_an_alert_that_is_not_confirmed_and_what_was_broken_since_the_deployment(
     chinese: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project = chinese.project()
-    for name, value in chinese.aws.environment().items():
-        monkeypatch.setenv(name, value)
+    project = pointed(chinese.project(deploy=False), monkeypatch)
+    configure(project, alert_email="nights@example.com")
+    assert the(project, "alert").fix == "batcat deploy"
+    project.deploy()
+    assert examined(project, "alert") == []
+    pending = partial(re.sub, rb"(<SubscriptionArn>)[^<]*", rb"\1PendingConfirmation")
+    with chinese.wire.having(Fault("sns", "ListSubscriptionsByTopic", edit=pending)):
+        found = the(project, "alert")
+    assert found.status == "warning"
+    assert "nights@example.com has not confirmed the alerts" in found.found
     iam, ecr, names = project.client("iam"), project.client("ecr"), project.names
     described = project.client("cloudformation").describe_stack_resources(
         StackName=names.stack("roles")
@@ -303,42 +302,25 @@ def test_what_somebody_has_broken_since_the_deployment(
     assert image.fix == "batcat deploy"
 
 
-def test_a_given_role_that_does_not_exist(patient: DeployedProject) -> None:
-    arn = patient.names.arn("iam", "role/nobody", patient.world.aws.account_id, region="")
-    configure(patient, workflow_execution_role=arn)
-    found = examined(patient, "roles")[0]
+def test_a_given_role_that_does_not_exist(copy: DeployedProject) -> None:
+    arn = copy.names.arn("iam", "role/nobody", copy.world.aws.account_id, region="")
+    configure(copy, workflow_execution_role=arn)
+    found = examined(copy, "roles")[0]
     assert found.found == f"the role {arn} does not exist"
     assert found.fix.startswith("batcat roles")
 
 
-def test_purposes_that_are_not_deployed_or_not_configured(patient: DeployedProject) -> None:
+def test_purposes_that_are_not_deployed_or_not_configured(copy: DeployedProject) -> None:
     def renamed(content: dict[str, Any]) -> None:
         content["purposes"] = {"forecast": content["purposes"][PURPOSE]}
 
-    change(patient, renamed)
-    removed, missing = examined(patient, "deployed")
+    change(copy, renamed)
+    removed, missing = examined(copy, "deployed")
     assert removed.status == "warning"
     assert removed.found.startswith(f"{PURPOSE} is still deployed and runs")
     assert removed.fix == f"batcat destroy --purpose {PURPOSE}"
     assert missing.found == "forecast: no roles, workflow, trigger"
     assert missing.fix == "batcat deploy"
-
-
-def test_an_alert_that_nobody_has_confirmed(
-    chinese: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    project = chinese.project(deploy=False)
-    configure(project, alert_email="nights@example.com")
-    for name, value in chinese.aws.environment().items():
-        monkeypatch.setenv(name, value)
-    assert the(project, "alert").fix == "batcat deploy"
-    project.deploy()
-    assert examined(project, "alert") == []
-    pending = partial(re.sub, rb"(<SubscriptionArn>)[^<]*", rb"\1PendingConfirmation")
-    with chinese.wire.having(Fault("sns", "ListSubscriptionsByTopic", edit=pending)):
-        found = the(project, "alert")
-    assert found.status == "warning"
-    assert "nights@example.com has not confirmed the alerts" in found.found
 
 
 def test_who_may_nothing_is_told_the_actions(project: DeployedProject) -> None:

@@ -162,12 +162,12 @@ def test_who_stopped_it_makes_the_difference() -> None:
     assert "role x:" in advised("Could not assume role arn:aws:iam::1:role/a/x. Do so.")[0]
 
 
-def test_a_log_that_does_not_exist_yet_is_empty(one_project: DeployedProject) -> None:
-    assert log_tail(one_project.opened, "no-such-job") == []
+def test_a_log_that_does_not_exist_yet_is_empty(project: DeployedProject) -> None:
+    assert log_tail(project.opened, "no-such-job") == []
     # Before the first job of an account and region there is no log group either.
-    logs = one_project.client("logs")
+    logs = project.client("logs")
     logs.create_log_group(logGroupName="/aws/other")
     found = {one["logGroupName"] for one in logs.describe_log_groups()["logGroups"]}
     if "/aws/sagemaker/ProcessingJobs" in found:
         logs.delete_log_group(logGroupName="/aws/sagemaker/ProcessingJobs")
-    assert log_tail(one_project.opened, "no-such-job") == []
+    assert log_tail(project.opened, "no-such-job") == []

@@ -19,10 +19,9 @@ import batcat_runtime as bc
 from batcat_runtime.errors import NoSuchExecutionError, UserError
 from batcat_runtime.operate.history import JOB_LOG_GROUP
 from tests.faultproxy import Fault
-from tests.operate.world import PURPOSE, DeployedProject
+from tests.operate.world import IN_EACH_REGION, PURPOSE, DeployedProject
 
 WINDOW = {"date_start": "2022-01-08", "date_end": "2022-01-09"}
-ONE_REGION = pytest.mark.parametrize("project", ["cn-northwest-1"], indirect=True)
 _done: dict[str, dict[str, Any]] = {}
 
 
@@ -61,6 +60,7 @@ def put(project: DeployedProject, stream: str, *lines: tuple[int, str]) -> None:
         )
 
 
+@IN_EACH_REGION
 def test_a_failed_execution_is_told_in_order_of_time(project: DeployedProject) -> None:
     arn = ended(project, "logs-failed", fail="the file is empty")
     shown = project.batcat("logs", "logs-failed")
@@ -124,36 +124,6 @@ def test_following_what_failed_says_so_by_its_exit_code(project: DeployedProject
     assert shown.stderr == ""
 
 
-@ONE_REGION
-def test_the_trigger_tells_what_it_started(project: DeployedProject) -> None:
-    window = {"date_start": "2022-02-01", "date_end": "2022-02-02"}
-    lambdas = project.client("lambda")
-    for _ in range(2):  # events come more than once
-        answer = lambdas.invoke(FunctionName=project.names.function, Payload=json.dumps(window))
-    name = json.loads(answer["Payload"].read())["execution"]
-    shown = project.batcat("logs", name, "-f", "--every", "0.3")
-    told = [line.split("  ", 2)[1:] for line in shown.stdout.splitlines()]
-    lines = [json.loads(text) for source, text in told if source == "trigger"]
-    # While it runs, Step Functions takes the same start again as the first one.
-    assert [line["message"] for line in lines] == ["started", "started"]
-    assert {line["execution"] for line in lines} == {name}
-
-
-@ONE_REGION
-def test_the_workflows_own_log_adds_what_the_history_lacks(project: DeployedProject) -> None:
-    arn = ended(project, "logs-failed", fail="the file is empty")
-    logs, group = project.client("logs"), project.names.workflow_log_group
-    logs.create_log_stream(logGroupName=group, logStreamName="states/1")
-    now = end_of(project, arn)
-    echo = {"id": "13", "type": "ExecutionFailed", "details": {}, "execution_arn": arn}
-    for message in (json.dumps(echo), f"a note on {arn}", "a note on another"):
-        event = {"timestamp": now, "message": message}
-        logs.put_log_events(logGroupName=group, logStreamName="states/1", logEvents=[event])
-    lines = [line for line in bc.logs("logs-failed", folder=project.folder) if "note" in line.text]
-    assert [(line.source, line.text) for line in lines] == [("workflow", f"a note on {arn}")]
-
-
-@ONE_REGION
 def test_text_is_harmless_and_long_lines_stay_whole(project: DeployedProject) -> None:
     arn = ended(project, "logs-good")
     now = end_of(project, arn)
@@ -166,12 +136,11 @@ def test_text_is_harmless_and_long_lines_stay_whole(project: DeployedProject) ->
         (now + 2, long),
         (now + 3, "电池 Ärger"),
     )
-    shown = project.batcat("logs", "logs-good", PYTHONIOENCODING="ascii")
+    shown = project.process("logs", "logs-good", PYTHONIOENCODING="ascii")
     texts = [line.split("  ", 2)[2] for line in shown.stdout.splitlines()]
     assert {"red? and more", "first", "second", long, "?? ?rger"} <= set(texts)
 
 
-@ONE_REGION
 def test_since_leaves_out_what_is_older(project: DeployedProject) -> None:
     arn = ended(project, "logs-good")
     end = end_of(project, arn)
@@ -187,7 +156,6 @@ def test_since_leaves_out_what_is_older(project: DeployedProject) -> None:
     assert "10m, 2h, 1d" in shown.stderr
 
 
-@ONE_REGION
 def test_an_execution_that_is_forgotten_leaves_a_trace_in_cloudwatch(
     project: DeployedProject,
 ) -> None:
@@ -199,7 +167,6 @@ def test_an_execution_that_is_forgotten_leaves_a_trace_in_cloudwatch(
         bc.logs("long-ago", folder=project.folder)
 
 
-@ONE_REGION
 def test_a_log_group_that_does_not_exist_is_no_error(project: DeployedProject) -> None:
     ended(project, "logs-good")
 
@@ -211,31 +178,17 @@ def test_a_log_group_that_does_not_exist_is_no_error(project: DeployedProject) -
     assert re.search(r"The job \S+ wrote no line\.", shown.stderr)
 
 
-@ONE_REGION
-def test_a_log_that_may_not_be_read_is_said_and_left_out(project: DeployedProject) -> None:
-    ended(project, "logs-failed", fail="the file is empty")
-    refused = Fault("logs", "FilterLogEvents", "AccessDeniedException", times=2)
-    with project.world.wire.having(refused):
-        shown = project.batcat("logs", "logs-failed")
-    assert f"job {PURPOSE}" in shown.stdout
-    assert shown.stderr.count("Its lines are left out.") == 2
-    assert project.names.function_log_group in shown.stderr
-
-
-@ONE_REGION
 def test_a_large_log_takes_no_more_memory_than_a_small_one(project: DeployedProject) -> None:
-    arn = ended(project, "logs-good")
+    arn = ended(project, "logs-large")
     stream, now = f"{job_of(project, arn)}/algo-1-1", end_of(project, arn)
     filler = "." * 180
-    put(
-        project, stream, *[(now + number // 100, f"{number} {filler}") for number in range(100_000)]
-    )
+    put(project, stream, *[(now + number // 100, f"{number} {filler}") for number in range(50_000)])
     small, _ = _peak(project, "logs", "logs-failed")
-    large, output = _peak(project, "logs", "logs-good")
+    large, output = _peak(project, "logs", "logs-large")
     numbers = [int(line.split("  ", 2)[2].split()[0]) for line in output if filler in line]
-    assert numbers == list(range(100_000))
-    # All of it is 20 MB of text, three times that as objects.
-    assert large - small < 25_000
+    assert numbers == list(range(50_000))
+    # All of it is 10 MB of text, three times that as objects.
+    assert large - small < 20_000
 
 
 def _peak(project: DeployedProject, *arguments: str) -> tuple[int, list[str]]:
@@ -255,12 +208,11 @@ def _peak(project: DeployedProject, *arguments: str) -> tuple[int, list[str]]:
     return usage.ru_maxrss, path.read_text("utf-8").splitlines()
 
 
-@ONE_REGION
 def test_a_pipe_that_is_closed_ends_it_quietly(project: DeployedProject) -> None:
-    arn = ended(project, "logs-good")
+    arn = ended(project, "logs-large")
     now = end_of(project, arn)
     put(project, f"{job_of(project, arn)}/algo-1-1", *[(now, "." * 900) for _ in range(1000)])
-    child = project.start("logs", "logs-good")
+    child = project.start("logs", "logs-large")
     assert child.stdout is not None
     assert child.stderr is not None
     assert "started" in child.stdout.readline()
@@ -269,7 +221,6 @@ def test_a_pipe_that_is_closed_ends_it_quietly(project: DeployedProject) -> None
     assert child.wait(60) == 141
 
 
-@ONE_REGION
 @pytest.mark.parametrize(
     "arguments", [("logs", "logs-good"), ("logs", "logs-good", "--json"), ("--help",)]
 )
@@ -313,7 +264,6 @@ def end(project: DeployedProject, name: str) -> None:
     states.stop_execution(executionArn=arn, error="Enough", cause="it took too long")
 
 
-@ONE_REGION
 def test_a_lost_network_and_throttling_lose_no_line_and_double_none(
     project: DeployedProject,
 ) -> None:
@@ -334,7 +284,6 @@ def test_a_lost_network_and_throttling_lose_no_line_and_double_none(
     assert told.count("AWS asks to slow down") == 1
 
 
-@ONE_REGION
 def test_credentials_that_expire_end_the_following_and_not_the_execution(
     project: DeployedProject,
 ) -> None:
@@ -349,7 +298,6 @@ def test_credentials_that_expire_end_the_following_and_not_the_execution(
     end(project, "logs-expired")
 
 
-@ONE_REGION
 def test_who_leaves_is_told_what_goes_on(project: DeployedProject) -> None:
     follower = following(project, "logs-left", 30)
     follower.send_signal(signal.SIGINT)
@@ -368,7 +316,6 @@ def test_who_leaves_is_told_what_goes_on(project: DeployedProject) -> None:
     assert (last.returncode, printed.rstrip()[-26:]) == (1, ": Enough: it took too long")
 
 
-@ONE_REGION
 def test_a_job_costs_one_request_whatever_its_instances(project: DeployedProject) -> None:
     ended(project, "logs-good")
     wire = project.world.wire
@@ -376,7 +323,7 @@ def test_a_job_costs_one_request_whatever_its_instances(project: DeployedProject
     project.batcat("logs", "logs-good")
     asked = wire.asked.copy()
     wire.set()
-    assert asked["logs:FilterLogEvents"] >= 3  # the trigger's, the workflow's, the job's
+    assert asked["logs:FilterLogEvents"] == 1
     assert asked["stepfunctions:GetExecutionHistory"] == 1
     assert asked["sagemaker:DescribeProcessingJob"] == asked["logs:DescribeLogStreams"] == 0
 
@@ -425,7 +372,6 @@ class Story:
         return kept, {one["state"]: (one["status"], one["depth"]) for one in states}
 
 
-@ONE_REGION
 def test_a_retry_is_told_with_its_reason(project: DeployedProject) -> None:
     ended(project, "logs-good")
     story = Story()
@@ -446,7 +392,6 @@ def test_a_retry_is_told_with_its_reason(project: DeployedProject) -> None:
     )
 
 
-@ONE_REGION
 @pytest.mark.parametrize("step", [1, 0], ids=["in turn", "in one millisecond"])
 def test_a_branch_that_fails_takes_the_others_with_it(
     project: DeployedProject, step: float
@@ -472,7 +417,6 @@ def test_a_branch_that_fails_takes_the_others_with_it(
     assert states == {"both": ("failed", 0), "bad": ("failed", 1), "slow": ("stopped", 1)}
 
 
-@ONE_REGION
 def test_items_of_a_map_are_told_apart(project: DeployedProject) -> None:
     ended(project, "logs-good")
     story = Story()

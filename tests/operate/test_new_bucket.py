@@ -15,8 +15,7 @@ from tests.operate.world import REGIONS, DeployedProject, World
 
 @pytest.mark.parametrize("region", REGIONS)
 def test_the_bucket_is_made_when_that_is_wanted(
-    worlds: Callable[[str], World],
-    region: str,
+    worlds: Callable[[str], World], region: str
 ) -> None:
     project = worlds(region).project(deploy=False)
     bucket = f"new-result-{region}"
@@ -41,8 +40,6 @@ def test_the_bucket_is_made_when_that_is_wanted(
     assert buckets(project) == {*before, bucket}
     blocked = project.client("s3").get_public_access_block(Bucket=bucket)
     assert set(blocked["PublicAccessBlockConfiguration"].values()) == {True}
-    again = project.batcat("deploy", "--yes")
-    assert again.stdout == "Nothing has changed: everything was deployed as it is.\n"
     project.batcat("destroy", "--confirm", project.config.project)
     assert bucket in buckets(project), "its data stay"
     assert {one["outcome"] for one in project.json("deploy")["stacks"]} == {"created"}

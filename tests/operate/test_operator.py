@@ -14,7 +14,7 @@ from batcat_runtime.rehearsal.aws.iam import principals
 from batcat_runtime.rehearsal.aws.iam.evaluation import Need, decide
 from batcat_runtime.rehearsal.aws.iam.trail import read_trail
 from tests.operate.left_results import Left
-from tests.operate.world import DeployedProject
+from tests.operate.world import IN_EACH_REGION, DeployedProject
 
 WINDOW = ("--date-start", "2022-01-08", "--date-end", "2022-01-09")
 # What an operator runs, in this order; what a command is called with must reach all of its calls.
@@ -78,6 +78,7 @@ def test_every_command_is_either_an_operators_or_a_deployers() -> None:
     assert {*GROUPS["Operate"], "plan", "deploy", "destroy"} <= set(SESSION) | DEPLOYERS
 
 
+@IN_EACH_REGION
 def test_the_policy_is_enough_and_nothing_of_it_is_idle(
     project: DeployedProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,6 +122,7 @@ def listed(given: str | list[str]) -> list[str]:
     return [given] if isinstance(given, str) else given
 
 
+@IN_EACH_REGION
 def test_an_operator_changes_nothing(project: DeployedProject) -> None:
     account, names = project.world.aws.account_id, project.names
     document = policy(project)

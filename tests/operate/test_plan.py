@@ -11,7 +11,7 @@ import pytest
 
 from tests.faultproxy import Fault
 from tests.operate.accounts import account, as_deployer
-from tests.operate.world import REGIONS, DeployedProject, World
+from tests.operate.world import IN_EACH_REGION, REGIONS, DeployedProject, World
 
 
 @pytest.fixture
@@ -21,6 +21,7 @@ def calm(project: DeployedProject) -> Iterator[None]:
     project.world.wire.set()
 
 
+@IN_EACH_REGION
 def test_nothing_changes_in_a_project_as_it_is_deployed(project: DeployedProject) -> None:
     """Plan and deploy it at once: neither finds anything to do, nor minds the other."""
     before = account(project)

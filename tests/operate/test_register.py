@@ -15,7 +15,7 @@ import batcat_runtime as bc
 from batcat_runtime.errors import DataFormatError, UserError
 from batcat_runtime.job import ProcessingJob
 from tests.operate.left_results import Fill, Left
-from tests.operate.world import PURPOSE, REGIONS, DeployedProject, World
+from tests.operate.world import PURPOSE, REGIONS, DeployedProject, World, pointed
 
 
 @pytest.fixture(params=REGIONS)
@@ -25,19 +25,13 @@ def empty(
     monkeypatch: pytest.MonkeyPatch,
 ) -> DeployedProject:
     """Return a project of its own whose results are all a test's; it is not deployed."""
-    return _pointed(worlds(request.param).project(deploy=False), monkeypatch)
+    return pointed(worlds(request.param).project(deploy=False), monkeypatch)
 
 
 @pytest.fixture
 def one(chinese: World, monkeypatch: pytest.MonkeyPatch) -> DeployedProject:
     """Return such a project in one region only."""
-    return _pointed(chinese.project(deploy=False), monkeypatch)
-
-
-def _pointed(project: DeployedProject, monkeypatch: pytest.MonkeyPatch) -> DeployedProject:
-    for name, value in project.world.aws.environment().items():
-        monkeypatch.setenv(name, value)
-    return project
+    return pointed(chinese.project(deploy=False), monkeypatch)
 
 
 def saves(frame: pd.DataFrame, name: str = "usage-analysis.csv") -> Fill:

@@ -25,7 +25,7 @@ from batcat_runtime.errors import (
 )
 from tests.faultproxy import Fault
 from tests.operate.left_results import Left
-from tests.operate.world import PURPOSE, DeployedProject, World
+from tests.operate.world import IN_EACH_REGION, PURPOSE, DeployedProject, World, pointed
 
 
 @pytest.fixture
@@ -33,11 +33,7 @@ def left(project: DeployedProject, monkeypatch: pytest.MonkeyPatch) -> Left:
     return Left(project, monkeypatch)
 
 
-@pytest.fixture
-def left_in_china(one_project: DeployedProject, monkeypatch: pytest.MonkeyPatch) -> Left:
-    return Left(one_project, monkeypatch)
-
-
+@IN_EACH_REGION
 def test_each_window_has_its_newest_whole_run(project: DeployedProject, left: Left) -> None:
     left("2020-01-01", "2020-01-02", "1-old")
     ran = project.execute("1-real", date_start="2020-01-01", date_end="2020-01-02")
@@ -119,28 +115,28 @@ def test_downloads_are_checked_and_go_on_where_they_were(
 
 
 def test_a_body_that_breaks_off_is_taken_up_again(
-    one_project: DeployedProject, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    project: DeployedProject, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     body = random.Random(1).randbytes(20_000_000)
-    Left(one_project, monkeypatch)(
+    Left(project, monkeypatch)(
         "2020-02-05",
         "2020-02-06",
         "broken",
         lambda job: (job.output_path / "cells.bin").write_bytes(body),
     )
-    wire = one_project.world.wire
+    wire = project.world.wire
     cut = {"Content-Length": str(1 << 23), "Connection": "close"}
     # The manifest is read when results are listed and when they are fetched.
     broken = Fault("s3", "GetObject", after=3, edit=lambda part: part[:1000], headers=cut)
     with wire.having(broken):
-        bc.get_results("2020-02-05", to=tmp_path, folder=one_project.folder)
+        bc.get_results("2020-02-05", to=tmp_path, folder=project.folder)
         assert wire.asked["s3:GetObject"] == 6, "two manifests, three parts, and one of these again"
     assert next(tmp_path.rglob("cells.bin")).read_bytes() == body
     assert not [one for one in tmp_path.rglob(".*") if one.is_file()]
     # Ctrl-C leaves nothing that is not whole, and says how to go on.
     other = tmp_path / "other"
     with wire.having(Fault("s3", "GetObject", after=2, delay=2, times=0)):
-        terminal = one_project.terminal("results", "get", "2020-02-05", "--to", str(other))
+        terminal = project.terminal("results", "get", "2020-02-05", "--to", str(other))
         end = time.monotonic() + 60
         while wire.asked["s3:GetObject"] < 4:
             assert time.monotonic() < end
@@ -163,22 +159,22 @@ NAMES = [
 
 
 def test_a_manifest_that_names_what_is_no_file_of_its_result_is_none(
-    one_project: DeployedProject, left_in_china: Left, tmp_path: Path
+    project: DeployedProject, left: Left, tmp_path: Path
 ) -> None:
-    prefix = left_in_china("2020-02-10", "2020-02-11", "outside")
-    manifest = good_manifest(one_project, prefix)
+    prefix = left("2020-02-10", "2020-02-11", "outside")
+    manifest = good_manifest(project, prefix)
     files = manifest.pop("files")
     for number, name in enumerate(NAMES):
         named = [*files, {"name": name, "sha256": hashlib.sha256(b"").hexdigest()}]
         body = json.dumps({**manifest, "files": named}).encode()
-        left_in_china.change(f"{prefix.replace('outside', str(number))}_manifest.json", body)
-    left_in_china.lose(f"{prefix}_manifest.json")
-    found = bc.results("2020-02-10", "2020-02-10", folder=one_project.folder)
+        left.change(f"{prefix.replace('outside', str(number))}_manifest.json", body)
+    left.lose(f"{prefix}_manifest.json")
+    found = bc.results("2020-02-10", "2020-02-10", folder=project.folder)
     said = {one.run_id: one.missing for one in found if one.run_id != "outside"}
     no_manifest = "its manifest is not as a job writes it"
     assert said == {str(number): no_manifest for number in range(len(NAMES))}
     with pytest.raises(NoSuchResultError):
-        bc.get_results("2020-02-10", to=tmp_path, folder=one_project.folder)
+        bc.get_results("2020-02-10", to=tmp_path, folder=project.folder)
     assert not list(tmp_path.iterdir())
 
 
@@ -189,12 +185,10 @@ JSON = st.recursive(
 )
 
 
-def test_misshapen_manifests_break_nothing(
-    one_project: DeployedProject, left_in_china: Left
-) -> None:
+def test_misshapen_manifests_break_nothing(project: DeployedProject, left: Left) -> None:
     """Every member of a manifest in turn becomes something else, and so does the whole."""
-    good = left_in_china("2020-02-20", "2020-02-21", "good")
-    manifest = good_manifest(one_project, good)
+    good = left("2020-02-20", "2020-02-21", "good")
+    manifest = good_manifest(project, good)
     bodies = [b"", b"{", b"null", b"[]", b'"\xff"', b"[" * 100_000, b'{"rows": 1e999}', b"{}"]
 
     @hypothesis.settings(max_examples=150, database=None, derandomize=True)
@@ -206,16 +200,16 @@ def test_misshapen_manifests_break_nothing(
     for member, value in (("files", [[]]), ("parameters", [1]), ("shard", {"count": 10**30})):
         bodies.append(json.dumps({**manifest, member: value}).encode())
     for number, body in enumerate(bodies):
-        left_in_china.change(f"{good.rpartition('=')[0]}=bad-{number}/_manifest.json", body)
-    found = bc.results("2020-02-20", "2020-02-20", runs=True, folder=one_project.folder)
+        left.change(f"{good.rpartition('=')[0]}=bad-{number}/_manifest.json", body)
+    found = bc.results("2020-02-20", "2020-02-20", runs=True, folder=project.folder)
     assert len(found) == len(bodies) + 1
     whole = {one.run_id for one in found if one.whole}
     assert "good" in whole
     # One that names the file that is not beside it is not whole, nor is one of another shape.
     assert all(one.missing for one in found if one.run_id in ("bad-0", "bad-6"))
-    shown = one_project.batcat("results", "--first", "2020-02-20", "--last", "2020-02-20", "--runs")
+    shown = project.batcat("results", "--first", "2020-02-20", "--last", "2020-02-20", "--runs")
     assert shown.stdout.count("not whole") == len(found) - len(whole)
-    frame = bc.read_results("2020-02-20", "2020-02-20", folder=one_project.folder)
+    frame = bc.read_results("2020-02-20", "2020-02-20", folder=project.folder)
     assert len(frame) == 2
 
 
@@ -248,9 +242,7 @@ def test_newest_results_are_one_data_frame(project: DeployedProject, left: Left)
 def test_nothing_yet_and_buckets_that_are_not_ours(
     chinese: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project = chinese.project(deploy=False)
-    for name, value in chinese.aws.environment().items():
-        monkeypatch.setenv(name, value)
+    project = pointed(chinese.project(deploy=False), monkeypatch)
     said = project.batcat("results")
     assert "There are no results yet. Start a run with `batcat run`" in said.stdout
     assert project.json("results") == []

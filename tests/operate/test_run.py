@@ -18,7 +18,7 @@ from batcat_runtime.errors import UserError, WaitInterruptedError
 from batcat_runtime.log import reporting
 from batcat_runtime.operate.executions import list_executions
 from tests.faultproxy import Fault
-from tests.operate.world import PURPOSE, DeployedProject, World
+from tests.operate.world import IN_EACH_REGION, PURPOSE, DeployedProject, World
 
 NAME = r"run-\d{8}-\d{6}-[0-9a-f]{6}"
 
@@ -36,6 +36,7 @@ def stop(project: DeployedProject, name: str) -> None:
     project.client("stepfunctions").stop_execution(executionArn=arn)
 
 
+@IN_EACH_REGION
 def test_a_run_shows_its_states_and_ends_with_place_and_first_rows(
     project: DeployedProject,
 ) -> None:
@@ -115,27 +116,27 @@ def test_a_terminal_shows_a_live_table_and_ctrl_c_ends_the_waiting_only(
     stop(project, found[1])
 
 
-def test_without_waiting_only_the_name_is_printed(one_project: DeployedProject) -> None:
-    done = one_project.batcat(
+def test_without_waiting_only_the_name_is_printed(project: DeployedProject) -> None:
+    done = project.batcat(
         *("run", "--no-wait", "--date-start", "2022-01-08T05:00"),
         *("--date-end", "2022-01-08T06:00", "--param", "ok=true", "--param", "many=[1"),
     )
     name = done.stdout.strip()
     assert re.fullmatch(NAME, name)
     assert f"batcat status {name}" in done.stderr
-    given = json.loads(described(one_project, name)["input"])
+    given = json.loads(described(project, name)["input"])
     assert (given["date_start"], given["date_end"]) == ("2022-01-08T05:00", "2022-01-08T06:00")
     assert given["params"] == {"ok": True, "many": "[1"}
 
 
 def test_what_cannot_be_is_refused_before_anything_is_started(
-    one_project: DeployedProject,
+    project: DeployedProject,
 ) -> None:
     def started() -> int:
-        return len(list(list_executions(one_project.opened, PURPOSE)))
+        return len(list(list_executions(project.opened, PURPOSE)))
 
     before = started()
-    done = one_project.batcat("run", "--date-start", "2022-01-08", code=2)
+    done = project.batcat("run", "--date-start", "2022-01-08", code=2)
     assert "both date_start and date_end" in done.stderr
     assert done.stdout == ""
     for window, params, purpose, words in (
@@ -146,7 +147,7 @@ def test_what_cannot_be_is_refused_before_anything_is_started(
         ((None, None), {}, "forecast", "no purpose 'forecast'"),
     ):
         with pytest.raises(UserError, match=words):
-            bc.run(*window, params=params, purpose=purpose, folder=one_project.folder)  # type: ignore[arg-type]
+            bc.run(*window, params=params, purpose=purpose, folder=project.folder)  # type: ignore[arg-type]
     assert started() == before
 
 
@@ -184,7 +185,7 @@ def test_a_parameter_is_a_json_scalar_or_text() -> None:
 
 def test_what_is_not_deployed_says_so_and_several_purposes_want_a_name(chinese: World) -> None:
     project = chinese.project(deploy=False)
-    for command in ("run", "status"):
+    for command in ("run", "status", "stop"):
         done = project.batcat(command, code=1)
         assert f"The pipeline {PURPOSE} is not deployed in cn-northwest-1" in done.stderr
         assert "Fix: Deploy it with `batcat deploy`" in done.stderr
@@ -195,10 +196,10 @@ def test_what_is_not_deployed_says_so_and_several_purposes_want_a_name(chinese: 
 
 
 def test_credentials_that_expire_while_waiting_leave_the_execution(
-    one_project: DeployedProject,
+    project: DeployedProject,
 ) -> None:
-    keys = one_project.world.session("operator")
-    waiting = one_project.start(
+    keys = project.world.session("operator")
+    waiting = project.start(
         *("run", "--param", "seconds=60"),
         AWS_ACCESS_KEY_ID=keys["AccessKeyId"],
         AWS_SECRET_ACCESS_KEY=keys["SecretAccessKey"],
@@ -211,33 +212,33 @@ def test_credentials_that_expire_while_waiting_leave_the_execution(
     assert waiting.stderr.readline() == f"state {PURPOSE}: entered\n"
     words = "The security token included in the request is expired"
     expired = Fault("stepfunctions", "*", "ExpiredTokenException", words, times=0)
-    with one_project.world.wire.having(expired):
+    with project.world.wire.having(expired):
         _, told = waiting.communicate(timeout=60)
     assert waiting.returncode == 1, told
     assert f"The execution {found[0]} goes on, but waiting for it is over" in told
     assert "token included in the request is expired" in told
     assert f"batcat status {found[0]}" in told
-    assert described(one_project, found[0])["status"] == "RUNNING"
-    stop(one_project, found[0])
+    assert described(project, found[0])["status"] == "RUNNING"
+    stop(project, found[0])
 
 
-def test_throttling_is_waited_out(one_project: DeployedProject) -> None:
+def test_throttling_is_waited_out(project: DeployedProject) -> None:
     slow = Fault(
         "stepfunctions", "DescribeExecution", "ThrottlingException", "Rate exceeded", times=6
     )
-    with one_project.world.wire.having(slow):
-        done = one_project.batcat("run", "--date-start", "2022-02-03", "--date-end", "2022-02-04")
+    with project.world.wire.having(slow):
+        done = project.batcat("run", "--date-start", "2022-02-03", "--date-end", "2022-02-04")
     assert "succeeded after" in done.stderr
     assert done.stderr.count("AWS asks to slow down; trying again for up to 5 min") == 1
     assert "Rate exceeded" not in done.stderr
 
 
 def test_a_network_that_is_lost_while_waiting_is_told_and_waited_for(
-    one_project: DeployedProject,
+    project: DeployedProject,
 ) -> None:
     lost = Fault("stepfunctions", "*", reset=True, after=3, times=6)
-    with one_project.world.wire.having(lost):
-        done = one_project.batcat("run", "--date-start", "2022-02-04", "--date-end", "2022-02-05")
+    with project.world.wire.having(lost):
+        done = project.batcat("run", "--date-start", "2022-02-04", "--date-end", "2022-02-05")
     assert "The connection to AWS is lost; trying again" in done.stderr
     assert "AWS answers again." in done.stderr
     assert "succeeded after" in done.stderr
@@ -245,26 +246,26 @@ def test_a_network_that_is_lost_while_waiting_is_told_and_waited_for(
 
 @pytest.mark.parametrize("words", ["run", "status", "logs", "stop"])
 def test_a_network_that_is_not_there_is_told_with_what_to_do(
-    one_project: DeployedProject, words: str
+    project: DeployedProject, words: str
 ) -> None:
-    with one_project.world.wire.having(Fault("*", "*", reset=True, times=0)):
-        told = one_project.batcat(words, code=1, timeout=30).stderr
+    with project.world.wire.having(Fault("*", "*", reset=True, times=0)):
+        told = project.process(words, code=1, timeout=30).stderr
     assert told.startswith("Error: AWS could not be reached for your AWS account: ")
     assert "Fix: Check the network, the region and AWS_ENDPOINT_URL." in told
 
 
 def test_credentials_that_are_refused_are_no_matter_of_deploying(
-    one_project: DeployedProject,
+    project: DeployedProject,
 ) -> None:
     words = "The security token included in the request is invalid."
-    with one_project.world.wire.having(Fault("sts", "*", "InvalidClientTokenId", words, 403)):
-        told = one_project.batcat("run", code=1).stderr
+    with project.world.wire.having(Fault("sts", "*", "InvalidClientTokenId", words, 403)):
+        told = project.batcat("run", code=1).stderr
     assert "AWS does not accept the credentials in use for your AWS account" in told
     assert "deploying" not in told
     assert "aws sso login" in told
 
 
-def test_run_and_status_load_few_modules(one_project: DeployedProject) -> None:
+def test_run_and_status_load_few_modules(project: DeployedProject) -> None:
     counted = (
         "import sys; from batcat_runtime.commands import run; code = run(sys.argv[1:]); "
         "print(sum(one.startswith('batcat_runtime') for one in sys.modules), file=sys.stderr)"
@@ -272,8 +273,8 @@ def test_run_and_status_load_few_modules(one_project: DeployedProject) -> None:
     for words in (("run", "--date-start", "2022-02-06", "--date-end", "2022-02-07"), ("status",)):
         done = subprocess.run(
             [sys.executable, "-c", counted, *words],
-            cwd=one_project.folder,
-            env=one_project.environment,
+            cwd=project.folder,
+            env=project.environment,
             capture_output=True,
             text=True,
             check=True,
@@ -282,12 +283,12 @@ def test_run_and_status_load_few_modules(one_project: DeployedProject) -> None:
 
 
 def test_a_run_on_the_laptop_takes_the_same_options(
-    one_project: DeployedProject, tmp_path: Path
+    project: DeployedProject, tmp_path: Path
 ) -> None:
-    shutil.copytree(one_project.folder, tmp_path / "project")
-    local = DeployedProject(one_project.world, tmp_path / "project", one_project.config)
+    shutil.copytree(project.folder, tmp_path / "project")
+    local = DeployedProject(project.world, tmp_path / "project", project.config)
     window = ("--date-start", "2022-01-08", "--date-end", "2022-01-09")
-    done = local.batcat("run", "--local", *window, "--param", "lines=1")
+    done = local.process("run", "--local", *window, "--param", "lines=1")
     assert "line 0 of 2022-01-08\n" in done.stdout
     [manifest] = (local.folder / "data" / "result").rglob("_manifest.json")
     assert manifest.parent.parent.name == "date=2022-01-08"
@@ -302,10 +303,10 @@ def test_a_run_on_the_laptop_takes_the_same_options(
     assert "for a run on AWS" in local.batcat("run", "--local", "--no-wait", code=2).stderr
 
 
-def test_a_notebook_runs_it_too(one_project: DeployedProject) -> None:
+def test_a_notebook_runs_it_too(project: DeployedProject) -> None:
     lines: list[str] = []
     with reporting(lines.append):
-        done = bc.run("2022-03-01", "2022-03-02", folder=one_project.folder)
+        done = bc.run("2022-03-01", "2022-03-02", folder=project.folder)
         assert done.succeeded
         assert done.result is not None
         assert done.preview is not None
@@ -314,6 +315,6 @@ def test_a_notebook_runs_it_too(one_project: DeployedProject) -> None:
         assert repr(done) == f"{done.execution.name} SUCCEEDED {done.result_uri}"
         assert lines[1] == f"state {PURPOSE}: entered"
         with pytest.raises(WaitInterruptedError, match=r"not ended after 0\.1 s") as late:
-            bc.run(params={"seconds": 60}, timeout=0.1, folder=one_project.folder)
+            bc.run(params={"seconds": 60}, timeout=0.1, folder=project.folder)
     assert late.value.exit_code == 1
-    stop(one_project, re.findall(NAME, str(late.value))[0])
+    stop(project, re.findall(NAME, str(late.value))[0])

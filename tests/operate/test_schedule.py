@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.faultproxy import Fault
-from tests.operate.world import PURPOSE, REGIONS, DeployedProject, World
+from tests.operate.world import IN_EACH_REGION, PURPOSE, DeployedProject, World
 
 CONFIG = Path("script") / "config.json"
 
@@ -37,6 +37,7 @@ def deployed_state(project: DeployedProject) -> str:
     return str(project.client("scheduler").get_schedule(Name=project.names.schedule)["State"])
 
 
+@IN_EACH_REGION
 def test_a_switch_changes_one_word_in_both_places(switched_off: DeployedProject) -> None:
     project = switched_off
     before = (project.folder / CONFIG).read_bytes()
@@ -63,6 +64,7 @@ def test_a_switch_changes_one_word_in_both_places(switched_off: DeployedProject)
     assert deployed_state(project) == "DISABLED"
 
 
+@IN_EACH_REGION
 def test_times_are_in_the_schedules_own_zone_with_their_window(project: DeployedProject) -> None:
     first, second = project.json("schedule")[0]["next"][:2]
     time = datetime.fromisoformat(first["time"])
@@ -75,7 +77,6 @@ def test_times_are_in_the_schedules_own_zone_with_their_window(project: Deployed
     assert date.fromisoformat(second["window"]["end"]) == time.date() + timedelta(days=1)
 
 
-@pytest.mark.parametrize("project", REGIONS[:1], indirect=True)
 def test_a_later_deployment_finds_nothing_to_do(project: DeployedProject) -> None:
     before = (project.folder / CONFIG).read_bytes()
     states = project.client("stepfunctions")

@@ -13,7 +13,7 @@ import batcat_runtime as bc
 from batcat_runtime.operate.history import JOB_LOG_GROUP
 from batcat_runtime.text import NOTHING
 from tests.faultproxy import Fault
-from tests.operate.world import PURPOSE, REGIONS, SCRIPT, DeployedProject, World
+from tests.operate.world import IN_EACH_REGION, PURPOSE, REGIONS, SCRIPT, DeployedProject, World
 
 WINDOW = {"date_start": "2023-01-01", "date_end": "2023-01-02"}
 
@@ -25,7 +25,7 @@ def broken(worlds: Callable[[str], World]) -> DeployedProject:
     project = world.project(deploy=False, script=f"print('begun', flush=True)\n{SCRIPT}")
     path = project.folder / "script" / "config.json"
     content = json.loads(path.read_text("utf-8"))
-    content["purposes"][PURPOSE]["steps"][0]["max_runtime_seconds"] = 15
+    content["purposes"][PURPOSE]["steps"][0]["max_runtime_seconds"] = 8
     path.write_text(json.dumps(content), encoding="utf-8")
     project.deploy()
     return project
@@ -45,6 +45,7 @@ def why(project: DeployedProject) -> str:
     return shown[shown.index("Failed: ") :]
 
 
+@IN_EACH_REGION
 def test_executions_are_listed_with_window_rows_and_origin(project: DeployedProject) -> None:
     assert project.execute("2023-01-01_2023-01-02_0a1b2c3d", **WINDOW)["status"] == "SUCCEEDED"
     shown = project.batcat("status", "--last", "1").stdout.splitlines()
@@ -74,9 +75,9 @@ def test_executions_are_listed_with_window_rows_and_origin(project: DeployedProj
     assert "SUCCEEDED" in in_terminal.shown
 
 
-def test_what_started_an_execution_is_told_by_itself(one_project: DeployedProject) -> None:
+def test_what_started_an_execution_is_told_by_itself(project: DeployedProject) -> None:
     """By hand, a window is the same execution as by the schedule; it is not the schedule's."""
-    functions, name = one_project.client("lambda"), one_project.names.function
+    functions, name = project.client("lambda"), project.names.function
 
     def invoke(**event: str) -> str:
         answer = functions.invoke(FunctionName=name, Payload=json.dumps(event))
@@ -85,13 +86,13 @@ def test_what_started_an_execution_is_told_by_itself(one_project: DeployedProjec
     by_hand = invoke(date_start="2023-02-01", date_end="2023-02-02")
     scheduled = invoke(scheduled_time="2023-02-03T18:00:00Z")
     for execution, origin in ((by_hand, "hand"), (scheduled, "schedule")):
-        assert one_project.json("status", execution)["row"]["origin"] == origin
-    assert "by the schedule" in one_project.batcat("status", scheduled).stdout
+        assert project.json("status", execution)["row"]["origin"] == origin
+    assert "by the schedule" in project.batcat("status", scheduled).stdout
 
 
-def test_one_execution_is_shown_in_full(one_project: DeployedProject) -> None:
-    one_project.execute("in-full", **WINDOW, params={"lines": 1})
-    shown = one_project.batcat("status", "in-f").stdout
+def test_one_execution_is_shown_in_full(project: DeployedProject) -> None:
+    project.execute("in-full", **WINDOW, params={"lines": 1})
+    shown = project.batcat("status", "in-f").stdout
     for line in (
         r"in-full  SUCCEEDED",
         rf"  pipeline    {PURPOSE}",
@@ -103,34 +104,34 @@ def test_one_execution_is_shown_in_full(one_project: DeployedProject) -> None:
         r"        usage-analysis.csv  22 B",
     ):
         assert re.search(rf"^{line}$", shown, re.MULTILINE), (line, shown)
-    found = one_project.json("status", "in-full")
+    found = project.json("status", "in-full")
     assert found["row"]["rows"] == 2
     assert found["states"][0]["jobs"][0]["status"] == "Completed"
-    assert (
-        "There is no execution nonsense" in one_project.batcat("status", "nonsense", code=1).stderr
-    )
+    assert "There is no execution nonsense" in project.batcat("status", "nonsense", code=1).stderr
 
 
-def test_of_an_execution_that_is_forgotten_the_result_remains(one_project: DeployedProject) -> None:
-    one_project.execute("long-ago", **WINDOW)
+def test_an_execution_that_is_forgotten_is_told_with_what_is_left(
+    project: DeployedProject,
+) -> None:
+    project.execute("long-ago", **WINDOW)
     gone = Fault("stepfunctions", "DescribeExecution", "ExecutionDoesNotExist", "gone", times=0)
-    with one_project.world.wire.having(gone):
-        told = one_project.batcat("status", "long-ago", code=1).stderr
-        listed = one_project.batcat("status").stdout
-    assert "knows no execution long-ago of usage-analysis any more. Its result is there: " in told
-    assert re.search(r"s3://\S+/date=2023-01-01/run=long-ago/ \(2 rows, of 2023-01-01 to", told)
-    assert "90 days" in told
+    with project.world.wire.having(gone):
+        shown = project.batcat("status", "long-ago", code=1).stderr
+        listed = project.batcat("status").stdout
+    assert "There is no execution long-ago of usage-analysis." in shown
+    assert "90 days after its end: its result stays (`batcat results`)" in shown
+    assert "--since 120d --log-stream-name-prefix usage-analysis --region cn-northwest-1" in shown
     assert "Nothing has run yet. Start it with `batcat run`." in listed
 
 
 def test_who_may_not_read_logs_and_jobs_still_learns_the_reason(
-    one_project: DeployedProject,
+    project: DeployedProject,
 ) -> None:
-    one_project.execute("may-not", params={"fail": "no limits", "lines": 1})
-    keys = one_project.world.session(
+    project.execute("may-not", params={"fail": "no limits", "lines": 1})
+    keys = project.world.session(
         *("reader", "logs:*", "sagemaker:*", "scheduler:*", "states:GetExecutionHistory")
     )
-    shown = one_project.batcat(
+    shown = project.batcat(
         *("status", "--last", "1"),
         AWS_ACCESS_KEY_ID=keys["AccessKeyId"],
         AWS_SECRET_ACCESS_KEY=keys["SecretAccessKey"],
@@ -150,7 +151,7 @@ def test_nothing_has_run_yet_and_a_job_that_takes_too_long(broken: DeployedProje
     stood = rf"Failed: The step {PURPOSE} was stopped at {PURPOSE}\.py, line \d+ in <module>: "
     assert re.match(rf"{stood}Processing job runtime", told)
     assert "    begun\n" in told
-    assert "max_runtime_seconds is 15" in told
+    assert "max_runtime_seconds is 8" in told
     assert "Fix: Raise max_runtime_seconds" in told
 
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-
-import pytest
 
 import batcat_runtime as bc
-from tests.operate.world import PURPOSE, REGIONS, DeployedProject, World
+from tests.operate.world import IN_EACH_REGION, PURPOSE, DeployedProject
 
 LONG = {"seconds": 120}
 
@@ -43,12 +40,9 @@ def stopped(project: DeployedProject, run: str) -> bool:
     return False
 
 
-@pytest.mark.parametrize("region", REGIONS)
-def test_a_run_and_its_job_are_stopped(
-    worlds: Callable[[str], World], region: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    project = worlds(region).project()
-    window = {"date_start": "2022-01-08", "date_end": "2022-01-09"}
+@IN_EACH_REGION
+def test_a_run_and_its_job_are_stopped(project: DeployedProject) -> None:
+    window = {"date_start": "2016-01-08", "date_end": "2016-01-09"}
     for name in ("mistake-1", "mistake-12", "right"):
         project.execute(name, wait=False, params=LONG, **window)
         assert job_status(project, name) == "InProgress"
@@ -58,7 +52,7 @@ def test_a_run_and_its_job_are_stopped(
     assert "2 executions are running" in project.batcat("stop", "mist", code=2).stderr
     done = project.batcat("stop", "mistake-1")
     assert done.stderr == "execution mistake-1: stopped\n"
-    assert done.stdout == "mistake-1 leaves no result of 2022-01-08 to 2022-01-09.\n"
+    assert done.stdout == "mistake-1 leaves no result of 2016-01-08 to 2016-01-09.\n"
     assert stopped(project, "mistake-1")
     terminal = project.terminal("stop", "mist")
     assert terminal.wait() == 0
@@ -68,16 +62,9 @@ def test_a_run_and_its_job_are_stopped(
     assert (ended["name"], ended["status"], ended["error"]) == ("right", "ABORTED", "Stopped")
     assert ended["cause"] == "Stopped by `batcat stop`"
     assert stopped(project, "right")
-    assert project.json("results") == []
+    assert project.json("results", "--first", "2016-01-08", "--last", "2016-01-08") == []
     assert project.batcat("stop").stderr == "nothing is running\n"
     again = project.batcat("stop", "right")
     assert again.stderr == "execution right: had ended already (aborted)\n"
     assert "There is no execution wrong" in project.batcat("stop", "wrong", code=1).stderr
-    for name, value in project.world.aws.environment().items():
-        monkeypatch.setenv(name, value)
     assert bc.stop(folder=project.folder, purpose=PURPOSE) is None
-
-
-def test_what_is_not_deployed_runs_nothing(chinese: World) -> None:
-    project = chinese.project(deploy=False)
-    assert "is not deployed in" in project.batcat("stop", code=1).stderr

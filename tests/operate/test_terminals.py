@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from tests.operate.world import PURPOSE, DeployedProject
+from tests.operate.world import IN_EACH_REGION, PURPOSE, DeployedProject
 
 
+@IN_EACH_REGION
 def test_every_command_that_looks_answers_in_a_terminal(project: DeployedProject) -> None:
     given = {"date_start": "2019-05-01", "date_end": "2019-05-02"}
     assert project.execute("in-a-terminal", **given)["status"] == "SUCCEEDED"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import pty
@@ -11,13 +12,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import boto3
+import pytest
 
+import batcat_runtime as bc
+from batcat_runtime.commands import run as run_command_line  # before `batcat run` is loaded
 from batcat_runtime.config import Config, get_config
+from batcat_runtime.log import reporting
 from batcat_runtime.names import Names
 from batcat_runtime.operate.connection import Project
 from batcat_runtime.project import new_project
@@ -25,11 +31,11 @@ from batcat_runtime.rehearsal import EmbeddedAWS, container_tool
 from tests.faultproxy import FaultProxy
 
 REGIONS = ("cn-northwest-1", "us-east-1")
+IN_EACH_REGION = pytest.mark.parametrize("project", REGIONS, indirect=True)
 PURPOSE = "usage-analysis"
 # Quick, and does what its parameters say: wait, print, fail.
 SCRIPT = """
 import time
-import pandas as pd
 import batcat_runtime as bc
 
 with bc.processing_job("usage-analysis") as job:
@@ -38,6 +44,8 @@ with bc.processing_job("usage-analysis") as job:
     time.sleep(float(job.parameters.get("seconds", 0)))
     if job.parameters.get("fail"):
         raise ValueError(f"no usage for {job.date_start}: " + str(job.parameters["fail"]))
+    import pandas as pd  # last: most jobs of the tests are to wait or to fail
+
     job.save(pd.DataFrame({"vin": ["A", "B"], "usage": [1.5, 2.0]}), "usage-analysis.csv")
 """
 
@@ -180,26 +188,31 @@ class DeployedProject:
         return self.world.client(service)
 
     def deploy(self) -> str:
-        """Run its own deploy.sh."""
-        done = subprocess.run(
-            ["bash", "deploy/deploy.sh"],
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        """Deploy it in this process, which loads the SDKs once; return what was said."""
+        said: list[str] = []
+        with pytest.MonkeyPatch.context() as patch, reporting(said.append):
+            for name, value in self.environment.items():
+                patch.setenv(name, value)
+            bc.deploy(self.folder)
+        return "\n".join(said)
 
     def batcat(
-        self, *arguments: str, code: int | None = 0, timeout: float = 120, **environment: str
+        self, *arguments: str, code: int | None = 0, **environment: str
     ) -> subprocess.CompletedProcess[str]:
         """Run `batcat` in the project's folder without a terminal; it must exit with `code`.
 
-        None accepts any exit code.
+        None accepts any exit code. It runs in this process, whose libraries are loaded; `process`,
+        `start` and `terminal` start one.
         """
+        out, err = io.StringIO(), io.StringIO()
+        found = in_process(arguments, self.folder, self.environment | environment, out, err)
+        done = subprocess.CompletedProcess(arguments, found, out.getvalue(), err.getvalue())
+        return self._checked(done, code)
+
+    def process(
+        self, *arguments: str, code: int | None = 0, timeout: float = 120, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `batcat` in a process of its own; see `batcat`."""
         done = subprocess.run(
             [sys.executable, "-m", "batcat_runtime", *arguments],
             cwd=self.folder,
@@ -211,6 +224,11 @@ class DeployedProject:
             stdin=subprocess.DEVNULL,
             timeout=timeout,
         )
+        return self._checked(done, code)
+
+    def _checked(
+        self, done: subprocess.CompletedProcess[str], code: int | None
+    ) -> subprocess.CompletedProcess[str]:
         assert code is None or done.returncode == code, done.stdout + done.stderr
         # On standard output it can be a job's, as in `batcat logs`; in an explanation it is
         # indented.
@@ -260,6 +278,35 @@ class DeployedProject:
                 return described
             assert time.monotonic() < deadline, described
             time.sleep(0.1)
+
+
+def in_process(
+    arguments: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    out: io.StringIO,
+    err: io.StringIO,
+) -> int:
+    """Run `batcat` in this process, with a folder and an environment; return its exit code."""
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        patch.chdir(folder)
+        patch.setattr(sys, "stdin", io.StringIO())
+        for name in os.environ.keys() - environment.keys():
+            patch.delenv(name)
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        return run_command_line(list(arguments))
+
+
+def pointed(project: DeployedProject, monkeypatch: pytest.MonkeyPatch) -> DeployedProject:
+    """Let this process's environment point to a project's AWS."""
+    for name, value in project.world.aws.environment().items():
+        monkeypatch.setenv(name, value)
+    return project
 
 
 class Terminal:
