@@ -425,16 +425,14 @@ def _look(project: Project, purpose: str, name: str) -> Backfill:
     found = _survey(project, asked)
     failed, waiting = found.those("FAILED", "TIMED_OUT", "SUCCEEDED"), found.those("", "ABORTED")
     done = min(given["windows"], max(0, len(found.done) - asked.skipped))
-    status, failures = (
-        "SUCCEEDED",
-        list(islice(_failures(project, arn), _SHOWN)) if failed + waiting else [],
-    )
-    if asked.status == "ABORTED":
-        status = "ABORTED"
-    elif failed or waiting:
-        status = "FAILED"
+    left, failures = [*failed, *waiting], list[WindowFailure]()
+    status = "ABORTED" if asked.status == "ABORTED" else "FAILED" if left else "SUCCEEDED"
+    if left:
+        lost = (failure for failure in _failures(project, arn) if failure.window in left)
+        failures = list(islice(lost, _SHOWN))
+    if status == "FAILED" and not failures:
         why = described.get("cause") or described.get("error") or "its result is not whole"
-        failures = failures or [WindowFailure((failed + waiting)[0], "", "", why)]
+        failures = [WindowFailure(left[0], "", "", why)]
     return replace(
         asked,
         status=status,

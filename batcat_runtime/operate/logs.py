@@ -117,7 +117,8 @@ class _JobLog:
     step: str
     attempt: int
     instances: int
-    since: int
+    started: int
+    wanted: int  # nothing older is
     ended: int | None = None
     lines: int = 0
     known: dict[str, int] = field(default_factory=dict)
@@ -135,7 +136,7 @@ class _JobLog:
 
     def read(self, project: Project, ask: Callable[[Callable[[], Any]], Any]) -> Iterator[Entry]:
         """Yield its lines that were not given yet."""
-        floor = max(0, max(self.since, self.newest) - _OVERLAP)
+        floor = max(0, max(self.started, self.wanted, self.newest) - _OVERLAP)
         asked: dict[str, Any] = {"logGroupName": JOB_LOG_GROUP, "startTime": floor}
         asked["logStreamNamePrefix"] = f"{self.name}/"
         if self.last is not None:
@@ -149,7 +150,7 @@ class _JobLog:
             )
             for event in page.get("events", []):
                 when = event["timestamp"]
-                if event["eventId"] not in self.known and when >= self.since:
+                if event["eventId"] not in self.known and when >= self.wanted:
                     self.lines += 1
                     for text in clean(event["message"]).rstrip("\n").split("\n"):
                         line = LogLine(time_of(event), self._source(event["logStreamName"]), text)
@@ -199,14 +200,16 @@ class _Tail:
 
     def follow(self, lines: int | None, every: float) -> Generator[LogLine, None, Execution]:
         """Yield what there is, and what comes, until the execution has ended."""
-        begun, looks, said, written = time.monotonic(), 0, False, -1
+        begun, looks, said = time.monotonic(), 0, False
         with awaited(self._execution.name):
-            # The last lines of a container may come after the end.
-            while looks <= _LOOKS_AFTER_THE_END or written != self._written:
+            while True:
                 written = self._written
                 yield from _last(self._look(asked_again), lines)
                 lines = None
                 looks += not self._execution.running
+                # The last lines of a container may come after the end.
+                if looks > _LOOKS_AFTER_THE_END and written == self._written:
+                    break
                 if not (said or self._written or time.monotonic() < begun + _QUIET_SECONDS):
                     said = True
                     report("No line yet: it takes AWS some minutes to start an instance.")
@@ -273,8 +276,8 @@ class _Tail:
             cluster = (asked.get("ProcessingResources") or {}).get("ClusterConfig") or {}
             step = str((asked.get("Environment") or {}).get("BATCAT_STEP") or run.name)
             count, started = int(cluster.get("InstanceCount") or 1), _millis(event["timestamp"])
-            since = max(self._start, started)
-            self._jobs[name] = _JobLog(name, run, step, len(run.jobs), count, since)
+            attempt = len(run.jobs)
+            self._jobs[name] = _JobLog(name, run, step, attempt, count, started, self._start)
             words = [*(words or [_name(run).rstrip(",")]), f"job {name} created"]
         if words:
             yield _entry(event["timestamp"], _OPENS, ": ".join(words))
