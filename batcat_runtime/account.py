@@ -11,7 +11,6 @@ policy of our own account is in the way: S3 tells that to callers of the bucket'
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from batcat_runtime.config import Config, partition_of
@@ -44,25 +43,7 @@ def account_of(config: Config) -> str:
     return str(identity["Account"])
 
 
-@dataclass(frozen=True)
-class BucketFound:
-    """What is known of the result bucket.
-
-    Attributes
-    ----------
-    name, region : str
-        Its name, and where it lies.
-    ours : bool
-        Whether it is known to be this account's. False when the credentials in use may not list it,
-        so that S3 tells nothing more.
-    """
-
-    name: str
-    region: str
-    ours: bool
-
-
-def check_bucket(config: Config, *, s3: Any = None, account: str = "") -> BucketFound:
+def check_bucket(config: Config, *, s3: Any = None, account: str = "") -> bool:
     """Refuse a result bucket that does not exist, is another account's or in another region.
 
     Parameters
@@ -76,8 +57,9 @@ def check_bucket(config: Config, *, s3: Any = None, account: str = "") -> Bucket
 
     Returns
     -------
-    BucketFound
-        Nothing was changed.
+    bool
+        Whether it is known to be this account's. False when the credentials in use may not list
+        it, so that S3 tells nothing more. Nothing was changed.
 
     Raises
     ------
@@ -113,7 +95,7 @@ def check_bucket(config: Config, *, s3: Any = None, account: str = "") -> Bucket
             fix=f'Set "region": "{region}" in script/config.json, or take another bucket there: '
             f"{make_bucket('NAME', config.region)}",
         )
-    return BucketFound(name, region, ours)
+    return ours
 
 
 def make_bucket(name: str, region: str) -> str:

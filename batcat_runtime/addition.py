@@ -9,7 +9,6 @@ written before it are removed again.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 from batcat_runtime.config import CONFIG_PATH, Config, get_config, parse_config
@@ -17,14 +16,6 @@ from batcat_runtime.errors import ConfigError, UserError
 from batcat_runtime.jsontext import set_member, write_whole
 from batcat_runtime.names import slug
 from batcat_runtime.project import Answers, template_folder
-
-
-@dataclass(frozen=True)
-class Addition:
-    """What a new purpose brings: files by their path in the project, and the new configuration."""
-
-    files: dict[Path, str]
-    config: str
 
 
 def add_purpose(folder: Path, name: str) -> list[Path]:
@@ -50,13 +41,6 @@ def add_purpose(folder: Path, name: str) -> list[Path]:
         The project's configuration is wrong as it is.
     """
     config = get_config(folder)
-    addition = plan_addition(folder, config, name)
-    _write(folder, addition)
-    return [*addition.files, CONFIG_PATH]
-
-
-def plan_addition(folder: Path, config: Config, name: str) -> Addition:
-    """Return everything that `add_purpose` would write."""
     answers = Answers(
         {
             "project_name": config.title,
@@ -65,11 +49,13 @@ def plan_addition(folder: Path, config: Config, name: str) -> Addition:
             "result_s3_bucket": config.result_s3_bucket,
         }
     )
-    _check_name(folder, config, answers, name)
+    script = Path("script") / f"{name}.py"
+    test = Path("test") / f"test_{name.replace('-', '_')}.py"
+    _check_name(folder, config, answers, name, (script, test))
     small = template_folder() / "templates" / "small"
     files = {
-        _script(name): answers.render((small / "script.py").read_text(encoding="utf-8")),
-        _test(name): answers.render((small / "test.py").read_text(encoding="utf-8")),
+        path: answers.render((small / source).read_text(encoding="utf-8"))
+        for path, source in ((script, "script.py"), (test, "test.py"))
     }
     pattern = template_folder() / "{{cookiecutter.project_slug}}" / CONFIG_PATH
     entry = json.loads(answers.render(pattern.read_text(encoding="utf-8")))["purposes"][name]
@@ -87,10 +73,13 @@ def plan_addition(folder: Path, config: Config, name: str) -> Addition:
             fix=f"Add this to `purposes` by hand:\n{json.dumps({name: entry}, indent=2)}",
         )
     parse_config(expected, source=f"{CONFIG_PATH.as_posix()} with the new purpose")
-    return Addition(files, after)
+    _write(folder, files, after)
+    return [*files, CONFIG_PATH]
 
 
-def _check_name(folder: Path, config: Config, answers: Answers, name: str) -> None:
+def _check_name(
+    folder: Path, config: Config, answers: Answers, name: str, paths: tuple[Path, ...]
+) -> None:
     wrong = answers.problem("purpose")
     if wrong:
         raise UserError(f"{wrong}.", fix="Choose another name.")
@@ -99,7 +88,7 @@ def _check_name(folder: Path, config: Config, answers: Answers, name: str) -> No
             f"The project has a purpose {name!r} already.",
             fix=f"It has: {', '.join(config.purposes)}. Choose another name.",
         )
-    for path in (_script(name), _test(name)):
+    for path in paths:
         if (folder / path).exists():
             raise UserError(
                 f"There is a file {path.as_posix()} already.",
@@ -107,24 +96,16 @@ def _check_name(folder: Path, config: Config, answers: Answers, name: str) -> No
             )
 
 
-def _script(name: str) -> Path:
-    return Path("script") / f"{name}.py"
-
-
-def _test(name: str) -> Path:
-    return Path("test") / f"test_{name.replace('-', '_')}.py"
-
-
-def _write(folder: Path, addition: Addition) -> None:
+def _write(folder: Path, files: dict[Path, str], config: str) -> None:
     made: list[Path] = []
     try:
-        for path, text in addition.files.items():
+        for path, text in files.items():
             target = folder / path
             target.parent.mkdir(exist_ok=True)
             with target.open("x", encoding="utf-8", newline="\n") as file:
                 made.append(target)
                 file.write(text)
-        write_whole(folder / CONFIG_PATH, addition.config)
+        write_whole(folder / CONFIG_PATH, config)
     except BaseException as error:
         for target in made:
             target.unlink(missing_ok=True)

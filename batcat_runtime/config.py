@@ -3,6 +3,11 @@
 The script, the image build, the workflow, the trigger, the policies and the rehearsal all read this
 one file. Loading has three stages: find the file, parse the JSON, check every key. Unknown keys,
 wrong types and impossible values are errors that name the key; nothing is guessed.
+
+``steps`` of a purpose is read in order. A list within it stands for side by side: each of its
+elements is a branch, and a branch is one step or a list of steps in order (in which a list is side
+by side again). So every configuration is a workflow that Step Functions can draw, and none can
+contradict itself. A step's output is the input of what comes next.
 """
 
 from __future__ import annotations
@@ -12,74 +17,414 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PrivateAttr,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from typing_extensions import TypeAliasType
 
 from batcat_runtime.errors import ConfigError
 from batcat_runtime.names import Names, slug
 from batcat_runtime.names import bucket_problem as bucket_problem
 from batcat_runtime.names import partition_of as partition_of
-from batcat_runtime.purpose import (
-    INPUT_PATTERN,
-    INSTANCE_PATTERN,
-    KMS_PATTERN,
-    NAME_PATTERN,
-    SCHEDULE_PATTERN,
-    VARIABLE_PATTERN,
-    Name,
-    Part,
-    RehearsalSettings,
-    legal_bucket,
-)
-from batcat_runtime.purpose import Input as Input
-from batcat_runtime.purpose import KmsKeys as KmsKeys
-from batcat_runtime.purpose import Network as Network
-from batcat_runtime.purpose import Purpose as Purpose
-from batcat_runtime.purpose import Retries as Retries
-from batcat_runtime.purpose import S3Trigger as S3Trigger
-from batcat_runtime.purpose import Schedule as Schedule
-from batcat_runtime.purpose import Step as Step
 
 CONFIG_PATH = Path("script") / "config.json"
 
 # What starts a purpose, or pretends to, and who is told: it does not concern what jobs compute.
 _STARTERS = {"schedule", "s3_trigger", "rehearsal"}
 _OF_THE_PROJECT = {"alert_email", "permissions_boundary"}
-_REGION_PATTERN = r"^[a-z]{2}(-[a-z]+)+-\d+$"
-_POLICY_PATTERN = r"^arn:aws[a-z-]*:iam::(\d{12}|aws):policy/[\w+=,.@/-]+$"
-_ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+")
+_MOST_RETRIES = 9  # a job's name has room for one digit of the attempt
 
 
-def _legal_role(arn: str) -> str:
-    if not _ROLE_ARN.fullmatch(arn):
+def _like(pattern: str, problem: str, longest: int = 2048) -> AfterValidator:
+    """Return what wants a text to match a pattern, and else says `problem`, with the text in it."""
+
+    def check(text: str) -> str:
+        if len(text) > longest:
+            raise ValueError(f"at most {longest} characters (found {text!r})")
+        if not re.fullmatch(pattern, text):
+            raise ValueError(problem.format(text))
+        return text
+
+    return AfterValidator(check)
+
+
+def _legal_bucket(name: str) -> str:
+    reason = bucket_problem(name)
+    if reason:
+        raise ValueError(f"{name!r} is no S3 bucket name: {reason}; for example '2022-rnd-battery'")
+    return name
+
+
+def _legal_s3_uri(uri: str) -> str:
+    match = re.fullmatch(r"s3://([^/]+)/?(.*)", uri)
+    if not match:
+        raise ValueError(f"{uri!r} is no S3 place; write it as 's3://bucket/prefix/'")
+    _legal_bucket(match[1])
+    return uri
+
+
+Bucket = Annotated[str, AfterValidator(_legal_bucket)]
+S3Uri = Annotated[str, AfterValidator(_legal_s3_uri)]
+_LOWER = "lower-case letters, digits and hyphens, and first a letter (found {!r})"
+_ROLE = "{!r} is no role ARN; it looks like 'arn:aws-cn:iam::123456789012:role/name'"
+_POLICY = "a policy's ARN looks like 'arn:aws:iam::123456789012:policy/name' (found {!r})"
+_TAG = (
+    "{!r} is no tag: letters, digits, spaces and _ . : / = + - @ are allowed, and `aws:` is "
+    "reserved"
+)
+_SCHEDULE = "a schedule looks like 'cron(0 2 * * ? *)' or 'rate(12 hours)' (found {!r})"
+
+Name = Annotated[str, _like(r"[a-z][a-z0-9-]*", _LOWER, 40)]
+InputName = Annotated[
+    str, _like(r"[a-z][a-z0-9_-]*", _LOWER.replace("and", "underscores and", 1), 40)
+]
+Region = Annotated[
+    str, _like(r"[a-z]{2}(-[a-z]+)+-\d+", "a region looks like 'cn-northwest-1' (found {!r})")
+]
+RoleArn = Annotated[str, _like(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+", _ROLE)]
+PolicyArn = Annotated[str, _like(r"arn:aws[a-z-]*:iam::(\d{12}|aws):policy/[\w+=,.@/-]+", _POLICY)]
+KmsKey = Annotated[
+    str, _like(r"[a-zA-Z0-9:/_-]+", "a key's ARN, its id, or 'alias/name' (found {!r})")
+]
+Address = Annotated[
+    str,
+    _like(
+        r"[^@\s,]+@[^@\s,]+\.[^@\s,]+",
+        "{!r} is no mail address; write one, such as 'nights@example.com'",
+    ),
+]
+_legal_tag = _like(r"(?!(?i:aws:))[\w\s.:/=+@-]*", _TAG)
+Variable = Annotated[
+    str,
+    _like(
+        r"[a-zA-Z_][a-zA-Z0-9_]*",
+        "letters, digits and underscores, and first no digit (found {!r})",
+        256,
+    ),
+]
+Script = Annotated[
+    str, _like(r"\w[\w.-]*\.py", "{!r} is no file in script/; for example 'usage-analysis.py'")
+]
+InstanceType = Annotated[
+    str,
+    _like(r"ml\.[a-z0-9-]+\.[a-z0-9]+", "an instance type looks like 'ml.m5.xlarge' (found {!r})"),
+]
+
+
+class Part(BaseModel):
+    """Base of everything in the configuration: immutable, and no unknown key."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Network(Part):
+    """The VPC that processing jobs run in; with `isolation`, they reach no network at all.
+
+    Without subnets, jobs run outside any VPC of yours.
+    """
+
+    subnets: list[str] = Field(default=[], max_length=16)
+    security_group_ids: list[str] = Field(default=[], max_length=5)
+    isolation: bool = False
+    encrypt_traffic: bool = False
+
+    @model_validator(mode="after")
+    def _subnets_need_groups(self) -> Network:
+        if bool(self.subnets) != bool(self.security_group_ids):
+            raise ValueError("give both subnets and security_group_ids, or neither")
+        return self
+
+
+class KmsKeys(Part):
+    """KMS keys, by ARN, id or alias: of the instances' volumes, and of what jobs write to S3."""
+
+    volume: KmsKey | None = None
+    output: KmsKey | None = None
+
+
+class Retries(Part):
+    """How often a step is tried again, and after how long.
+
+    `count` is for what AWS itself refuses or fails: throttling, a limit of instances, an internal
+    error. `failed_jobs` is for jobs that ended as failed, by default none: a script that failed
+    once costs the same time and money again.
+    """
+
+    count: Annotated[int, Field(ge=0, le=_MOST_RETRIES)] = 4
+    interval_seconds: Annotated[int, Field(ge=1, le=86_400)] = 20
+    backoff: Annotated[float, Field(ge=1.0, le=10.0, strict=False)] = 2.0
+    failed_jobs: Annotated[int, Field(ge=0, le=_MOST_RETRIES)] = 0
+
+    @model_validator(mode="after")
+    def _attempts_fit_a_name(self) -> Retries:
+        if self.count + self.failed_jobs > _MOST_RETRIES:
+            raise ValueError(f"count and failed_jobs may be {_MOST_RETRIES} together, not more")
+        return self
+
+
+class Input(Part):
+    """Where an input comes from: an S3 prefix, or the output of an earlier step.
+
+    ``"s3://bucket/prefix/"`` is short for ``{"s3": "s3://bucket/prefix/"}``. With `sharded`, each
+    instance of the step gets its own keys (``ShardedByS3Key``); otherwise each gets all of them.
+    """
+
+    s3: S3Uri | None = None
+    step: Name | None = None
+    sharded: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _text_is_a_prefix(cls, value: Any) -> Any:
+        return {"s3": _legal_s3_uri(value)} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _comes_from_one_place(self) -> Input:
+        if (self.s3 is None) == (self.step is None):
+            raise ValueError(
+                "an input is either {'s3': 's3://bucket/prefix/'} or {'step': 'name'}, one of both"
+            )
+        return self
+
+
+class Step(Part):
+    """One processing job of a purpose."""
+
+    name: Name
+    script: Script
+    inputs: dict[InputName, Input] = {}
+    instance_type: InstanceType = "ml.m5.xlarge"
+    instance_count: Annotated[int, Field(ge=1, le=100)] = 1
+    volume_size_gb: Annotated[int, Field(ge=1, le=16384)] = 30
+    max_runtime_seconds: Annotated[int, Field(ge=1, le=777_600)] = 3600
+    # SageMaker takes 100; the rest are the runtime's own.
+    environment: dict[Variable, Annotated[str, Field(max_length=256)]] = Field(
+        default={}, max_length=80
+    )
+    arguments: list[Annotated[str, Field(min_length=1, max_length=256)]] = Field(
+        default=[], max_length=100
+    )
+    network: Network | None = None
+    kms: KmsKeys | None = None
+    retries: Retries = Retries()
+
+    @field_validator("environment")
+    @classmethod
+    def _environment_is_the_users(cls, value: dict[str, str]) -> dict[str, str]:
+        reserved = sorted(name for name in value if name.upper().startswith("BATCAT_"))
+        if reserved:
+            raise ValueError(f"{', '.join(reserved)}: names that start with BATCAT_ are reserved")
+        return value
+
+    @property
+    def places(self) -> list[str]:
+        """The S3 prefixes that this step reads, the outputs of other steps aside."""
+        return [source.s3 for source in self.inputs.values() if source.s3 is not None]
+
+
+def _kind(value: Any) -> str:
+    return "[list]" if isinstance(value, list | tuple) else "[step]"
+
+
+def _one_step(steps: list[Any]) -> list[Any]:
+    if not steps:
+        raise ValueError("there is no step in it; name at least one")
+    return steps
+
+
+def _two_branches(branches: list[Any]) -> list[Any]:
+    if len(branches) < 2:
         raise ValueError(
-            f"{arn!r} is no role ARN; it looks like 'arn:aws-cn:iam::123456789012:role/name'"
+            "a list within `steps` holds what runs side by side: two steps or more, or lists of "
+            "steps"
         )
-    return arn
+    return branches
 
 
-def _legal_tag(text: str) -> str:
-    if not re.fullmatch(r"[\w\s.:/=+@-]*", text) or text.lower().startswith("aws:"):
-        raise ValueError(
-            f"{text!r} is no tag: letters, digits, spaces and _ . : / = + - @ are allowed, and "
-            "`aws:` is reserved"
-        )
-    return text
+# Recursive, which mypy cannot read. pydantic picks the member by the value's kind, so that an error
+# names one key and not every possibility.
+if TYPE_CHECKING:
+    Sequence = list[Any]
+else:
+
+    def _steps_and(lists: str, check: Callable[[list[Any]], list[Any]]) -> Any:
+        member = Annotated[Step, Tag("[step]")] | Annotated[lists, Tag("[list]")]
+        return Annotated[list[Annotated[member, Discriminator(_kind)]], AfterValidator(check)]
+
+    Sequence = TypeAliasType("Sequence", _steps_and("SideBySide", _one_step))
+    SideBySide = TypeAliasType("SideBySide", _steps_and("Sequence", _two_branches))
 
 
-def _legal_address(text: str) -> str:
-    if not re.fullmatch(r"[^@\s,]+@[^@\s,]+\.[^@\s,]+", text):
-        raise ValueError(f"{text!r} is no mail address; write one, such as 'nights@example.com'")
-    return text
+class Schedule(Part):
+    """When a purpose runs by itself; off until `enabled` is true.
+
+    `expression` is EventBridge Scheduler's: ``cron(minutes hours day month weekday year)`` or
+    ``rate(1 day)``, read in `timezone` (an IANA name). A run covers the `window_days` whole days
+    that end at the day on which it fires.
+    """
+
+    expression: Annotated[str, _like(r"(cron|rate)\([^()]+\)", _SCHEDULE, 256)]
+    timezone: str = "UTC"
+    enabled: bool = False
+    window_days: Annotated[int, Field(ge=1, le=366)] = 1
+
+    @field_validator("timezone")
+    @classmethod
+    def _timezone_exists(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError(
+                f"there is no time zone {value!r}; for example 'Asia/Shanghai' or 'UTC'"
+            ) from error
+        return value
 
 
-Bucket = Annotated[str, AfterValidator(legal_bucket)]
-RoleArn = Annotated[str, AfterValidator(_legal_role)]
-PolicyArn = Annotated[str, Field(pattern=_POLICY_PATTERN, max_length=2048)]
+class S3Trigger(Part):
+    """Run once for each object that arrives under `prefix`; off until `enabled` is true.
+
+    The run has no window of dates; `job.parameters` holds ``s3_bucket`` and ``s3_key``.
+    """
+
+    prefix: S3Uri
+    enabled: bool = False
+
+    @property
+    def bucket(self) -> str:
+        """The bucket that is watched."""
+        return self.prefix.removeprefix("s3://").partition("/")[0]
+
+    @property
+    def key_prefix(self) -> str:
+        """What the keys begin with; may be empty."""
+        return self.prefix.removeprefix("s3://").partition("/")[2]
+
+
+class RehearsalSettings(Part):
+    """What a rehearsal pretends.
+
+    The local time, in the schedule's zone, at which it fires; tables (``dw_bms.battery_usage``,
+    ``catalog.db.table``, ``redshift:schema.table``) and the files with their rows; secrets, and the
+    JSON files with their content. File names count from the project's folder.
+    """
+
+    fire_at: str | None = None
+    tables: dict[str, str] = {}
+    secrets: dict[str, str] = {}
+
+    @field_validator("fire_at")
+    @classmethod
+    def _fire_at_is_a_time(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError as error:
+            raise ValueError(f"{value!r} is no time; write '2022-01-08T02:00:00'") from error
+        if moment.tzinfo is not None:
+            raise ValueError(f"{value!r} has an offset; leave it out: the schedule's zone counts")
+        return value
+
+
+class Place(NamedTuple):
+    """Where a step stands in the workflow.
+
+    Attributes
+    ----------
+    before : tuple of str
+        The steps right before it, whose outputs it gets unless its inputs say otherwise.
+    ended : frozenset of str
+        Every step that has ended when it starts.
+    """
+
+    before: tuple[str, ...]
+    ended: frozenset[str]
+
+
+class Purpose(Part):
+    """A pipeline of the project: its steps, and what starts it."""
+
+    plan: Sequence = Field(alias="steps")
+    schedule: Schedule | None = None
+    s3_trigger: S3Trigger | None = None
+    rehearsal: RehearsalSettings | None = None
+    network: Network | None = None
+    kms: KmsKeys | None = None
+
+    @model_validator(mode="after")
+    def _steps_fit_together(self) -> Purpose:
+        names = [step.name for step in self.steps]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"steps need different names; {', '.join(twice)} stands twice")
+        for step in self.steps:
+            for name, source in self.inputs_of(step).items():
+                if source.step is None or source.step in self._places[step.name].ended:
+                    continue
+                why = f"which has not ended when {step.name!r} starts"
+                if source.step not in names:
+                    why = f"which is no step of this purpose ({', '.join(names)})"
+                raise ValueError(
+                    f"step {step.name!r}: the input {name!r} wants the output of {source.step!r}, "
+                    f"{why}"
+                )
+        return self
+
+    @property
+    def steps(self) -> list[Step]:
+        """All steps, in the order in which the configuration has them."""
+        return list(_flat(self.plan))
+
+    @property
+    def last_steps(self) -> list[str]:
+        """The steps after which nothing comes: their outputs are the purpose's results."""
+        return list(self._walked[1])
+
+    def step(self, name: str) -> Step:
+        """Return a step by name."""
+        return next(step for step in self.steps if step.name == name)
+
+    def inputs_of(self, step: Step) -> dict[str, Input]:
+        """Return a step's inputs: what it says, and the output of what comes right before it.
+
+        A step that takes any step's output by itself gets no other added.
+        """
+        inputs = dict(step.inputs)
+        if not any(source.step for source in inputs.values()):
+            for before in self._places[step.name].before:
+                if before in inputs:
+                    raise ValueError(
+                        f"step {step.name!r}: the input {before!r} has the name of the step before "
+                        "it, whose output it gets under that name; call the input something else"
+                    )
+                inputs[before] = Input(step=before)
+        return inputs
+
+    @property
+    def _places(self) -> dict[str, Place]:
+        return self._walked[0]
+
+    @cached_property
+    def _walked(self) -> tuple[dict[str, Place], tuple[str, ...]]:
+        places: dict[str, Place] = {}
+        ends, _ = _walk(self.plan, (), frozenset(), places)
+        return places, ends
 
 
 class Config(Part):
@@ -117,7 +462,7 @@ class Config(Part):
 
     title: Annotated[str, Field(min_length=1, max_length=200)]
     project: Annotated[str, Field(min_length=1, max_length=128)]
-    region: Annotated[str, Field(pattern=_REGION_PATTERN)]
+    region: Region
     result_s3_bucket: Bucket
     workflow_execution_role: RoleArn | None = None
     job_role: RoleArn | None = None
@@ -125,12 +470,12 @@ class Config(Part):
     schedule_role: RoleArn | None = None
     build_role: RoleArn | None = None
     permissions_boundary: PolicyArn | None = None
-    alert_email: Annotated[str, AfterValidator(_legal_address)] | None = None
+    alert_email: Address | None = None
     network: Network | None = None
     kms: KmsKeys | None = None
     tags: dict[
-        Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_legal_tag)],
-        Annotated[str, Field(max_length=256), AfterValidator(_legal_tag)],
+        Annotated[str, Field(min_length=1, max_length=128), _legal_tag],
+        Annotated[str, Field(max_length=256), _legal_tag],
     ] = Field(default={})
     purposes: dict[Name, Purpose] = Field(min_length=1)
     _folder: Path | None = PrivateAttr(default=None)
@@ -200,12 +545,6 @@ class Config(Part):
         """The domain of AWS there: ``amazonaws.com``, or ``amazonaws.com.cn`` in China."""
         return "amazonaws.com.cn" if self.partition == "aws-cn" else "amazonaws.com"
 
-    @cached_property
-    def sha256(self) -> str:
-        """Hex digest of the configuration's content, for manifests."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
-        return hashlib.sha256(text.encode()).hexdigest()
-
     def sha256_of(self, purpose: str) -> str:
         """Return the hex digest of what a purpose's jobs compute by.
 
@@ -226,10 +565,10 @@ class Config(Part):
 
     def kms_of(self, purpose: str, step: Step) -> KmsKeys:
         """Return the keys of a step; each its own, else its purpose's, else the project's."""
-        given = [one for one in (step.kms, self.purposes[purpose].kms, self.kms) if one is not None]
+        given = [keys for keys in (step.kms, self.purposes[purpose].kms, self.kms) if keys]
         return KmsKeys(
-            volume=next((one.volume for one in given if one.volume), None),
-            output=next((one.output for one in given if one.output), None),
+            volume=next((keys.volume for keys in given if keys.volume), None),
+            output=next((keys.output for keys in given if keys.output), None),
         )
 
     def purpose(self, name: str | None = None) -> Purpose:
@@ -361,7 +700,7 @@ def parse_config(
         config._folder = folder
         return config
     except ValidationError as error:
-        problems = [_problem(one) for one in error.errors(include_url=False)]
+        problems = [_problem(details) for details in error.errors(include_url=False)]
         raise ConfigError(
             f"{source} has {len(problems)} problem{'s' if len(problems) > 1 else ''}:\n"
             + "\n".join(f"  - {problem}" for problem in problems),
@@ -369,53 +708,33 @@ def parse_config(
         ) from error
 
 
-_KEYS = sorted(
-    {
-        field.alias or name
-        for part in (
-            *(Config, Purpose, Step, Input, Retries, Schedule, S3Trigger),
-            *(RehearsalSettings, Network, KmsKeys),
-        )
-        for name, field in part.model_fields.items()
-    }
-)
-
-
-# In the place of "String should match pattern ...": what that means.
-_PATTERNS = {
-    NAME_PATTERN: "lower-case letters, digits and hyphens, and first a letter",
-    INPUT_PATTERN: "lower-case letters, digits, hyphens and underscores, and first a letter",
-    INSTANCE_PATTERN: "an instance type looks like 'ml.m5.xlarge'",
-    VARIABLE_PATTERN: "letters, digits and underscores, and first no digit",
-    SCHEDULE_PATTERN: "a schedule looks like 'cron(0 2 * * ? *)' or 'rate(12 hours)'",
-    KMS_PATTERN: "a key's ARN, its id, or 'alias/name'",
-    _REGION_PATTERN: "a region looks like 'cn-northwest-1'",
-    _POLICY_PATTERN: "a policy's ARN looks like 'arn:aws:iam::123456789012:policy/name'",
-}
 # What pydantic puts into the place of an error beside the keys.
 _NO_KEYS = {"[key]", "[step]", "[list]"}
 
 
-def _problem(one: Any) -> str:
-    key = ".".join(str(part) for part in one["loc"] if part not in _NO_KEYS) or "(top level)"
-    kind: Literal["extra_forbidden"] | str = one["type"]
-    if kind == "extra_forbidden" and one["loc"][-1] == "permissions":
+def _problem(details: Any) -> str:
+    key = ".".join(str(part) for part in details["loc"] if part not in _NO_KEYS) or "(top level)"
+    kind = details["type"]
+    if kind == "extra_forbidden" and details["loc"][-1] == "permissions":
         return (
             f"{key}: the rights of a pipeline stand in deploy/roles.yaml now, and those of "
             "one purpose in deploy/roles.<purpose>.yaml. Statements for Athena, Redshift, secrets "
             "and S3 are there, commented out: uncomment them, then take this key away"
         )
     if kind == "extra_forbidden":
-        near = difflib.get_close_matches(str(one["loc"][-1]), _KEYS, n=1)
+        keys = {
+            field.alias or name
+            for part in Part.__subclasses__()
+            for name, field in part.model_fields.items()
+        }
+        near = difflib.get_close_matches(str(details["loc"][-1]), sorted(keys), n=1)
         return f"{key}: unknown key" + (f"; did you mean {near[0]!r}?" if near else "")
     if kind == "missing":
         return f"{key}: missing"
-    message = _PATTERNS.get(
-        one.get("ctx", {}).get("pattern", ""), str(one["msg"]).removeprefix("Value error, ")
-    )
+    message = str(details["msg"]).removeprefix("Value error, ")
     if message.startswith("purposes."):  # it names its key itself
         return message
-    given = one.get("input")
+    given = details.get("input")
     shown = f" (found {given!r})" if isinstance(given, str | int | float | bool) else ""
     return f"{key}: {message}" + (shown if kind != "value_error" else "")
 
@@ -430,3 +749,29 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             )
         content[key] = value
     return content
+
+
+def _flat(plan: Any) -> Iterator[Step]:
+    for member in plan:
+        if isinstance(member, Step):
+            yield member
+        else:
+            yield from _flat(member)
+
+
+def _walk(
+    sequence: Any, before: tuple[str, ...], ended: frozenset[str], places: dict[str, Place]
+) -> tuple[tuple[str, ...], frozenset[str]]:
+    """Note the place of every step; return which steps end the sequence, and all that ended."""
+    for member in sequence:
+        if isinstance(member, Step):
+            places[member.name] = Place(before, ended)
+            before, ended = (member.name,), ended | {member.name}
+            continue
+        branches = [
+            _walk([branch] if isinstance(branch, Step) else branch, before, ended, places)
+            for branch in member
+        ]
+        before = tuple(name for ends, _ in branches for name in ends)
+        ended = ended.union(*(all_of_it for _, all_of_it in branches))
+    return before, ended

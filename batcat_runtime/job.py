@@ -3,51 +3,76 @@
 The same script runs on a laptop, in the rehearsal and in SageMaker. This module finds out where it
 is and gives paths, date window, parameters and shard. Two doors:
 
-- In the script, ``with processing_job() as job:``. Results are written into a staging
-  folder; leaving the block cleanly writes ``_manifest.json`` into it and then renames the folder
-  into place. So a result is there whole or not at all: no manifest, no result.
-- In the container, ``python -m batcat_runtime.job SCRIPT``. It runs the script as a child process,
-  passes its output through, and fails the job if the script failed or left no result. The last
-  lines go to ``/opt/ml/output/message``, which SageMaker reports as the job's exit message.
+- In the script, ``with processing_job() as job:``. Results are written into a staging folder;
+  leaving the block cleanly writes ``_manifest.json`` into it, which names every file with its size
+  and SHA-256, and then renames the folder into place. So a result is there whole or not at all: no
+  manifest, no result. Of a job on several instances each writes its own files and its own manifest,
+  all into the same place: the instance's number is in every name.
+- In the container, ``python -m batcat_runtime.job SCRIPT``; see `batcat_runtime.job_container`.
 
-Paths are SageMaker's (developer guide, "How Amazon SageMaker Processing configures your
-container"). ``BATCAT_ML_ROOT`` moves ``/opt/ml``, for machines where nothing can be mounted there.
+In a container everything is below ``/opt/ml``, laid out by SageMaker (developer guide, "How Amazon
+SageMaker Processing configures your container"); ``BATCAT_ML_ROOT`` moves it, for machines where
+nothing can be mounted there. On a laptop it is the project's ``data/``: an S3 input ``usage`` is
+``data/raw/usage``; what a step hands on to the next lies in ``data/tmp/<purpose>/<step>``; results
+are in ``data/result/<purpose>``. Which purpose and which step this is, a container is told by its
+environment. On a laptop it follows from the script's name; ``make run`` says it, as a container is
+told.
 """
 
 from __future__ import annotations
 
 import contextlib
 import faulthandler
+import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from batcat_runtime.errors import JobError
-from batcat_runtime.job_place import Container, Laptop, Shard, place_of
-from batcat_runtime.job_result import (
-    hand_over,
-    result_folder,
-    run_name,
-    saved_files,
-    shard_name,
-)
+from batcat_runtime.errors import JobError, UserError
 from batcat_runtime.log import get_logger
+from batcat_runtime.window import ends_of, text_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from batcat_runtime.config import Config
+
+MANIFEST, MANIFESTS = "_manifest.json", "_manifest*.json"
+NO_RESULT = (
+    "The script ended without a result: no manifest was written. Do the work inside "
+    "`with bc.processing_job() as job:` and call job.save."
+)
+
 
 class _NothingToDoError(Exception):
     """No key of a sharded input for this instance: the block ends here, and that is fine."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The share of this instance in a job that runs on several.
+
+    Attributes
+    ----------
+    index : int
+        From 0.
+    count : int
+        The number of instances, 1 or more.
+    """
+
+    index: int = 0
+    count: int = 1
 
 
 @dataclass(frozen=True)
@@ -165,7 +190,7 @@ class ProcessingJob:
             raise JobError(
                 f"{file_name!r} is no plain file name.", fix="For example 'usage-analysis.csv'."
             )
-        file_name = shard_name(file_name, self)
+        file_name = _shard_name(file_name, self)
         target = self.output_path / file_name
         partial = target.with_name(f".{file_name}.partial")
         if file_name.endswith(".parquet"):
@@ -217,15 +242,9 @@ def processing_job(name: str | None = None) -> Iterator[ProcessingJob]:
     ...     job.save(usage.groupby("vin", as_index=False).sum(), "usage-analysis.csv")
     """
     started = datetime.now(UTC)
-    environment = os.environ
     place = place_of(name)
     output = place.output
-    window = _window(environment)
-    if window[0] and window[1] and window[0] >= window[1]:
-        raise JobError(
-            f"The date window is empty: {window[0]} is not before {window[1]}.",
-            fix="The end is exclusive: for one day give the next day as its end.",
-        )
+    date_start, date_end = _window()
     output.mkdir(parents=True, exist_ok=True)
     # Inside the output folder, which can be a mount of its own: so the final rename stays within
     # one file system. Athena and Spark do not read names that begin with a dot.
@@ -239,10 +258,10 @@ def processing_job(name: str | None = None) -> Iterator[ProcessingJob]:
     job = ProcessingJob(
         purpose=place.purpose,
         step=place.step,
-        run_id=run_name(environment),
-        date_start=window[0],
-        date_end=window[1],
-        parameters=_parameters(environment),
+        run_id=run_name(os.environ.get("BATCAT_RUN_ID")),
+        date_start=date_start,
+        date_end=date_end,
+        parameters=_parameters(),
         shard=place.shard,
         output_path=staging,
         _place=place,
@@ -250,16 +269,180 @@ def processing_job(name: str | None = None) -> Iterator[ProcessingJob]:
     try:
         try:
             yield job
-            _check_result(job)
+            if not _saved_files(job):
+                raise JobError(
+                    "The script ended without a result: it saved no file.",
+                    fix=f"Call job.save(frame, '{job.purpose}.csv') before the block ends.",
+                )
         except _NothingToDoError as nothing:
             log.warning(
                 "instance %d of %d got no file of the input %s: there are fewer than instances",
                 *(job.shard.index + 1, job.shard.count, nothing),
             )
-        rows = hand_over(job, output, started)
+        rows = _hand_over(job, output, started)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    log.info("result: %d rows in %s", rows, result_folder(job, output))
+    log.info("result: %d rows in %s", rows, _result_folder(job, output))
+
+
+def processing_output_path(name: str | None = None) -> Path:
+    """Return the folder below which this script writes its results.
+
+    ``/opt/ml/processing/output`` in a container; on a laptop ``data/result/<purpose>``, or
+    ``data/tmp/<purpose>/<step>`` for a step whose output is only the next one's input. `name` is as
+    in `processing_job`.
+    """
+    return place_of(name).output
+
+
+def run_name(given: str | None = None) -> str:
+    """Return an execution's name, or one for a run on a laptop, as it can stand in a key."""
+    name = given or f"local-{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+    return re.sub(r"[^\w.-]", "-", name)
+
+
+def place_of(name: str | None = None) -> Container | Laptop:
+    """Return the place that this process is in.
+
+    `name`, a purpose or a step, matters only where nothing else tells them apart.
+    """
+    root = ml_root()
+    return Container(root, name) if root else _place_of_script(name)
+
+
+def ml_root() -> Path | None:
+    """Return SageMaker's ``/opt/ml``, or None where there is none (a laptop)."""
+    root = Path(os.environ.get("BATCAT_ML_ROOT") or "/opt/ml")
+    return root if (root / "processing").is_dir() else None
+
+
+def _place_of_script(name: str | None) -> Laptop:
+    from batcat_runtime.config import find_project, get_config
+
+    script = Path(sys.argv[0]).resolve()
+    project = find_project(script.parent if sys.argv[0] else None)
+    config = get_config(project)
+    purpose_given, wanted = os.environ.get("BATCAT_PURPOSE"), os.environ.get("BATCAT_STEP")
+    found = [
+        (purpose, step.name)
+        for purpose, settings in config.purposes.items()
+        for step in settings.steps
+        if purpose_given in (None, purpose)
+        and (step.name == wanted if wanted else step.script == script.name)
+    ]
+    if len(found) > 1 and name:
+        found = [place for place in found if name in place] or found
+    if not found:
+        raise JobError(
+            f"No step in script/config.json runs {script.name}, so there is no job.",
+            fix="Name it as the `script` of a step, under `purposes`.",
+        )
+    if len(found) > 1:
+        names = ", ".join(f"{step} of {purpose}" for purpose, step in found)
+        raise JobError(
+            f"Several steps run {script.name}: {names}.",
+            fix="Say which one this is, in the environment: "
+            f"BATCAT_PURPOSE={found[0][0]} BATCAT_STEP={found[0][1]}.",
+        )
+    return Laptop(project, config, *found[0])
+
+
+class Container:
+    """A processing container: SageMaker has put inputs and configuration below `root`."""
+
+    def __init__(self, root: Path, name: str | None) -> None:
+        self._root = root
+        self.output = root / "processing" / "output"
+        self.step = os.environ.get("BATCAT_STEP", "")
+        self.purpose = os.environ.get("BATCAT_PURPOSE") or name or ""
+        if not self.purpose:
+            raise JobError(
+                "This container was not told its purpose: BATCAT_PURPOSE is not set.",
+                fix="Start it by the deployed workflow, or say processing_job('my-purpose').",
+            )
+
+    @property
+    def shard(self) -> Shard:
+        """The share of this instance."""
+        resources = self._configuration("resourceconfig.json")
+        if not resources:
+            return Shard()
+        # algo-10 comes after algo-9: hosts are ordered by their number, not by their text.
+        hosts = sorted(resources["hosts"], key=lambda host: (len(host), host))
+        return Shard(hosts.index(resources["current_host"]), len(hosts))
+
+    def input_folder(self, name: str) -> Path:
+        """Return where an input is; it may not exist."""
+        return self._root / "processing" / "input" / name
+
+    def source(self, name: str) -> str:
+        """Return where an input came from: its S3 prefix, as far as the container knows it."""
+        job = self._configuration("processingjobconfig.json")
+        for source in job.get("ProcessingInputs") or []:
+            if isinstance(source, dict) and source.get("InputName") == name:
+                return str((source.get("S3Input") or {}).get("S3Uri") or "")
+        return ""
+
+    def _configuration(self, name: str) -> dict[str, Any]:
+        file = self._root / "config" / name
+        if not file.is_file():
+            return {}
+        content = json.loads(file.read_text(encoding="utf-8"))
+        return content if isinstance(content, dict) else {}
+
+
+class Laptop:
+    """The project's own folders, as a step of a purpose sees them."""
+
+    shard = Shard()
+
+    def __init__(self, project: Path, config: Config, purpose: str, step: str) -> None:
+        self.purpose, self.step = purpose, step
+        self._project = project
+        self._settings = config.purposes[purpose]
+        self.output = self._output_of(step)
+
+    def input_folder(self, name: str) -> Path:
+        """Return where an input is: data/raw, or the newest output of the step that makes it."""
+        inputs = self._settings.inputs_of(self._settings.step(self.step))
+        if name not in inputs:
+            raise JobError(
+                f"There is no input {name!r}: the step {self.step!r} of {self.purpose} has "
+                f"{', '.join(inputs) or 'none'}.",
+                fix="Declare it under `inputs` of the step in script/config.json.",
+            )
+        maker = inputs[name].step
+        if maker is None:
+            return self._project / "data" / "raw" / name
+        runs = {path.parent for path in self._output_of(maker).rglob(MANIFESTS)}
+        if not runs:
+            raise JobError(
+                f"The input {name!r} is the output of the step {maker!r}, which has not run on "
+                "this machine.",
+                fix=f"Run script/{self._settings.step(maker).script} first; `make run` runs all "
+                "steps in order.",
+            )
+        return max(runs, key=lambda folder: folder.stat().st_mtime_ns)
+
+    def source(self, name: str) -> str:
+        """Return where an input came from, relative to the project."""
+        return self.input_folder(name).relative_to(self._project).as_posix()
+
+    def _output_of(self, step: str) -> Path:
+        last = self._settings.last_steps
+        if step not in last:
+            return self._project / "data" / "tmp" / self.purpose / step
+        results = self._project / "data" / "result" / self.purpose
+        return results if len(last) == 1 else results / step
+
+
+def _data_files(folder: Path, pattern: str) -> list[Path]:
+    return sorted(
+        path
+        for path in folder.rglob(pattern)
+        if path.is_file()
+        and not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
+    )
 
 
 def _remove_unfinished(output: Path) -> None:
@@ -276,69 +459,17 @@ def _remove_unfinished(output: Path) -> None:
             continue  # somebody else's, and running
 
 
-def processing_output_path(name: str | None = None) -> Path:
-    """Return the folder below which this script writes its results.
-
-    ``/opt/ml/processing/output`` in a container; on a laptop ``data/result/<purpose>``, or
-    ``data/tmp/<purpose>/<step>`` for a step whose output is only the next one's input. `name` is as
-    in `processing_job`.
-    """
-    return place_of(name).output
-
-
-def _data_files(folder: Path, pattern: str) -> list[Path]:
-    return sorted(
-        path
-        for path in folder.rglob(pattern)
-        if path.is_file()
-        and not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
-    )
-
-
-def _check_result(job: ProcessingJob) -> None:
-    if not saved_files(job):
-        raise JobError(
-            "The script ended without a result: it saved no file.",
-            fix=f"Call job.save(frame, '{job.purpose}.csv') before the block ends.",
-        )
-
-
-def _window(environment: Mapping[str, str]) -> tuple[date | None, date | None]:
-    """Return both ends, as dates or, when one has a time of day, as date-times."""
-    start, end = (_date(f"BATCAT_DATE_{name}", environment) for name in ("START", "END"))
-    if isinstance(start, datetime) or isinstance(end, datetime):
-        return _at_midnight(start), _at_midnight(end)
-    return start, end
-
-
-def _date(name: str, environment: Mapping[str, str]) -> date | None:
-    text = environment.get(name, "").strip()
-    if not text:
-        return None
+def _window() -> tuple[date | None, date | None]:
+    names = ("BATCAT_DATE_START", "BATCAT_DATE_END")
+    start, end = (os.environ.get(name, "").strip() or None for name in names)
     try:
-        if len(text) == len("2022-01-31"):
-            return date.fromisoformat(text)
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise JobError(
-            f"{name}={text!r} is no date.", fix="Write it as 2022-01-31, or 2022-01-31T05:00."
-        ) from error
-    if moment.tzinfo is not None:
-        raise JobError(
-            f"{name}={text!r} has an offset.",
-            fix="Write it in the schedule's own time zone: 2022-01-31T05:00.",
-        )
-    return moment
+        return ends_of(start, end, names)
+    except UserError as error:
+        raise JobError(error.message, fix=error.fix) from error
 
 
-def _at_midnight(value: date | None) -> datetime | None:
-    if value is None or isinstance(value, datetime):
-        return value
-    return datetime(value.year, value.month, value.day)
-
-
-def _parameters(environment: Mapping[str, str]) -> dict[str, str | int | float | bool]:
-    text = environment.get("BATCAT_PARAMETERS") or "{}"
+def _parameters() -> dict[str, str | int | float | bool]:
+    text = os.environ.get("BATCAT_PARAMETERS") or "{}"
     try:
         parameters = json.loads(text)
     except json.JSONDecodeError as error:
@@ -350,6 +481,114 @@ def _parameters(environment: Mapping[str, str]) -> dict[str, str | int | float |
             f"BATCAT_PARAMETERS must be an object of texts, numbers and booleans, not {text!r}."
         )
     return parameters
+
+
+def _shard_name(name: str, job: ProcessingJob) -> str:
+    """Return a file's name as this instance writes it: with its number when there are several."""
+    if job.shard.count == 1:
+        return name
+    stem, dot, suffix = name.partition(".")
+    return f"{stem}-{job.shard.index:05d}{dot}{suffix}"
+
+
+def _result_folder(job: ProcessingJob, output: Path) -> Path:
+    """Return where a job's result lies: below the day that its window begins with, and its run."""
+    day = job.date_start or _run_started()
+    return output / f"date={day:%Y-%m-%d}" / f"run={job.run_id}"
+
+
+def _run_started() -> datetime:
+    """Return when the run began, the same for all its steps and instances; else now."""
+    text = os.environ.get("BATCAT_RUN_STARTED", "")
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except ValueError:
+        return datetime.now(UTC)
+
+
+def _hand_over(job: ProcessingJob, output: Path, started: datetime) -> int:
+    """Write the manifest and rename the staging folder into place; return the number of rows."""
+    files = _own_files(job)
+    manifest = _manifest(job, files, started)
+    folder = _result_folder(job, output)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(manifest, indent=2, ensure_ascii=False)
+    (job.output_path / _shard_name(MANIFEST, job)).write_text(text + "\n", encoding="utf-8")
+    # mkdtemp makes private folders; results are for everybody who may read the parent.
+    job.output_path.chmod(0o755)
+    try:
+        job.output_path.rename(folder)
+    except OSError as error:
+        if not folder.exists():
+            raise
+        raise JobError(
+            f"The run {job.run_id} has left a result already: {folder}. It stays as it is.",
+            fix="Give this run a name of its own in BATCAT_RUN_ID, or none at all.",
+        ) from error
+    return int(manifest["rows"])
+
+
+def _saved_files(job: ProcessingJob) -> list[Path]:
+    """Return the files of the result so far, at any depth."""
+    return sorted(path for path in job.output_path.rglob("*") if path.is_file())
+
+
+def _own_files(job: ProcessingJob) -> list[Path]:
+    """Return the files, after giving those that the script wrote by itself the shard's number."""
+    if job.shard.count > 1:
+        for path in _saved_files(job):
+            if path.name not in job.rows:
+                path.rename(path.with_name(_shard_name(path.name, job)))
+    return _saved_files(job)
+
+
+def _manifest(job: ProcessingJob, files: list[Path], started: datetime) -> dict[str, Any]:
+    return {
+        "purpose": job.purpose,
+        "step": job.step,
+        "run_id": job.run_id,
+        "date_start": text_of(job.date_start) if job.date_start else None,
+        "date_end": text_of(job.date_end) if job.date_end else None,
+        "parameters": job.parameters,
+        "rows": sum(job.rows.values()),
+        "files": [
+            {
+                "name": path.relative_to(job.output_path).as_posix(),
+                "rows": job.rows.get(path.name),
+                "bytes": path.stat().st_size,
+                "sha256": _sha256(path),
+            }
+            for path in files
+        ],
+        "inputs": [
+            {
+                "name": name,
+                "source": job.input_source(name),
+                "files": len(paths),
+                "bytes": sum(path.stat().st_size for path in paths),
+            }
+            for name, paths in sorted(job.files_read.items())
+        ],
+        "shard": {"index": job.shard.index, "count": job.shard.count},
+        "script": _script(),
+        "image": os.environ.get("BATCAT_IMAGE", ""),
+        "code_sha256": os.environ.get("BATCAT_CODE_SHA256", ""),
+        "config_sha256": os.environ.get("BATCAT_CONFIG_SHA256", ""),
+        "started": started.isoformat(timespec="seconds"),
+        "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _script() -> dict[str, str]:
+    path = Path(sys.argv[0]) if sys.argv[0] else None
+    if path is None or not path.is_file():
+        return {"name": "", "sha256": ""}
+    return {"name": path.name, "sha256": _sha256(path)}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _main(arguments: list[str]) -> int:

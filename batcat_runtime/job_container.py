@@ -16,8 +16,7 @@ from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 
-from batcat_runtime.job_place import MANIFESTS, ml_root
-from batcat_runtime.job_result import NO_RESULT
+from batcat_runtime.job import MANIFESTS, NO_RESULT, ml_root
 from batcat_runtime.log import exception_in
 
 _MESSAGE_BYTES = 1024  # SageMaker's limit for ExitMessage

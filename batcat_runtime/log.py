@@ -59,6 +59,14 @@ def exception_in(lines: Iterable[str]) -> str:
     return found
 
 
+def human_size(size: float) -> str:
+    """Return a number of bytes in decimal units, such as ``346.1 MB``."""
+    unit = 0
+    while size >= 1000 and unit < 4:
+        size, unit = size / 1000, unit + 1
+    return f"{size:.{min(unit, 1)}f} {('B', 'kB', 'MB', 'GB', 'TB')[unit]}"
+
+
 def report(line: str) -> None:
     """Say what is going on, to whoever waits: printed, unless `reporting` says otherwise."""
     _show(line)

@@ -13,7 +13,7 @@ from benchmarks import table
 from benchmarks.bench import FOLDER, Bench, ContenderError
 from benchmarks.machine import machine
 from benchmarks.outcome import Outcome, Target
-from benchmarks.rows import ROWS
+from benchmarks.rows import ON_REQUEST, ROWS
 
 _HERE = Path(__file__).parent
 _MARK = "<!-- recorded -->"
@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     outcomes = []
     peers = not options.without_peers
     with Bench(options.repeat, options.quick, peers, _say, options.folder.resolve()) as bench:
-        for row in options.rows or ROWS:
+        for row in options.rows or [name for name in ROWS if name not in ON_REQUEST]:
             try:
                 outcome = ROWS[row](bench)
             except ContenderError as error:

@@ -67,6 +67,7 @@ def project_slug_problem(answers):
 def purpose_problem(answers):
     """Want a file name that fits into AWS names too, and hides no Python module."""
     purpose = answers["purpose"]
+    other = f"{purpose}-analysis"
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", purpose) or len(purpose) > 40:
         return (
             "cannot name a script and AWS resources: lower-case letters and digits, words joined "
@@ -74,13 +75,10 @@ def purpose_problem(answers):
             "usage-analysis",
         )
     if re.fullmatch(WINDOWS_KEEPS, purpose):
-        return "is a name that Windows keeps for itself", f"{purpose}-analysis"
+        return "is a name that Windows keeps for itself", other
     if purpose in IMPORTED or purpose in getattr(sys, "stdlib_module_names", ()):
-        return (
-            f"would make script/{purpose}.py, which Python would import in the place of its "
-            f"module {purpose}",
-            f"{purpose}-analysis",
-        )
+        hidden = "which Python would import in the place of its module"
+        return f"would make script/{purpose}.py, {hidden} {purpose}", other
     return None
 
 
@@ -94,23 +92,21 @@ def region_problem(answers):
 def result_s3_bucket_problem(answers):
     """Want a name that S3 accepts (S3 user guide, "General purpose bucket naming rules")."""
     name, example = answers["result_s3_bucket"], f"project-{answers['__project_id']}-result"
-    if not re.fullmatch(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", name):
-        return (
+    kept = r"^(xn--|sthree-|amzn-s3-demo-)|(-s3alias|--ol-s3|\.mrap|--(x|table)-s3)$"
+    rules = (
+        (
+            not re.fullmatch(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", name),
             "is no bucket name: 3 to 63 of a-z, 0-9, '-' and '.', beginning and ending with a "
             "letter or digit, never two dots side by side",
-            example,
-        )
-    if re.fullmatch(r"\d+\.\d+\.\d+\.\d+", name):
-        return "looks like an IP address", example
-    account_regional = re.search(r"-\d{12}-[a-z0-9-]+-\d-an$", name)
-    if re.search(r"^(xn--|sthree-|amzn-s3-demo-)|(-s3alias|--ol-s3|\.mrap|--(x|table)-s3)$", name):
-        return "begins or ends with what S3 keeps for itself", example
-    if name.endswith("-an") and not account_regional:
-        return (
+        ),
+        (re.fullmatch(r"\d+\.\d+\.\d+\.\d+", name), "looks like an IP address"),
+        (re.search(kept, name), "begins or ends with what S3 keeps for itself"),
+        (
+            name.endswith("-an") and not re.search(r"-\d{12}-[a-z0-9-]+-\d-an$", name),
             "ends with '-an', which S3 keeps for names of the form name-account-region-an",
-            example,
-        )
-    return None
+        ),
+    )
+    return next(((reason, example) for broken, reason in rules if broken), None)
 
 
 RULES = {

@@ -15,7 +15,6 @@ import contextlib
 import errno
 import os
 import sys
-from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import cast
@@ -58,8 +57,11 @@ GROUPS: dict[str, dict[str, str]] = {
         "doctor": "What is wrong, how to mend",
     },
 }
-# Where a command is that shares a module with others.
-_MODULES = {"add": "new", "lock": "image", "roles": "image"}
+# Where a command is that is not in a module of its own name.
+_MODULES = {
+    **dict.fromkeys(("destroy", "lock", "image", "roles"), "deploy"),
+    **{"add": "new", "stop": "run", "local": "rehearse"},
+}
 
 _OUTPUT_ERRORS = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 _CLOSED_PIPE = 128 + 13  # SIGPIPE
@@ -69,27 +71,15 @@ class Commands(click.Group):
     """A group that loads a command when it is called, and lists all in groups on one screen."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the commands' names."""
-        return [name for group in GROUPS.values() for name in group]
+        """Return the commands' names, in the order of their groups."""
+        return list(self.commands)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command by its name."""
-        if cmd_name not in self.list_commands(ctx):
+        if cmd_name not in self.commands:
             return None
         module = import_module(f"{__name__}.{_MODULES.get(cmd_name, cmd_name)}")
-        attribute = cmd_name if cmd_name in _MODULES else "command"
-        return cast(click.Command, getattr(module, attribute))
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that was typed; after a typo, say which one it may have been."""
-        name = args[0]
-        if not name.startswith("-") and self.get_command(ctx, name) is None:
-            near = get_close_matches(name, self.list_commands(ctx), n=1)
-            meant = f" Did you mean '{near[0]}'?" if near else " See `batcat --help`."
-            ctx.fail(f"No such command '{name}'.{meant}")
-        return super().resolve_command(ctx, args)
+        return cast(click.Command, getattr(module, cmd_name))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands, two side by side."""
@@ -112,6 +102,8 @@ class Commands(click.Group):
 @click.group(
     "batcat",
     cls=Commands,
+    # Known by their names, for a suggestion after a typo; `get_command` brings the real one.
+    commands=[click.Command(name) for group in GROUPS.values() for name in group],
     context_settings={"show_default": True},
     help="Nightly batch pipelines on AWS for data scientists, rehearsed on a laptop.",
 )

@@ -6,22 +6,11 @@ import json
 import shlex
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from batcat_runtime.commands.terminal import (
-    folder_option,
-    json_option,
-    param_option,
-    params_of,
-    print_json,
-    print_table,
-    progress,
-    purpose_option,
-    say,
-)
+from batcat_runtime.commands import terminal
 
 if TYPE_CHECKING:
     from batcat_runtime.operate.backfill import Backfill
@@ -29,10 +18,10 @@ if TYPE_CHECKING:
 _WORDS = ("done", "running", "waiting", "failed", "skipped")
 
 
-@click.command("backfill")
+@click.command()
 @click.argument("start", help="The first window's start, 2022-01-01; or show, or stop.")
 @click.argument("end", required=False, help="The last window's end, exclusive.")
-@click.option("--every", default="day", metavar="day|hour|week", help="How long a window is.")
+@terminal.every_option
 @click.option(
     "--concurrency",
     "-n",
@@ -40,28 +29,14 @@ _WORDS = ("done", "running", "waiting", "failed", "skipped")
     default=4,
     help="Windows at once. Jobs over your account's quota for the instance type fail after 300 s.",
 )
-@param_option
+@terminal.param_option
 @click.option("--force", is_flag=True, help="Compute windows that have a result, too.")
 @click.option("--since", metavar="TIME", help="Those whose result is older, too; in UTC.")
 @click.option(
     "--wait/--no-wait", default=None, help="Follow it to its end.  [default: but for show]"
 )
-@json_option
-@folder_option
-@purpose_option
-def command(
-    start: str,
-    end: str | None,
-    every: str,
-    concurrency: int,
-    param: tuple[str, ...],
-    force: bool,
-    since: str | None,
-    wait: bool | None,
-    as_json: bool,
-    folder: Path,
-    purpose: str | None,
-) -> None:
+@terminal.project_options
+def backfill(force: bool, as_json: bool, **given: Any) -> None:
     """Compute the windows of a range that have no result.
 
     Several at once, in AWS. The same command again comes back to it, or goes on with what is left:
@@ -72,38 +47,27 @@ def command(
     from batcat_runtime.operate.backfill import backfill
 
     if force:
-        since = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}"
-        say(f"To go on with this one later, give `--since {since}` in the place of --force.")
-    with progress():
-        state = backfill(
-            start,
-            end,
-            every=every,
-            concurrency=concurrency,
-            params=params_of(param),
-            since=since,
-            wait=wait,
-            folder=folder,
-            purpose=purpose,
+        given["since"] = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}"
+        terminal.say(
+            f"To go on with this one later, give `--since {given['since']}` in the place of "
+            "--force."
         )
-    if as_json:
-        print_json(state)
-    else:
-        rows = [(word, getattr(state, word)) for word in _WORDS if getattr(state, word)]
-        print_table(("Windows", "Count"), rows, right=("Count",), empty="There is no window.")
-        if state.failures:
-            click.echo("")
-            print_table(
-                ("Window", "Status", "Execution", "Reason"),
-                [
-                    (str(one.window), one.status, one.execution, one.reason)
-                    for one in state.failures
-                ],
-            )
+    with terminal.progress():
+        state = backfill(**given)
+    terminal.show(state, as_json, _print)
     for line in _what_next(state):
-        say(line)
-    if state.status in ("FAILED", "ABORTED") and start != "stop":
+        terminal.say(line)
+    if state.status in ("FAILED", "ABORTED") and given["start"] != "stop":
         raise click.exceptions.Exit(1)
+
+
+def _print(state: Backfill) -> None:
+    rows = [(word, getattr(state, word)) for word in _WORDS if getattr(state, word)]
+    terminal.print_table(("Windows", "Count"), rows, right=("Count",), empty="There is no window.")
+    if state.failures:
+        click.echo("")
+        failures = [(str(it.window), it.status, it.execution, it.reason) for it in state.failures]
+        terminal.print_table(("Window", "Status", "Execution", "Reason"), failures)
 
 
 def _what_next(state: Backfill) -> Iterator[str]:

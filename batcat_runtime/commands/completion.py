@@ -6,9 +6,9 @@ import click
 from click.shell_completion import get_completion_class
 
 
-@click.command("completion")
+@click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]), help="Which shell you use.")
-def command(shell: str) -> None:
+def completion(shell: str) -> None:
     """Print what makes a shell complete names.
 
     For bash, put this line into ~/.bashrc:  eval "$(batcat completion bash)"

@@ -8,15 +8,15 @@ from pathlib import Path
 import click
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
-from batcat_runtime.commands.terminal import any_purpose_option, err, folder_option, size_of
+from batcat_runtime.commands.terminal import any_purpose_option, err, folder_option, human_size
 
 
-@click.group("data")
-def command() -> None:
+@click.group()
+def data() -> None:
     """Bring data to where jobs read them."""
 
 
-@command.command("push")
+@data.command("push")
 @folder_option
 @any_purpose_option
 def push_command(folder: Path, purpose: str | None) -> None:
@@ -50,12 +50,12 @@ def push_command(folder: Path, purpose: str | None) -> None:
             task = progress.add_task(path.name, total=size)
             push(s3, path, bucket, key, partial(progress.advance, task))
             progress.remove_task(task)
-            click.echo(f"{path.relative_to(project)} -> s3://{bucket}/{key} ({size_of(size)})")
+            click.echo(f"{path.relative_to(project)} -> s3://{bucket}/{key} ({human_size(size)})")
     count = sum(len(sample.files) for sample in samples)
     click.echo(f"{len(missing)} uploaded, {count - len(missing)} were there already.")
 
 
-@command.command("sample")
+@data.command("sample")
 @folder_option
 def sample_command(folder: Path) -> None:
     """Put the template's sample into data/raw.

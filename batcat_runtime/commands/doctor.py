@@ -9,21 +9,14 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from batcat_runtime.commands.terminal import (
-    any_purpose_option,
-    folder_option,
-    json_option,
-    print_json,
-)
+from batcat_runtime.commands import terminal
 
 _STYLES = {"failed": "bold red", "warning": "yellow", "skipped": "dim", "ok": "green"}
 
 
-@click.command("doctor")
-@folder_option
-@any_purpose_option
-@json_option
-def command(folder: Path, purpose: str | None, as_json: bool) -> None:
+@click.command()
+@terminal.all_project_options
+def doctor(folder: Path, purpose: str | None, as_json: bool) -> None:
     """Look for what is wrong, and say how to mend it.
 
     Configuration, credentials, region, bucket, image, roles, quota, container tool, versions, and
@@ -34,19 +27,19 @@ def command(folder: Path, purpose: str | None, as_json: bool) -> None:
 
     console = Console(highlight=False, soft_wrap=True)
     found = []
-    for one in findings(find_project(folder), purpose):
-        found.append(one)
+    for finding in findings(find_project(folder), purpose):
+        found.append(finding)
         if as_json:
             continue
-        words = f"{one.check}: {one.found}"
-        console.print(Text.assemble((f"{one.status:<8} ", _STYLES[one.status]), words))
-        if one.fix:
-            console.print(Text(f"{'':9}Fix: {one.fix}"))
+        words = f"{finding.check}: {finding.found}"
+        console.print(Text.assemble((f"{finding.status:<8} ", _STYLES[finding.status]), words))
+        if finding.fix:
+            console.print(Text(f"{'':9}Fix: {finding.fix}"))
     if as_json:
-        print_json(found)
-    count = Counter(str(one.status) for one in found)
+        terminal.print_json(found)
+    count = Counter(str(finding.status) for finding in found)
     if not as_json:
-        told = ", ".join(f"{count[status]} {status}" for status in _STYLES if count[status])
-        console.print(Text(f"\n{told}"))
+        counts = ", ".join(f"{count[status]} {status}" for status in _STYLES if count[status])
+        console.print(Text(f"\n{counts}"))
     if count["failed"]:
         raise click.exceptions.Exit(1)

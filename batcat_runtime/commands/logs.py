@@ -6,14 +6,13 @@ import json
 import sys
 from collections.abc import Callable, Generator
 from datetime import UTC
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 from rich.text import Text
 
-from batcat_runtime.commands.terminal import folder_option, purpose_option
+from batcat_runtime.commands import terminal
 
 if TYPE_CHECKING:
     from batcat_runtime.operate.executions import Execution
@@ -23,12 +22,8 @@ _COLOURS = ("green", "magenta", "blue", "yellow", "bright_green", "bright_magent
 _BAD = (" failed", " timed out", " FAILED ", " TIMED_OUT ", " ABORTED ")
 
 
-@click.command("logs")
-@click.argument(
-    "execution",
-    required=False,
-    help="Its name, the start of it, or its ARN.  [default: the newest]",
-)
+@click.command()
+@terminal.execution_argument("the newest")
 @click.option("--follow", "-f", is_flag=True, help="Go on until the execution has ended.")
 @click.option("--since", help="Nothing older: how long ago (10m, 2h, 1d) or a time.")
 @click.option(
@@ -45,18 +40,9 @@ _BAD = (" failed", " timed out", " FAILED ", " TIMED_OUT ", " ABORTED ")
     help="Seconds between two looks while following.",
 )
 @click.option("as_json", "--json", is_flag=True, help="Print one JSON object a line.")
-@folder_option
-@purpose_option
-def command(
-    execution: str | None,
-    follow: bool,
-    since: str | None,
-    lines: int | None,
-    every: float,
-    as_json: bool,
-    folder: Path,
-    purpose: str | None,
-) -> None:
+@terminal.folder_option
+@terminal.purpose_option
+def logs(follow: bool, as_json: bool, **given: Any) -> None:
     """Show what an execution did and what its containers wrote.
 
     One tail in order of time: states, retries and failures, and every container's output. Times are
@@ -65,16 +51,7 @@ def command(
     """
     from batcat_runtime.operate.logs import logs as read
 
-    found = read(
-        execution,
-        follow=follow,
-        since=since,
-        lines=lines,
-        every=every,
-        folder=folder,
-        purpose=purpose,
-    )
-    ended = _print(found, _writer(as_json), follow)
+    ended = _print(read(follow=follow, **given), _writer(as_json), follow)
     sys.stdout.flush()
     if follow and ended.status != "SUCCEEDED":
         raise click.exceptions.Exit(1)

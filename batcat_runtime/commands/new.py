@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from batcat_runtime.commands.terminal import PATH, folder_option
+from batcat_runtime.commands.terminal import PATH, folder_option, pairs_of
 from batcat_runtime.errors import UserError
 from batcat_runtime.project import new_project, profile_defaults, questions
 
@@ -24,7 +23,7 @@ def _choice(option: str, question: str) -> click.Option:
     )
 
 
-@click.command("new")
+@click.command()
 @click.argument(
     "answers",
     nargs=-1,
@@ -35,15 +34,16 @@ def _choice(option: str, question: str) -> click.Option:
 @click.option(
     "--output-dir", "-o", type=PATH, default=Path(), help="Where the project's folder is made."
 )
-def command(
-    answers: tuple[str, ...], no_input: bool, output_dir: Path, **chosen: str | None
-) -> None:
+def new(answers: tuple[str, ...], no_input: bool, output_dir: Path, **chosen: str | None) -> None:
     """Make a new project from the template.
 
     Asks five questions: its name, its folder, its first pipeline, region and bucket. Each answer is
     checked as it is given; region and bucket default to those of your AWS profile.
     """
-    given = {**_pairs(answers), **{name: value for name, value in chosen.items() if value}}
+    given = {
+        **pairs_of(answers, "answer", "project_name=battery"),
+        **{name: value for name, value in chosen.items() if value},
+    }
     try:
         new_project(given, no_input=no_input, output_dir=output_dir, defaults=profile_defaults())
     except click.Abort as error:
@@ -55,7 +55,7 @@ def command(
         ) from error
 
 
-command.params += [
+new.params += [
     _choice("--python", "python_version"),
     _choice("--mirror", "package_index"),
     _choice("--licence", "licence"),
@@ -80,15 +80,3 @@ def add(name: str, folder: Path) -> None:
     click.echo(
         f"\nRun it here:  make run PURPOSE={name}   Rehearse it:  batcat rehearse --purpose {name}"
     )
-
-
-def _pairs(answers: Sequence[str]) -> dict[str, str]:
-    pairs = {}
-    for answer in answers:
-        name, equals, value = answer.partition("=")
-        if not equals:
-            raise UserError(
-                f"{answer!r} is no answer.", fix="Write it as name=value: project_name=battery"
-            )
-        pairs[name.strip()] = value
-    return pairs

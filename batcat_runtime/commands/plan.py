@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 from rich.text import Text
 
-from batcat_runtime.commands.terminal import (
-    folder_option,
-    json_option,
-    print_json,
-    print_table,
-    progress,
-)
+from batcat_runtime.commands import terminal
 from batcat_runtime.text import clean
 
 if TYPE_CHECKING:
@@ -28,8 +23,8 @@ _ACTIONS = {"Add": "add", "Modify": "change", "Remove": "remove"}
 _REPLACED = {"True": "yes", "Conditional": "maybe"}
 
 
-@click.command("plan")
-@folder_option
+@click.command()
+@terminal.folder_option
 @click.option("--diff/--no-diff", default=True, help="Show how the definitions change, too.")
 @click.option(
     "detailed", "--detailed-exitcode", is_flag=True, help="Exit with 3 when anything would change."
@@ -39,19 +34,11 @@ _REPLACED = {"True": "yes", "Conditional": "maybe"}
 )
 @click.option("start", "--date-start", metavar="DATE", help="Of a backfill to estimate.")
 @click.option("end", "--date-end", metavar="DATE", help="Its end, exclusive.")
-@click.option("--every", default="day", metavar="day|hour|week", help="How long a window is.")
+@terminal.every_option
 @click.option("--concurrency", "-n", type=int, default=4, help="Windows at once.")
-@json_option
-def command(
-    folder: Path,
-    diff: bool,
-    detailed: bool,
-    estimated: bool,
-    start: str | None,
-    end: str | None,
-    every: str,
-    concurrency: int,
-    as_json: bool,
+@terminal.json_option
+def plan(
+    folder: Path, diff: bool, detailed: bool, estimated: bool, as_json: bool, **backfill: Any
 ) -> None:
     """Show what a deployment would change.
 
@@ -59,22 +46,19 @@ def command(
     workflow's definition. Nothing is changed. With --estimate: the jobs and instance hours of the
     schedule's next thirty days, or of a backfill, and the quotas that bind.
     """
-    if estimated or start or end:
+    if estimated or backfill["start"] or backfill["end"]:
         from batcat_runtime.operate.estimate import estimate
 
-        with progress():
-            found = estimate(folder, start=start, end=end, every=every, concurrency=concurrency)
-        print_json(found) if as_json else _print_estimates(found)
+        with terminal.progress():
+            found = estimate(folder, **backfill)
+        terminal.show(found, as_json, _print_estimates)
         return
     from batcat_runtime.operate.plan import plan
 
-    with progress() as show:
+    with terminal.progress() as show:
         show("looking at what is deployed")
         planned = plan(folder)
-    if as_json:
-        print_json(planned)
-    else:
-        _print(planned, diff)
+    terminal.show(planned, as_json, partial(_print, diff=diff))
     if detailed and planned.changed:
         raise click.exceptions.Exit(_CHANGED)
 
@@ -95,7 +79,7 @@ def _print(found: Plan, diff: bool) -> None:
         image = found.image
         rows.insert(0, ("build", f"{image.repository}:{image.tag}", "image", None, image.builder))
     if rows:
-        print_table(("ACTION", "RESOURCE", "TYPE", "REPLACED", "STACK"), rows)
+        terminal.print_table(("ACTION", "RESOURCE", "TYPE", "REPLACED", "STACK"), rows)
     console = Console(highlight=False, soft_wrap=True)
     for purpose, text in found.diffs.items() if diff else ():
         console.print(Text(f"\nThe workflow of {purpose}", "bold"))
@@ -106,20 +90,20 @@ def _print(found: Plan, diff: bool) -> None:
 
 
 def _print_estimates(found: list[Estimate]) -> None:
-    for number, one in enumerate(found):
-        together = f", {one.at_once} at once" if one.at_once > 1 else ""
-        click.echo(
-            f"{chr(10) if number else ''}{one.purpose}: {one.of}, {one.runs:,} runs{together}"
-        )
-        if one.runs:
-            _print_estimate(one)
-        if one.note:
-            click.echo(one.note)
-    if any(one.runs for one in found):
+    for number, estimate in enumerate(found):
+        together = f", {estimate.at_once} at once" if estimate.at_once > 1 else ""
+        if number:
+            click.echo()
+        click.echo(f"{estimate.purpose}: {estimate.of}, {estimate.runs:,} runs{together}")
+        if estimate.runs:
+            _print_estimate(estimate)
+        if estimate.note:
+            click.echo(estimate.note)
+    if any(estimate.runs for estimate in found):
         click.echo("\nHours are the most: as if every job ran to its max_runtime_seconds.")
 
 
-def _print_estimate(one: Estimate) -> None:
+def _print_estimate(estimate: Estimate) -> None:
     rows = [
         (
             step.step,
@@ -127,12 +111,15 @@ def _print_estimate(one: Estimate) -> None:
             f"{step.jobs:,}" + (f" to {step.most_jobs:,}" if step.most_jobs > step.jobs else ""),
             f"{step.hours:,.1f}",
         )
-        for step in one.steps
+        for step in estimate.steps
     ]
-    total = ("all", None, f"{sum(step.jobs for step in one.steps):,}", f"{one.hours:,.1f}")
+    jobs = sum(step.jobs for step in estimate.steps)
+    total = ("all", None, f"{jobs:,}", f"{estimate.hours:,.1f}")
     right = ("JOBS", "HOURS AT MOST")
-    print_table(("STEP", "INSTANCES", *right), [*rows, *([total] if rows[1:] else [])], right=right)
-    for quota in one.quotas:
+    terminal.print_table(
+        ("STEP", "INSTANCES", *right), [*rows, *([total] if rows[1:] else [])], right=right
+    )
+    for quota in estimate.quotas:
         verdict = "too few: jobs beyond it fail after 300 s" if quota.binds else "enough"
         click.echo(
             f"{quota.needed} {quota.instance_type} at once, {quota.allowed} allowed "

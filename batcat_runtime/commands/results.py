@@ -3,84 +3,54 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from batcat_runtime.commands.terminal import (
-    PATH,
-    folder_option,
-    json_option,
-    print_json,
-    print_table,
-    progress,
-    purpose_option,
-    say,
-    size_of,
-)
+from batcat_runtime.commands import terminal
 from batcat_runtime.errors import UserError
 
+if TYPE_CHECKING:
+    from batcat_runtime.operate.register import ResultTable
+    from batcat_runtime.operate.results import Download, WindowResult
+    from batcat_runtime.text import Table
 
-@click.group("results", invoke_without_command=True)
+
+@click.group(invoke_without_command=True)
 @click.pass_context
 @click.option("--first", help="The first day, such as 2022-01-08.  [default: all]")
 @click.option("--last", help="The last day, included.")
 @click.option("--runs", is_flag=True, help="Show every run, superseded ones too.")
-@folder_option
-@purpose_option
-@json_option
-def command(
-    context: click.Context,
-    first: str | None,
-    last: str | None,
-    runs: bool,
-    folder: Path,
-    purpose: str | None,
-    as_json: bool,
-) -> None:
+@terminal.project_options
+def results(context: click.Context, /, as_json: bool, **given: Any) -> None:
     """Show the results that are there: the newest whole one of each window."""
-    if context.invoked_subcommand:
-        if first or last or runs or as_json:
+    name = context.invoked_subcommand
+    if name:
+        if given["first"] or given["last"] or given["runs"] or as_json:
             raise UserError(
-                f"--first, --last, --runs and --json come after {context.invoked_subcommand}, as "
-                "far as it has them.",
-                fix=f"See `batcat results {context.invoked_subcommand} --help`.",
+                f"--first, --last, --runs and --json come after {name}, as far as it has them.",
+                fix=f"See `batcat results {name} --help`.",
             )
-        context.obj = (folder, purpose)
+        # What stands before the subcommand holds for it too.
+        context.default_map = {name: {key: given[key] for key in ("folder", "purpose")}}
         return
     from batcat_runtime.operate.results import results
 
-    with progress():
-        found = results(first, last, runs=runs, folder=folder, purpose=purpose)
-    if as_json:
-        print_json(found)
-        return
-    print_table(
-        list(found.columns),
-        found.cells(),
-        right=("Rows", "Size"),
-        empty="There are no results yet. Start a run with `batcat run`.",
-    )
+    with terminal.progress():
+        found = results(**given)
+    terminal.show(found, as_json, _print_results)
 
 
-@command.command()
-@click.pass_context
+@results.command()
 @click.argument(
     "start", required=False, help="A window's day (or hour); with END the first of several."
 )
 @click.argument("end", required=False, help="The end of the windows, exclusive.")
-@click.option("--to", type=PATH, help="Where to.  [default: data/result/<purpose> of the project]")
-@folder_option
-@purpose_option
-@json_option
-def get(
-    context: click.Context,
-    start: str | None,
-    end: str | None,
-    to: Path | None,
-    folder: Path,
-    purpose: str | None,
-    as_json: bool,
-) -> None:
+@click.option(
+    "--to", type=terminal.PATH, help="Where to.  [default: data/result/<purpose> of the project]"
+)
+@terminal.project_options
+def get(as_json: bool, **given: Any) -> None:
     """Download the newest whole result of each window.
 
     Every file is checked against its manifest. What is there already is skipped, so after Ctrl-C
@@ -88,41 +58,18 @@ def get(
     """
     from batcat_runtime.operate.results import get_results
 
-    folder, purpose = _given(context, folder, purpose)
-    with progress():
-        found = get_results(start, end, to=to, folder=folder, purpose=purpose)
-    if as_json:
-        print_json(found)
-        return
-    print_table(
-        ("Window", "Folder", "Downloaded", "Size", "There already"),
-        [
-            (one.result.title, _near(one.folder), one.files, size_of(one.bytes), one.there)
-            for one in found
-        ],
-        right=("Downloaded", "Size", "There already"),
-    )
+    with terminal.progress():
+        found = get_results(**given)
+    terminal.show(found, as_json, _print_downloads)
 
 
-@command.command()
-@click.pass_context
+@results.command()
 @click.option("--file", help="Which file of a result, when it has several tables.")
 @click.option("--database", help="The Glue database.")
 @click.option("--table", help="What the table is called.")
 @click.option("--workgroup", default="primary", help="Athena's workgroup.")
-@folder_option
-@purpose_option
-@json_option
-def register(
-    context: click.Context,
-    file: str | None,
-    database: str | None,
-    table: str | None,
-    workgroup: str,
-    folder: Path,
-    purpose: str | None,
-    as_json: bool,
-) -> None:
+@terminal.project_options
+def register(as_json: bool, **given: Any) -> None:
     """Make the results tables of Athena.
 
     The view has the newest whole result of each window; call it again after new runs. The table of
@@ -130,36 +77,41 @@ def register(
     """
     from batcat_runtime.operate.register import register_results
 
-    folder, purpose = _given(context, folder, purpose)
-    with progress():
-        tables = register_results(
-            database=database,
-            table=table,
-            file=file,
-            workgroup=workgroup,
-            folder=folder,
-            purpose=purpose,
-        )
-    if as_json:
-        print_json(tables)
-        return
-    for one in tables:
-        for note in one.notes:
-            say(note)
-        left = f", without {one.excluded} runs that do not count" if one.excluded else ""
-        click.echo(f"{one.database}.{one.name}  (from {one.file}{left})")
-        print_table(("Column", "Type"), list(one.columns.items()))
-        click.echo(f"Every run: {one.database}.{one.runs_table}\n")
-        click.echo(f'bc.read_data_from_athena("{one.example}", database="{one.database}")\n')
+    with terminal.progress():
+        tables = register_results(**given)
+    terminal.show(tables, as_json, _print_tables)
+
+
+def _print_results(found: Table[WindowResult]) -> None:
+    terminal.print_table(
+        list(found.columns),
+        found.cells(),
+        right=("Rows", "Size"),
+        empty="There are no results yet. Start a run with `batcat run`.",
+    )
+
+
+def _print_downloads(found: list[Download]) -> None:
+    numbers = ("Downloaded", "Size", "There already")
+    rows = [
+        (it.result.title, _near(it.folder), it.files, terminal.human_size(it.bytes), it.there)
+        for it in found
+    ]
+    terminal.print_table(("Window", "Folder", *numbers), rows, right=numbers)
+
+
+def _print_tables(tables: list[ResultTable]) -> None:
+    for table in tables:
+        for note in table.notes:
+            terminal.say(note)
+        left = f", without {table.excluded} runs that do not count" if table.excluded else ""
+        click.echo(f"{table.database}.{table.name}  (from {table.file}{left})")
+        terminal.print_table(("Column", "Type"), list(table.columns.items()))
+        click.echo(f"Every run: {table.database}.{table.runs_table}\n")
+        click.echo(f'bc.read_data_from_athena("{table.example}", database="{table.database}")\n')
 
 
 def _near(path: Path) -> Path:
     """Return a path as seen from here, if it lies below."""
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path
-
-
-def _given(context: click.Context, folder: Path, purpose: str | None) -> tuple[Path, str | None]:
-    """Return what stands after the command, else what stands before it."""
-    outer_folder, outer_purpose = context.obj or (Path(), None)
-    return (folder if folder != Path() else outer_folder), purpose or outer_purpose

@@ -3,50 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from batcat_runtime.commands.terminal import (
-    any_purpose_option,
-    folder_option,
-    json_option,
-    print_json,
-    progress,
-    say,
-)
+from batcat_runtime.commands import terminal
 
 if TYPE_CHECKING:
     from batcat_runtime.operate.schedule import Schedule
 
 
-@click.command("schedule")
+@click.command()
 @click.argument(
     "action",
     type=click.Choice(["on", "off", "show"]),
     default="show",
     help="Switch it, or show it.",
 )
-@json_option
-@folder_option
-@any_purpose_option
-def command(
-    action: Literal["on", "off", "show"], as_json: bool, folder: Path, purpose: str | None
-) -> None:
+@terminal.all_project_options
+def schedule(action: Literal["on", "off", "show"], as_json: bool, **given: Any) -> None:
     """Show when pipelines run by themselves, or switch that on or off.
 
     A switch sets both script/config.json and the deployed schedule, and nothing else.
     """
     from batcat_runtime.operate.schedule import schedule
 
-    with progress():
-        found = schedule(action, folder=folder, purpose=purpose)
+    with terminal.progress():
+        found = schedule(action, **given)
     for state in found if action != "show" else ():
-        say(_done(state, action))
-    if as_json:
-        print_json(found)
-        return
+        terminal.say(_done(state, action))
+    terminal.show(found, as_json, _print)
+
+
+def _print(found: list[Schedule]) -> None:
     click.echo("\n\n".join("\n".join(_lines(state)) for state in found))
 
 

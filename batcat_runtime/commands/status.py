@@ -2,70 +2,47 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.text import Text
 
-from batcat_runtime.commands.terminal import (
-    any_purpose_option,
-    folder_option,
-    json_option,
-    moment_of,
-    print_failure,
-    print_json,
-    print_lines,
-    print_result,
-    print_table,
-    size_of,
-    states_table,
-)
+from batcat_runtime.commands import terminal
+from batcat_runtime.commands.terminal import moment_of, print_failure, print_lines, print_result
 from batcat_runtime.text import format_seconds
 
 if TYPE_CHECKING:
     from batcat_runtime.operate.status import Detail, PurposeStatus, Row
 
 
-@click.command("status")
+@click.command()
 @click.argument(
     "execution", required=False, help="Show this one in full: its name or the start of it."
 )
 @click.option(
     "--last", type=click.IntRange(min=1, max=1000), default=5, help="How many of each pipeline."
 )
-@json_option
-@folder_option
-@any_purpose_option
-def command(
-    execution: str | None,
-    last: int,
-    as_json: bool,
-    folder: Path,
-    purpose: str | None,
-) -> None:
+@terminal.all_project_options
+def status(execution: str | None, last: int, as_json: bool, **given: Any) -> None:
     """Show what ran last, and why it failed.
 
     Times are in the schedule's own zone, as the windows are. Exit code 0 also when the newest one
     failed; 1 when nothing is deployed.
     """
-    from batcat_runtime.operate.status import status as look
+    from batcat_runtime.operate.status import status
 
     if execution:
-        found = look(execution, folder=folder, purpose=purpose)
-        if as_json:
-            print_json(found)
-        else:
-            _print_detail(found)
-        return
-    listed = look(last=last, folder=folder, purpose=purpose)
-    if as_json:
-        print_json(listed)
-        return
-    for number, each in enumerate(listed):
+        terminal.show(status(execution, **given), as_json, _print_detail)
+    else:
+        terminal.show(status(last=last, **given), as_json, _print_purposes)
+
+
+def _print_purposes(listed: Sequence[PurposeStatus]) -> None:
+    for number, status in enumerate(listed):
         if number:
             click.echo()
-        _print_purpose(each, several=len(listed) > 1)
+        _print_purpose(status, several=len(listed) > 1)
 
 
 def _print_purpose(status: PurposeStatus, *, several: bool) -> None:
@@ -83,7 +60,7 @@ def _print_purpose(status: PurposeStatus, *, several: bool) -> None:
     if not status.executions:
         click.echo(f"Nothing has run yet. Start it with `batcat run{named}`.")
         return
-    print_table(
+    terminal.print_table(
         ["Execution", "State", f"Started ({status.timezone})", "Took", "Window", "Rows", "By"],
         [
             [
@@ -138,12 +115,12 @@ def _print_detail(found: Detail) -> None:
     ]
     title = Text.assemble((execution.name, "bold"), f"  {execution.status}")
     print_lines([title, *(Text(f"  {name:12}{value}") for name, value in facts), Text("")])
-    print_lines([states_table(found.states)])
+    print_lines([terminal.states_table(found.states)])
     if found.result:
         click.echo()
         print_result(found.result, found.result_uri, None)
         for file in found.result.files:
-            click.echo(f"        {file.key.rpartition('/')[2]}  {size_of(file.bytes)}")
+            click.echo(f"        {file.key.rpartition('/')[2]}  {terminal.human_size(file.bytes)}")
     elif row.missing:
         click.echo()
         print_lines([Text(f"It succeeded, but {row.missing}.", "bold red")])

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import click
@@ -22,7 +22,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from batcat_runtime.errors import ConfigError, UserError
+from batcat_runtime.errors import UserError
+from batcat_runtime.log import human_size as human_size
 from batcat_runtime.log import reporting
 from batcat_runtime.text import NOTHING, clean, format_column, format_seconds, one_line
 
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from batcat_runtime.operate.run import Preview
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+Found = TypeVar("Found")
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 PATH = click.Path(path_type=Path)
 folder_option = click.option(
@@ -47,11 +51,39 @@ purpose_option = click.option(
     "--purpose", "-p", help="Which pipeline; needed when there are several."
 )
 any_purpose_option = click.option("--purpose", "-p", help="One pipeline.  [default: all]")
-param_option = click.option(
-    "--param", multiple=True, metavar="NAME=VALUE", help="For the script; may be repeated."
+every_option = click.option(
+    "--every", default="day", metavar="day|hour|week", help="How long a window is."
 )
-wait_option = click.option("--wait/--no-wait", default=True, help="Follow it to its end.")
 json_option = click.option("as_json", "--json", is_flag=True, help="Print JSON instead of a table.")
+
+
+def project_options(command: Command) -> Command:
+    """Give a command the options --json, -C and -p, of one pipeline."""
+    return json_option(folder_option(purpose_option(command)))
+
+
+def all_project_options(command: Command) -> Command:
+    """Give a command the options --json, -C and -p, of all pipelines unless one is named."""
+    return json_option(folder_option(any_purpose_option(command)))
+
+
+def param_option(command: Command) -> Command:
+    """Give a command the option --param, which it gets as the dict `params`."""
+    return click.option(
+        "params",
+        "--param",
+        multiple=True,
+        metavar="NAME=VALUE",
+        callback=lambda context, option, texts: params_of(texts),
+        help="For the script; may be repeated.",
+    )(command)
+
+
+def execution_argument(default: str) -> Callable[[Command], Command]:
+    """Return what gives a command the name of an execution as its argument."""
+    said = f"Its name, the start of it, or its ARN.  [default: {default}]"
+    return click.argument("execution", required=False, help=said)
+
 
 STYLES = {
     "SUCCEEDED": "green",
@@ -59,8 +91,7 @@ STYLES = {
     "TIMED_OUT": "bold red",
     "ABORTED": "red",
     "RUNNING": "cyan",
-}
-_STATE_STYLES = {
+    # of a state
     "running": "cyan",
     "succeeded": "green",
     "failed": "bold red",
@@ -114,7 +145,7 @@ def print_table(
         click.echo(empty)
         return
     terminal = Console().is_terminal
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table = _grid()
     for name in columns:
         justify: Any = "right" if name in right else "left"
         table.add_column(name, justify=justify, no_wrap=not terminal)
@@ -124,22 +155,23 @@ def print_table(
     print_lines([table])
 
 
+def show(found: Found, as_json: bool, print_it: Callable[[Found], None]) -> None:
+    """Print what a function of `operate` has returned: as JSON, or as `print_it` does."""
+    print_json(found) if as_json else print_it(found)
+
+
 def print_json(value: Any) -> None:
     """Print anything that the functions of `operate` return as JSON: two spaces, ASCII only."""
-    click.echo(json.dumps(plain(value), indent=2))
+    click.echo(json.dumps(value, indent=2, default=_plain))
 
 
-def plain(value: Any) -> Any:
-    """Return a value as JSON has it: dataclasses as objects, times in ISO 8601, paths as text."""
+def _plain(value: Any) -> Any:
+    """Return what JSON has no word for: dataclasses as objects, times in ISO 8601, else text."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {one.name: plain(getattr(value, one.name)) for one in dataclasses.fields(value)}
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(item) for item in value]
-    if isinstance(value, datetime | date):
-        return value.isoformat()
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, set | frozenset):
+        return list(value)
+    return value.isoformat() if isinstance(value, date) else str(value)
 
 
 def params_of(texts: Sequence[str] | None) -> dict[str, str | int | float | bool]:
@@ -151,33 +183,31 @@ def params_of(texts: Sequence[str] | None) -> dict[str, str | int | float | bool
         One has no equals sign or no name, or is a list, an object, null or NaN.
     """
     found: dict[str, str | int | float | bool] = {}
-    for text in texts or ():
-        name, equals, value = text.partition("=")
-        if not equals or not name.strip():
-            raise UserError(
-                f"{text!r} is no parameter.", fix="Write it as name=value, e.g. --param limit=10."
-            )
+    for name, value in pairs_of(texts or (), "parameter", "--param limit=10").items():
         try:
             parsed = json.loads(value)
         except ValueError:
             parsed = value
         if not isinstance(parsed, str | int | float | bool) or parsed != parsed:
             raise UserError(
-                f"The parameter {name.strip()} is {value}, which is no text, number or boolean.",
+                f"The parameter {name} is {value}, which is no text, number or boolean.",
                 fix="Give one value; for a list give several parameters, or a file's address.",
             )
-        found[name.strip()] = parsed
+        found[name] = parsed
     return found
 
 
-def size_of(count: int) -> str:
-    """Return a number of bytes as a reader says it: ``812 B``, ``1.4 MB``."""
-    size = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
+def pairs_of(texts: Iterable[str], what: str, example: str) -> dict[str, str]:
+    """Return what texts such as ``limit=3`` say, or refuse one with an example that works."""
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise UserError(
+                f"{text!r} is no {what}.", fix=f"Write it as name=value, e.g. {example}."
+            )
+        found[name.strip()] = value
+    return found
 
 
 def print_failure(failure: Failure, *, err: bool = False) -> None:
@@ -214,7 +244,7 @@ def _ends_with(log: Sequence[str], said: Sequence[str]) -> bool:
 def print_result(result: Result, uri: str, preview: Preview | None) -> None:
     """Print where a result is, how large, and its first rows."""
     count = len(result.files)
-    size = size_of(result.bytes)
+    size = human_size(result.bytes)
     rows = f"{result.rows:,} row{'' if result.rows == 1 else 's'}"
     files = f"{count} file{'' if count == 1 else 's'}"
     lines = [Text.assemble(("Result: ", "bold"), uri), Text(f"        {rows}, {size} in {files}")]
@@ -228,7 +258,7 @@ def print_result(result: Result, uri: str, preview: Preview | None) -> None:
 
 def print_preview(preview: Preview, rows: int) -> None:
     """Print the first rows of a table."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table = _grid()
     columns = []
     for number, name in enumerate(preview.columns):
         cells, numeric = format_column([row[number] for row in preview.rows])
@@ -242,11 +272,9 @@ def print_preview(preview: Preview, rows: int) -> None:
 
 def states_table(states: Sequence[State]) -> Table:
     """Return the states that an execution has run, with their jobs, as a table."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("State")
-    table.add_column("Status")
-    table.add_column("Took", justify="right")
-    table.add_column("Job")
+    table = _grid()
+    for name in ("State", "Status", "Took", "Job"):
+        table.add_column(name, justify="right" if name == "Took" else "left")
     for state in states:
         indent = "  " * state.depth
         names = [
@@ -255,11 +283,15 @@ def states_table(states: Sequence[State]) -> Table:
         ]
         table.add_row(
             Text(indent + one_line(state.state)),
-            Text(state.status, _STATE_STYLES.get(state.status, "")),
+            Text(state.status, STYLES.get(state.status, "")),
             Text(format_seconds(state.seconds)),
             Text("\n".join(names) or NOTHING, "dim"),
         )
     return table
+
+
+def _grid() -> Table:
+    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
 
 
 def moment_of(moment: datetime | None, zone: str) -> str:
@@ -281,15 +313,3 @@ def print_lines(lines: Iterable[Text | Table], *, err: bool = False) -> None:
     text = "\n".join(line.rstrip() for line in capture.get().rstrip("\n").split("\n"))
     encoding = (sys.stderr if err else sys.stdout).encoding or "utf-8"
     click.echo(text.encode(encoding, "replace").decode(encoding), err=err)
-
-
-def need(module: str, extra: str) -> None:
-    """Refuse to go on without a package, which an extra of ours brings."""
-    from importlib.util import find_spec
-
-    if find_spec(module) is None:
-        raise ConfigError(
-            f"This needs the package {module}, which is not installed.",
-            fix=f"Install batcat-runtime with its [{extra}] extra; a project's requirements.txt "
-            "names it.",
-        )

@@ -11,6 +11,7 @@ import contextlib
 import os
 import shutil
 import subprocess
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,29 +93,62 @@ class ContainerTool:
         # --provenance=false says the same, but Docker without buildx does not know it.
         environment = {**os.environ, "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
         last = ""
-        with subprocess.Popen(
-            [self.path, *words],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            env=environment,
-        ) as child:
-            assert child.stdin is not None
-            assert child.stdout is not None
-            try:
-                with contextlib.suppress(BrokenPipeError), child.stdin as given:
-                    given.write(text or "")
-                for line in filter(None, map(str.rstrip, child.stdout)):
-                    last = line
-                    report(f"  | {line}")
-            except BaseException:
-                child.terminate()  # it must not go on without us
-                raise
-        if child.returncode != 0:
+
+        def say(line: str) -> None:
+            nonlocal last
+            last = line
+            report(f"  | {line}")
+
+        code = run_command([self.path, *words], say, text=text or "", env=environment)
+        if code != 0:
             raise ImageError(
-                f"`{self.name} {words[0]}` failed with exit code {child.returncode}: {last}",
+                f"`{self.name} {words[0]}` failed with exit code {code}: {last}",
                 fix="Mend what the lines above name, and deploy again.",
             )
+
+
+def run_command(
+    words: list[str],
+    say: Callable[[str], None],
+    *,
+    text: str = "",
+    env: Mapping[str, str],
+    cwd: Path | None = None,
+) -> int:
+    """Run a command, telling its output line by line as it comes; return its exit code.
+
+    Parameters
+    ----------
+    words : list of str
+        The program and its arguments.
+    say : callable
+        Receives each line that is not empty, of both its outputs.
+    text : str
+        What it reads from its standard input.
+    env : mapping of str to str
+        Its whole environment.
+    cwd : pathlib.Path, optional
+        Where it runs; by default here.
+    """
+    with subprocess.Popen(
+        words,
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        try:
+            with contextlib.suppress(BrokenPipeError), child.stdin as given:
+                given.write(text)
+            for line in filter(None, map(str.rstrip, child.stdout)):
+                say(line)
+        except BaseException:
+            child.terminate()  # it must not go on without us
+            raise
+    return child.returncode

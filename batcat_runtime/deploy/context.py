@@ -25,8 +25,8 @@ from batcat_runtime.errors import ImageError
 SCRIPT_FOLDER = "/opt/batcat/script"
 # Files and folders of batcat_runtime: what `python -m batcat_runtime.job` and a script import.
 IN_IMAGE = (
-    *("__init__.py", "config.py", "errors.py", "events.py", "io", "job.py"),
-    *("job_container.py", "job_place.py", "job_result.py", "log.py", "names.py", "purpose.py"),
+    *("__init__.py", "config.py", "errors.py", "events.py", "io", "job.py", "job_container.py"),
+    *("log.py", "names.py", "window.py"),
 )
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 Files = Mapping[str, bytes]

@@ -33,7 +33,7 @@ from batcat_runtime.io.athena_result import result_tables
 from batcat_runtime.io.aws_errors import translated
 from batcat_runtime.io.clients import aws_session
 from batcat_runtime.io.parameters import Params, athena_literal, for_athena
-from batcat_runtime.io.progress import Progress, human_size
+from batcat_runtime.io.progress import Progress
 from batcat_runtime.io.query import (
     DateLike,
     is_ordered,
@@ -45,7 +45,7 @@ from batcat_runtime.io.query import (
 from batcat_runtime.io.results import check_result_options, chunks, whole
 from batcat_runtime.io.staging import Staging
 from batcat_runtime.io.types import DtypeBackend
-from batcat_runtime.log import get_logger
+from batcat_runtime.log import get_logger, human_size
 
 if TYPE_CHECKING:
     import boto3

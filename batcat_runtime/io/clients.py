@@ -19,6 +19,7 @@ MAX_ATTEMPTS = 8
 MAX_CONNECTIONS = 32
 
 _lock = threading.Lock()
+_made_in: object = None  # the settings and the process that what is kept was made in
 
 
 def client(
@@ -48,17 +49,19 @@ def client(
     """
     import boto3
 
+    global _made_in
     if isinstance(session, _KeptClients):
         return session.client(service)
     maker = session or boto3.DEFAULT_SESSION
-    with _lock:  # boto3 makes one client at a time; and after a fork, the parent's are not ours
-        return _kept(service, maker, region, hasty, aws_settings(), os.getpid())
+    with _lock:  # boto3 makes one client at a time
+        if _made_in != (made_in := (aws_settings(), os.getpid())):  # a fork's parent's are not ours
+            _kept.cache_clear()
+            _made_in = made_in
+        return _kept(service, maker, region, hasty)
 
 
 @lru_cache(maxsize=32)
-def _kept(
-    service: str, session: boto3.Session | None, region: str | None, hasty: bool, *_: object
-) -> Any:
+def _kept(service: str, session: boto3.Session | None, region: str | None, hasty: bool) -> Any:
     import boto3
     from botocore.config import Config
 

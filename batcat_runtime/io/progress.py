@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from batcat_runtime.log import get_logger
+from batcat_runtime.log import get_logger, human_size
 
 if TYPE_CHECKING:
     from batcat_runtime.io.places import Place
@@ -102,11 +102,3 @@ def _bar(what: str, total: int | None) -> Any:
     bar.add_task(what, total=total, note="")
     bar.start()
     return bar
-
-
-def human_size(size: float) -> str:
-    """Return a number of bytes in decimal units, such as ``346.1 MB``."""
-    unit = 0
-    while size >= 1000 and unit < 4:
-        size, unit = size / 1000, unit + 1
-    return f"{size:.{min(unit, 1)}f} {('B', 'kB', 'MB', 'GB', 'TB')[unit]}"

@@ -36,10 +36,7 @@ from batcat_runtime.operate.executions import (
     checked_params,
     execution_arn,
     list_executions,
-    midnight,
-    moment,
     object_of,
-    text_of,
     window_of,
 )
 from batcat_runtime.operate.executions import (
@@ -47,6 +44,7 @@ from batcat_runtime.operate.executions import (
 )
 from batcat_runtime.operate.failures import reason_in
 from batcat_runtime.operate.manifests import list_results
+from batcat_runtime.window import midnight, moment, text_of
 
 STEPS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(weeks=1)}
 AT_ONCE, MOST_AT_ONCE, MOST_WINDOWS = 4, 1000, 10_000

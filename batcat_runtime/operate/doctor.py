@@ -191,11 +191,11 @@ def region(subject: Subject) -> Iterator[Finding]:
 def bucket(subject: Subject) -> Iterator[Finding]:
     """Check that the result bucket exists, is this account's and lies in the region."""
     s3 = subject.project.client("s3")
-    found = check_bucket(subject.config, s3=s3, account=subject.project.account)
-    if found.ours:
-        yield Finding("ok", f"s3://{found.name} in {found.region}")
+    name = subject.config.result_s3_bucket
+    if check_bucket(subject.config, s3=s3, account=subject.project.account):
+        yield Finding("ok", f"s3://{name} in {subject.config.region}")
     else:
-        words = f"you lack s3:ListBucket on {found.name}, so S3 does not tell whose it is"
+        words = f"you lack s3:ListBucket on {name}, so S3 does not tell whose it is"
         yield Finding("skipped", words, "ask your administrator for s3:ListBucket")
 
 

@@ -32,6 +32,7 @@ from batcat_runtime.log import report
 from batcat_runtime.operate.connection import Project, code_of
 from batcat_runtime.operate.history import JOB_LOG_GROUP, StateRun, read_states
 from batcat_runtime.text import format_seconds
+from batcat_runtime.window import ends_of, text_of
 
 RUNNING = frozenset({"RUNNING", "PENDING_REDRIVE"})
 Scalar = str | int | float | bool
@@ -447,52 +448,10 @@ def window_of(start: str | date | None, end: str | date | None) -> Window | None
     UserError
         One end is missing or no date, or the window is empty; nothing was started.
     """
-    if start is None and end is None:
-        return None
-    if start is None or end is None:
+    if (start is None) != (end is None):
         raise UserError("Give both date_start and date_end, or neither.")
-    first, last = moment(start, "date_start"), moment(end, "date_end")
-    hours = isinstance(first, datetime) or isinstance(last, datetime)
-    if hours:
-        first, last = midnight(first), midnight(last)
-    if first >= last:
-        raise UserError(
-            f"The date window is empty: {first} is not before {last}.",
-            fix="The end is exclusive: for one day give the next day as its end.",
-        )
-    return Window(text_of(first), text_of(last))
-
-
-def moment(value: str | date, name: str) -> date | datetime:
-    """Return an end of a window as a date or, with a time of day, as a naive date-time.
-
-    Raises
-    ------
-    UserError
-        It is neither.
-    """
-    text = value.isoformat() if isinstance(value, date) else str(value).strip()
-    try:
-        if len(text) == 10:
-            return date.fromisoformat(text)
-        found = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise UserError(
-            f"{name}={text!r} is no date.", fix="Write 2022-01-31, or 2022-01-31T05:00."
-        ) from error
-    if found.tzinfo is not None or found.second or found.microsecond:
-        raise UserError(
-            f"{name}={text!r} has an offset or seconds.",
-            fix="Write whole minutes in the schedule's own time zone: 2022-01-31T05:00.",
-        )
-    return found
-
-
-def text_of(value: date | datetime) -> str:
-    """Return an end of a window as it travels."""
-    if isinstance(value, datetime):
-        return value.isoformat(timespec="minutes")
-    return value.isoformat()
+    first, last = ends_of(start, end, ("date_start", "date_end"))
+    return Window(text_of(first), text_of(last)) if first and last else None
 
 
 def checked_params(params: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -512,11 +471,6 @@ def checked_params(params: Mapping[str, Any] | None) -> dict[str, Any]:
             fix="Put what is long into a file in S3, and give its address.",
         )
     return given
-
-
-def midnight(value: date | datetime) -> datetime:
-    """Return the beginning of a day; a date-time stays as it is."""
-    return value if isinstance(value, datetime) else datetime(value.year, value.month, value.day)
 
 
 def object_of(text: Any) -> dict[str, Any]:

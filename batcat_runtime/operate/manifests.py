@@ -54,7 +54,7 @@ class Shard(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What a job tells of its result; see `batcat_runtime.job_result`."""
+    """What a job tells of its result; see `batcat_runtime.job`."""
 
     step: str = ""
     date_start: _End | None = None

@@ -26,12 +26,12 @@ from batcat_runtime.errors import (
     UserError,
     WaitInterruptedError,
 )
-from batcat_runtime.io.progress import human_size
-from batcat_runtime.log import report
+from batcat_runtime.log import human_size, report
 from batcat_runtime.operate.connection import Project, open_project
-from batcat_runtime.operate.executions import moment, text_of, window_of
+from batcat_runtime.operate.executions import window_of
 from batcat_runtime.operate.manifests import Result, list_results, read_manifest
 from batcat_runtime.text import Table
+from batcat_runtime.window import moment, text_of
 
 if TYPE_CHECKING:
     import pandas as pd

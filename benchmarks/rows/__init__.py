@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from benchmarks.bench import Bench
 from benchmarks.outcome import Outcome
-from benchmarks.rows import backfill, commands, embedded, flat, installed, transfer
+from benchmarks.rows import backfill, commands, embedded, flat, installed, leaks, transfer
 
 ROWS: dict[str, Callable[[Bench], Outcome]] = {
     "csv-one": transfer.csv_one,
@@ -28,4 +28,6 @@ ROWS: dict[str, Callable[[Bench], Outcome]] = {
     "embedded": embedded.embedded,
     "backfill": backfill.backfill,
     "size": installed.size,
+    "leaks": leaks.leaks,
 }
+ON_REQUEST = {"leaks"}  # half an hour: measured where they are named

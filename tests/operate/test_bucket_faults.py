@@ -132,5 +132,4 @@ def test_who_may_not_list_is_not_told_that_it_is_another_ones(
         aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
         aws_session_token=keys["AWS_SESSION_TOKEN"],
     )
-    found = check_bucket(project.config, s3=s3, account=chinese.aws.account_id)
-    assert not found.ours
+    assert not check_bucket(project.config, s3=s3, account=chinese.aws.account_id)

@@ -13,7 +13,7 @@ import pytest
 
 import batcat_runtime as bc
 from batcat_runtime.project import new_project
-from tests.conftest import batcat
+from tests.conftest import batcat, batcat_here
 
 
 @pytest.fixture(scope="module")
@@ -61,13 +61,13 @@ def test_a_purpose_is_added_and_works(project: Path) -> None:
 def test_what_stands_in_the_configuration_stays_as_it_was(project: Path) -> None:
     file = project / "script" / "config.json"
     before = file.read_text(encoding="utf-8").splitlines()
-    assert batcat("add", "forecast", "-C", project).returncode == 0
+    assert batcat_here("add", "forecast", cwd=project).returncode == 0
     after = file.read_text(encoding="utf-8").splitlines()
     # One line changed: the brace that now has a comma behind it.
     kept = [line for line in after if line in before]
     assert len(kept) >= len(before)
     assert sum(line not in after for line in before) == 0
-    assert batcat("add", "next-one", "-C", project).returncode == 0
+    assert batcat_here("add", "next-one", cwd=project).returncode == 0
     assert list(json.loads(file.read_text())["purposes"]) == [
         *("usage-analysis", "forecast", "next-one")
     ]
@@ -78,7 +78,7 @@ def test_any_layout_is_kept(project: Path, layout: dict[str, Any]) -> None:
     file = project / "script" / "config.json"
     content = json.loads(file.read_text(encoding="utf-8"))
     file.write_bytes(json.dumps(content, **layout).replace("\n", "\r\n").encode())
-    assert batcat("add", "forecast", "-C", project).returncode == 0
+    assert batcat_here("add", "forecast", cwd=project).returncode == 0
     written = file.read_bytes().decode()
     assert ("\r\n" in written) == bool(layout)
     assert "\n" not in written.replace("\r\n", "")
@@ -105,7 +105,7 @@ def test_impossible_names_are_refused_and_nothing_is_changed(
     project: Path, name: str, said: str
 ) -> None:
     before = content_of(project)
-    done = batcat("add", name, "-C", project)
+    done = batcat_here("add", name, "-C", project, cwd=project)
     assert done.returncode == 2, done.stdout
     assert said in done.stderr
     assert content_of(project) == before
@@ -115,7 +115,7 @@ def test_impossible_names_are_refused_and_nothing_is_changed(
 def test_a_file_of_the_users_is_never_overwritten(project: Path, file: str) -> None:
     (project / file).write_text("mine")
     before = content_of(project)
-    done = batcat("add", "forecast", "-C", project)
+    done = batcat_here("add", "forecast", cwd=project)
     assert done.returncode == 2
     assert f"a file {file} already" in done.stderr
     assert content_of(project) == before
@@ -124,7 +124,7 @@ def test_a_file_of_the_users_is_never_overwritten(project: Path, file: str) -> N
 def test_a_broken_configuration_is_told_first(project: Path) -> None:
     (project / "script" / "config.json").write_text("{")
     before = content_of(project)
-    done = batcat("add", "forecast", "-C", project)
+    done = batcat_here("add", "forecast", cwd=project)
     assert done.returncode == 2
     assert "is no JSON" in done.stderr
     assert content_of(project) == before
@@ -135,7 +135,7 @@ def test_a_failure_half_way_leaves_nothing_half_made(project: Path) -> None:
     shutil.rmtree(project / "test")
     (project / "test").write_text("not a folder")
     before = content_of(project)
-    done = batcat("add", "forecast", "-C", project)
+    done = batcat_here("add", "forecast", cwd=project)
     assert done.returncode == 2
     assert "was not added" in done.stderr
     assert content_of(project) == before

@@ -105,6 +105,16 @@ def test_a_transfer_is_measured_on_a_real_server(tmp_path: Path) -> None:
     assert saved.count("\n") == QUICK.saved + 1
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="this system has no /proc")
+def test_rehearsals_in_a_row_leave_nothing_behind(tmp_path: Path) -> None:
+    _, figures = run_quick(tmp_path, "leaks")
+    (row,) = figures["rows"]
+    assert len(row["contenders"][0]["seconds"]) == 2
+    left = {target["what"]: target["reached"] for target in row["targets"][:4]}
+    things = ("processes", "descriptors", "threads", "files and folders")
+    assert left == {f"more {thing}": 0 for thing in things}
+
+
 def test_an_unknown_row_is_refused() -> None:
     done = benchmarks("imports")
     assert done.returncode == 2

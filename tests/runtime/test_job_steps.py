@@ -62,12 +62,12 @@ def manifest_below(folder: Path) -> dict[str, Any]:
     return dict(json.loads(file.read_text()))
 
 
-@pytest.mark.parametrize("named", ["", '"battery"', "Path(__file__).stem"])
+@pytest.mark.parametrize("named", ["", "Path(__file__).stem"])
 def test_make_run_runs_all_steps_in_order(project: Path, named: str) -> None:
     for script in (project / "script").glob("*.py"):
         code = script.read_text().replace("job()", f"job({named})")
         script.write_text(f"from pathlib import Path\n{code}")
-    done = run(project, "-m", "batcat_runtime.laptop", "battery")
+    done = run(project, "-m", "batcat_runtime", "run", "--local", "-p", "battery")
     assert done.returncode == 0, done.stderr
     assert [line for line in done.stdout.splitlines() if line.startswith("step ")] == [
         "step 1 of 4: clean",
@@ -79,10 +79,7 @@ def test_make_run_runs_all_steps_in_order(project: Path, named: str) -> None:
     assert sorted(pd.read_csv(result)["way"]) == [">cleanleftjoin!", ">cleanrightjoin!"]
     between = sorted(path.name for path in (project / "data" / "tmp" / "battery").iterdir())
     assert between == ["clean", "left", "right"]
-
-
-def test_a_manifest_names_the_run_the_step_and_where_its_inputs_came_from(project: Path) -> None:
-    assert run(project, "-m", "batcat_runtime.laptop").returncode == 0
+    # A manifest names the run, the step, and where its inputs came from.
     last = manifest_below(project / "data" / "result")
     first = manifest_below(project / "data" / "tmp" / "battery" / "clean")
     assert (last["step"], first["step"]) == ("join", "clean")
@@ -110,7 +107,7 @@ def test_a_step_says_which_step_must_run_before_it(project: Path) -> None:
 
 def test_the_first_failing_script_ends_it(project: Path) -> None:
     (project / "script" / "left.py").write_text("raise SystemExit(7)")
-    done = run(project, "-m", "batcat_runtime.laptop")
+    done = run(project, "-m", "batcat_runtime", "run", "--local")
     assert done.returncode == 7
     assert "step 3" not in done.stdout
     assert not (project / "data" / "result").exists()
@@ -129,7 +126,7 @@ def test_a_laptop_refuses_what_a_rehearsal_would(project: Path, code: str, said:
     (project / "data" / "raw" / "weather").mkdir()
     (project / "data" / "raw" / "weather" / "a.csv").write_text("way\n>\n")
     (project / "script" / "clean.py").write_text(code)
-    done = run(project, "-m", "batcat_runtime.laptop")
+    done = run(project, "-m", "batcat_runtime", "run", "--local")
     assert done.returncode == 1
     assert said in done.stderr
     assert "step 2" not in done.stdout
@@ -150,7 +147,7 @@ def test_one_script_for_two_purposes_is_told_by_its_name_or_by_make_run(project:
     content["purposes"]["other"] = {"steps": STEPS[:1]}
     file.write_text(json.dumps(content))
     assert "BATCAT_PURPOSE=battery BATCAT_STEP=clean" in run(project, "script/clean.py").stderr
-    assert run(project, "-m", "batcat_runtime.laptop", "other").returncode == 0
+    assert run(project, "-m", "batcat_runtime", "run", "--local", "-p", "other").returncode == 0
     assert (project / "data" / "result" / "other").is_dir()
     script = project / "script" / "clean.py"
     script.write_text(script.read_text().replace("job()", "job('battery')"))
@@ -168,7 +165,7 @@ def test_one_script_for_two_steps_must_be_told_which_it_is(project: Path) -> Non
     script = [sys.executable, "script/left.py"]
     assert subprocess.run(script, cwd=project, env=environment, check=False).returncode == 0
     assert (project / "data" / "tmp" / "battery" / "right").is_dir()
-    assert run(project, "-m", "batcat_runtime.laptop").returncode == 0
+    assert run(project, "-m", "batcat_runtime", "run", "--local").returncode == 0
 
 
 # --- several instances ----------------------------------------------------------------------------

@@ -1,8 +1,9 @@
-"""Baking: the template goes through the real cookiecutter, into a folder of the test's own."""
+"""Baking: the template goes through the real cookiecutter, once for the same answers."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -27,31 +28,39 @@ def cookiecutter_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-@pytest.fixture
-def bake(tmp_path: Path, cookiecutter_config: Path) -> Bake:
-    """Return a function from answers to the project that they make."""
+@pytest.fixture(scope="session")
+def baked(tmp_path_factory: pytest.TempPathFactory, cookiecutter_config: Path) -> Bake:
+    """Return a function from answers to their project, for tests that only read it."""
+    made: dict[str, Path] = {}
 
     def run(**answers: str) -> Path:
-        made = cookiecutter(
-            str(ROOT),
-            no_input=True,
-            extra_context=answers,
-            output_dir=str(tmp_path),
-            config_file=str(cookiecutter_config),
-        )
-        return Path(made)
+        key = json.dumps(answers, sort_keys=True)
+        if key not in made:
+            project = cookiecutter(
+                str(ROOT),
+                no_input=True,
+                extra_context=answers,
+                output_dir=str(tmp_path_factory.mktemp("baked")),
+                config_file=str(cookiecutter_config),
+            )
+            made[key] = Path(project)
+        return made[key]
+
+    return run
+
+
+@pytest.fixture
+def bake(tmp_path: Path, baked: Bake) -> Bake:
+    """Return a function from answers to their project, for a test to do with as it likes."""
+
+    def run(**answers: str) -> Path:
+        project = baked(**answers)
+        return Path(shutil.copytree(project, tmp_path / project.name, symlinks=True))
 
     return run
 
 
 @pytest.fixture(scope="session")
-def default_project(tmp_path_factory: pytest.TempPathFactory, cookiecutter_config: Path) -> Path:
+def default_project(baked: Bake) -> Path:
     """Return a project with the default answers, for tests that only read it."""
-    return Path(
-        cookiecutter(
-            str(ROOT),
-            no_input=True,
-            output_dir=str(tmp_path_factory.mktemp("default")),
-            config_file=str(cookiecutter_config),
-        )
-    )
+    return baked()

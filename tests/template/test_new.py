@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from batcat_runtime.config import get_config
-from tests.conftest import batcat
+from tests.conftest import batcat, batcat_here
 from tests.template.baking import snapshot
 
 
@@ -85,8 +85,8 @@ def test_region_and_bucket_default_from_the_profile(
     tmp_path: Path, own_home: Path, profile: str, bucket: str
 ) -> None:
     own_home.write_text(f"[default]\nregion = eu-central-1\n{profile}\n")
-    code, shown = asked(tmp_path, "\n" * 5)
-    assert code == 0, shown
+    done = batcat_here("new", "--no-input", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     config = get_config(tmp_path / "project_battery")
     assert (config.region, config.result_s3_bucket) == ("eu-central-1", bucket)
 
@@ -95,7 +95,7 @@ def test_a_profile_that_is_not_there_stops_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_PROFILE", "gone")
-    assert batcat("new", "--no-input", cwd=tmp_path).returncode == 0
+    assert batcat_here("new", "--no-input", cwd=tmp_path).returncode == 0
 
 
 def test_options_are_not_asked_for(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_what_cannot_work_leaves_nothing(tmp_path: Path, words: list[str], said:
 
 def test_an_answer_is_never_obeyed(tmp_path: Path) -> None:
     name = "{% raw %} {{ cookiecutter.nothing }} \\ \" ' {# 电池 👩‍🔬"
-    done = batcat("new", "--no-input", f"project_name={name}", "project_slug=x", cwd=tmp_path)
+    done = batcat_here("new", "--no-input", f"project_name={name}", "project_slug=x", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "x/script/config.json").read_text("utf-8"))["title"] == name
 

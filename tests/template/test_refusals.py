@@ -127,7 +127,7 @@ def run_tool(tool: str, folder: Path, config: Path, *answers: str) -> subprocess
     )
 
 
-@pytest.mark.parametrize("slug", ["../x", "", "a/b/c", "..", "ABSOLUTE"])
+@pytest.mark.parametrize("slug", ["../x", "", "ABSOLUTE"])
 def test_an_unsafe_folder_leaves_nothing_anywhere(
     tmp_path: Path, cookiecutter_config: Path, slug: str
 ) -> None:

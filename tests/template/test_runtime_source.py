@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 
-from tests.template.baking import ROOT, Bake, load_hook
+from tests.template.baking import ROOT, load_hook
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -117,8 +117,8 @@ def test_an_unknown_source_stops_generation(tmp_path: Path) -> None:
         hook["main"]()
 
 
-def test_the_project_names_the_source_and_no_bare_runtime(bake: Bake) -> None:
-    project = bake()
+def test_the_project_names_the_source_and_no_bare_runtime(default_project: Path) -> None:
+    project = default_project
     lines = (project / "requirements.txt").read_text().splitlines()
     [runtime] = [Requirement(line) for line in lines if line.startswith("batcat")]
     assert runtime.url == ROOT.as_uri()

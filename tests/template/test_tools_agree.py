@@ -72,13 +72,10 @@ def test_same_tree(tmp_path: Path, template: Path, cookiecutter_config: Path) ->
     assert template.as_uri() in one["requirements.txt"].decode()
 
 
-@pytest.mark.parametrize("slug", ["", "../x"])
-def test_cruft_refuses_too(
-    tmp_path: Path, template: Path, cookiecutter_config: Path, slug: str
-) -> None:
+def test_cruft_refuses_too(tmp_path: Path, template: Path, cookiecutter_config: Path) -> None:
     before = snapshot(tmp_path)
     cruft = [str(Path(sys.executable).with_name("cruft")), "create", str(template), "--no-input"]
-    answers = ["--extra-context", json.dumps({"project_slug": slug})]
+    answers = ["--extra-context", json.dumps({"project_slug": "../x"})]
     config = ["--config-file", str(cookiecutter_config)]
     done = run(tmp_path, *cruft, *answers, *config, check=False)
     assert done.returncode != 0

@@ -1,12 +1,9 @@
 """Runs one invocation of a Lambda handler, in place of Lambda's own Python runtime.
 
-Started as a plain file with ``python -I -S -u``; standard library only. Without the `site` module
-no installed package is in reach: a finder lets the handler import what Lambda's runtime ships
-(boto3 and what it needs) from this machine's Python, and nothing else. A handler that imports
-pandas fails here as it would in AWS.
-
-Standard output is a private channel to `lambdas`, one JSON object a line; what the handler
-prints goes to standard error, which is its log. So no print can corrupt the payload.
+Started as a plain file by a Python that has what Lambda's ships, boto3 and its needs, and nothing
+else: a handler that imports pandas fails here as it would in AWS. The folder of the invocation's
+file gets ``ready`` when the handler is about to be called, and ``outcome.json`` at the end; what
+the handler prints is its log.
 """
 
 from __future__ import annotations
@@ -18,39 +15,19 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from decimal import Decimal
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any
-
-# What Lambda's Python runtimes carry besides the standard library.
-PROVIDED = frozenset(
-    ["boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six", "urllib3", "awscrt"]
-)
 
 
 class _Fault(Exception):  # noqa: N818 - Lambda's own word
     """A failure of the runtime itself, with the type under which Lambda reports it."""
 
-    def __init__(self, kind: str, message: str, trace: Sequence[str] = ()) -> None:
+    def __init__(self, kind: str, message: str, place: str = "") -> None:
         super().__init__(message)
         self.kind = kind
-        self.trace = list(trace)
-
-
-class _RuntimePackages(MetaPathFinder):
-    """Finds the packages that the runtime ships in this Python's site-packages."""
-
-    def __init__(self, directories: list[str]) -> None:
-        self._directories = directories
-
-    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        """Find a top-level package; what is inside it is found by the usual finder."""
-        if path is None and fullname in PROVIDED:
-            return PathFinder.find_spec(fullname, self._directories, target)
-        return None
+        self.trace = [place] if place else []
 
 
 class Context:
@@ -73,56 +50,34 @@ class Context:
         """Return the milliseconds until the function times out."""
         return max(0, int((self._deadline - time.time()) * 1000))
 
-    def log(self, message: object) -> None:
-        """Write to the function's log."""
-        print(message)
 
-
-def main(invocation_file: str, task_root: str) -> int:
-    """Import the handler, call it, and report on the private channel."""
-    invocation = json.loads(Path(invocation_file).read_text("utf-8"))
-    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-
-    def report(**message: Any) -> None:
-        channel.write(json.dumps(message) + "\n")
-        channel.flush()
-
-    sys.path.append(str(Path(__file__).parent))
-    importlib.import_module("network_guard")
-    sys.path.pop()
-    sys.meta_path.append(_RuntimePackages(invocation["packages"]))
-    extra = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-    sys.path[:0] = [task_root, *extra]
-    request_id = invocation["request_id"]
-    _set_up_logging(request_id)
+def main(invocation_file: str, task_root: str) -> None:
+    """Import the handler, call it, and leave the outcome."""
+    path = Path(invocation_file)
+    invocation = json.loads(path.read_text("utf-8"))
+    sys.path.insert(0, task_root)
+    _set_up_logging(invocation["request_id"])
+    request_id = ""  # an error before the invocation has no request
     try:
         handler = _find_handler(invocation["handler"])
+        path.with_name("ready").touch()
+        request_id = invocation["request_id"]
+        context = Context(request_id, invocation["arn"], time.time() + invocation["timeout"])
+        outcome = {"payload": _marshal(handler(invocation["event"], context)), "failed": False}
     except Exception as error:
-        # An error before the invocation has no request, and says so with an empty id.
-        report(stage="failed", payload=_error_payload(error, ""))
-        return 1
-    report(stage="ready")
-    context = Context(request_id, invocation["arn"], time.time() + invocation["timeout"])
-    try:
-        result = _marshal(handler(_unmarshal(invocation["event"]), context))
-    except Exception as error:
-        report(stage="failed", payload=_error_payload(error, request_id), memory=_memory())
-        return 0
-    report(stage="done", result=result, memory=_memory())
-    return 0
+        outcome = {"payload": json.dumps(_error_payload(error, request_id)), "failed": True}
+    partial = path.with_name("outcome.partial")
+    partial.write_text(json.dumps(outcome), "utf-8")
+    partial.replace(path.with_name("outcome.json"))
 
 
 def _find_handler(name: str) -> Callable[[Any, Context], Any]:
-    try:
-        module_name, function_name = name.rsplit(".", 1)
-    except ValueError as error:
-        raise _Fault("Runtime.MalformedHandlerName", f"Bad handler '{name}': {error}") from None
+    module_name, dot, function_name = name.rpartition(".")
     module_name = module_name.replace("/", ".")
-    if module_name.split(".")[0] in sys.builtin_module_names:
+    if not dot:
         raise _Fault(
-            "Runtime.BuiltInModuleConflict",
-            f"Cannot use built-in module {module_name} as a handler module",
+            "Runtime.MalformedHandlerName",
+            f"Bad handler '{name}': not enough values to unpack (expected 2, got 1)",
         )
     try:
         module = importlib.import_module(module_name)
@@ -132,21 +87,12 @@ def _find_handler(name: str) -> Callable[[Any, Context], Any]:
     except SyntaxError as error:
         place = f'  File "{error.filename}" Line {error.lineno}\n    {error.text}'
         message = f"Syntax error in module '{module_name}': {error}"
-        raise _Fault("Runtime.UserCodeSyntaxError", message, [place]) from None
-    try:
-        found: Callable[[Any, Context], Any] = getattr(module, function_name)
-    except AttributeError:
+        raise _Fault("Runtime.UserCodeSyntaxError", message, place) from None
+    found: Callable[[Any, Context], Any] | None = getattr(module, function_name, None)
+    if found is None:
         message = f"Handler '{function_name}' missing on module '{module_name}'"
-        raise _Fault("Runtime.HandlerNotFound", message) from None
+        raise _Fault("Runtime.HandlerNotFound", message)
     return found
-
-
-def _unmarshal(body: str) -> Any:
-    try:
-        return json.loads(body)
-    except ValueError as error:
-        message = f"Unable to unmarshal input: {error}"
-        raise _Fault("Runtime.UnmarshalError", message) from None
 
 
 def _marshal(result: Any) -> str:
@@ -190,15 +136,5 @@ def _set_up_logging(request_id: str) -> None:
     logging.getLogger().addHandler(handler)
 
 
-def _memory() -> int:
-    """Return the most memory that was used, in MB."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(used / (1 << 20 if sys.platform == "darwin" else 1 << 10))
-
-
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    main(*sys.argv[1:])

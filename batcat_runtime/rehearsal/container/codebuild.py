@@ -8,9 +8,9 @@ here: one shell for all phases, a source in S3, overrides of it and of variables
 
 from __future__ import annotations
 
+import io
 import os
 import stat
-import subprocess
 import sys
 import tempfile
 import threading
@@ -29,7 +29,6 @@ from ..operations import Operation
 from ..wire import ACCOUNT_ID, Call, ServiceError
 from . import tool
 
-_PHASES = ("install", "pre_build", "build", "post_build")
 # The one command of the AWS CLI that builds need, where the CLI itself is not here.
 _AWS = """#!{python} -P
 import base64, sys
@@ -64,7 +63,6 @@ class CodeBuild:
             ("codebuild", "CreateProject"): self.put_project,
             ("codebuild", "UpdateProject"): self.put_project,
             ("codebuild", "DeleteProject"): self.delete_project,
-            ("codebuild", "BatchGetProjects"): self.batch_get_projects,
             ("codebuild", "StartBuild"): self.start_build,
             ("codebuild", "BatchGetBuilds"): self.batch_get_builds,
         }
@@ -76,10 +74,14 @@ class CodeBuild:
         if call.operation == "CreateProject" and place in self._projects:
             raise ServiceError("ResourceAlreadyExistsException", f"Project already exists: {arn}")
         if call.operation == "UpdateProject" and place not in self._projects:
-            raise ServiceError("ResourceNotFoundException", f"Project cannot be found: {arn}")
-        before = self._projects.get(place, {"created": time.time()})
-        project = {**before, **call.params, "arn": arn, "lastModified": time.time()}
-        self._projects[place] = project
+            raise _no_project(*place)
+        project = self._projects[place] = {
+            "created": time.time(),
+            **self._projects.get(place, {}),
+            **call.params,
+            "arn": arn,
+            "lastModified": time.time(),
+        }
         return {"project": project}
 
     def delete_project(self, call: Call) -> dict[str, Any]:
@@ -87,24 +89,15 @@ class CodeBuild:
         self._projects.pop((call.region, str(call.params["name"])), None)
         return {}
 
-    def batch_get_projects(self, call: Call) -> dict[str, Any]:
-        """Describe projects by name or ARN."""
-        names = [str(name).rpartition("project/")[2] for name in call.params["names"]]
-        found = {name: self._projects.get((call.region, name)) for name in names}
-        return {
-            "projects": [one for one in found.values() if one],
-            "projectsNotFound": [name for name, one in found.items() if not one],
-        }
-
     def start_build(self, call: Call) -> dict[str, Any]:
         """Start a build in the background."""
-        name = str(call.params["projectName"])
-        project, place = self._projects.get((call.region, name)), uuid.uuid4()
+        name, place = str(call.params["projectName"]), uuid.uuid4()
+        project = self._projects.get((call.region, name))
         if project is None:
-            arn = _arn(call.region, f"project/{name}")
-            raise ServiceError("ResourceNotFoundException", f"Project cannot be found: {arn}")
+            raise _no_project(call.region, name)
         logs = (project.get("logsConfig") or {}).get("cloudWatchLogs") or {}
-        variables = project["environment"].get("environmentVariables", [])
+        overrides = {"type": "sourceTypeOverride", "location": "sourceLocationOverride"}
+        given = {key: call.params[word] for key, word in overrides.items() if word in call.params}
         build = {
             "id": f"{name}:{place}",
             "arn": _arn(call.region, f"build/{name}:{place}"),
@@ -114,12 +107,7 @@ class CodeBuild:
             "buildComplete": False,
             "projectName": name,
             "phases": [],
-            "source": {
-                **project["source"],
-                "type": call.params.get("sourceTypeOverride") or project["source"]["type"],
-                "location": call.params.get("sourceLocationOverride")
-                or project["source"].get("location"),
-            },
+            "source": project["source"] | given,
             "serviceRole": project["serviceRole"],
             "logs": {
                 "groupName": logs.get("groupName") or f"/aws/codebuild/{name}",
@@ -127,11 +115,13 @@ class CodeBuild:
             },
         }
         self._builds[build["id"]] = build
-        given = {one["name"]: one["value"] for one in variables}
-        overrides = call.params.get("environmentVariablesOverride", [])
-        given |= {one["name"]: one["value"] for one in overrides}
-        run = threading.Thread(target=self._run, args=(call.region, build, given), daemon=True)
-        run.start()
+        listed = [
+            *project["environment"].get("environmentVariables", []),
+            *call.params.get("environmentVariablesOverride", []),
+        ]
+        variables = {entry["name"]: entry["value"] for entry in listed}
+        arguments = (call.region, build, variables)
+        threading.Thread(target=self._run, args=arguments, daemon=True).start()
         return {"build": build}
 
     def batch_get_builds(self, call: Call) -> dict[str, Any]:
@@ -141,82 +131,72 @@ class CodeBuild:
         return {"builds": found, "buildsNotFound": [one for one in ids if one not in self._builds]}
 
     def _run(self, region: str, build: dict[str, Any], variables: dict[str, str]) -> None:
+        from batcat_runtime.deploy.builders import run_command
+
         clients = self._clients.as_role(str(build["serviceRole"]), region, "codebuild")
         group, stream = build["logs"]["groupName"], build["logs"]["streamName"]
-        reason = ""
         with (
             LogWriter(clients.get("logs", region), group) as lines,
             tempfile.TemporaryDirectory(prefix="build-", dir=self._home) as name,
         ):
             place = Path(name)
             home = client_environment(clients.endpoint_url, region, self._home, clients.keys)
-            environment = home | variables | {"PATH": _tools(place), "HOME": name}
             try:
-                source = self._fetch(clients.get("s3", region), build["source"], place)
-                for phase, commands in _phases(build["source"], source):
-                    build["currentPhase"] = phase
-                    script = "\n".join(["set -e", f". {place}/exported", *commands])
-                    script += f"\nexport -p > {place}/exported"
-                    reason = _shell(script, source, environment, lambda x: lines.write(stream, x))
-                    if reason:
-                        break
+                source = _fetch(clients.get("s3", region), build["source"], place / "src")
+                code = run_command(
+                    ["/bin/sh", "-c", _script(build["source"], source)],
+                    lambda line: lines.write(stream, line),
+                    env=home | variables | {"PATH": _tools(place), "HOME": name},
+                    cwd=source,
+                )
+                reason = f"Error while executing commands. Reason: exit status {code}"
+                build["currentPhase"] = (place / "phase").read_text("ascii").strip()
             except Exception as error:
-                reason = f"{type(error).__name__}: {error}"
+                code, reason = 1, f"{type(error).__name__}: {error}"
                 lines.write(stream, reason)
-        status = "FAILED" if reason else "SUCCEEDED"
-        context = [{"statusCode": "COMMAND_EXECUTION_ERROR", "message": reason}] if reason else []
+        status = "FAILED" if code else "SUCCEEDED"
+        context = [{"statusCode": "COMMAND_EXECUTION_ERROR", "message": reason}] if code else []
         build["phases"] = [
             {"phaseType": build["currentPhase"], "phaseStatus": status, "contexts": context}
         ]
         # Last, so that whoever sees the end also sees the whole log.
         build |= {"endTime": time.time(), "buildStatus": status, "buildComplete": True}
 
-    @staticmethod
-    def _fetch(s3: Any, source: dict[str, Any], place: Path) -> Path:
-        (place / "exported").touch()
-        target = place / "src"
-        target.mkdir()
-        if source["type"] == "S3":
-            bucket, _, key = str(source["location"]).partition("/")
-            s3.download_file(bucket, key, str(place / "source.zip"))
-            with zipfile.ZipFile(place / "source.zip") as archive:
-                archive.extractall(target)
-        elif source["type"] != "NO_SOURCE":
-            raise ValueError(f"the embedded AWS has no source of type {source['type']}, only S3")
-        return target
+
+def _fetch(s3: Any, source: dict[str, Any], folder: Path) -> Path:
+    """Unpack a build's source into a folder of its own."""
+    folder.mkdir()
+    if source["type"] == "S3":
+        bucket, _, key = str(source["location"]).partition("/")
+        body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        with zipfile.ZipFile(io.BytesIO(body)) as archive:
+            archive.extractall(folder)
+    elif source["type"] != "NO_SOURCE":
+        raise ValueError(f"the embedded AWS has no source of type {source['type']}, only S3")
+    return folder
 
 
-def _arn(region: str, resource: str) -> str:
-    return f"arn:{partition_of(region)}:codebuild:{region}:{ACCOUNT_ID}:{resource}"
-
-
-def _phases(source: dict[str, Any], folder: Path) -> list[tuple[str, list[str]]]:
-    """Read the buildspec: its text, or the name of a file in the source."""
+def _script(source: dict[str, Any], folder: Path) -> str:
+    """Return the commands of a buildspec, a text or a file of the source, for one shell."""
     import yaml
 
     text = source.get("buildspec") or "buildspec.yml"
     spec = yaml.safe_load(text if "\n" in text else (folder / text).read_text("utf-8"))
     phases = spec.get("phases") or {}
-    return [(one.upper(), phases[one].get("commands") or []) for one in _PHASES if one in phases]
+    lines = ["set -e"]
+    for name in ("install", "pre_build", "build", "post_build"):
+        lines += [f"echo {name.upper()} > '{folder.parent}/phase'"]
+        lines += (phases.get(name) or {}).get("commands") or []
+    return "\n".join(lines)
 
 
-def _shell(script: str, folder: Path, environment: dict[str, str], say: Any) -> str:
-    with subprocess.Popen(
-        ["/bin/sh", "-c", script],
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            say(line)
-    code = process.returncode
-    return f"Error while executing commands. Reason: exit status {code}" if code else ""
+def _no_project(region: str, name: str) -> ServiceError:
+    arn = _arn(region, f"project/{name}")
+    return ServiceError("ResourceNotFoundException", f"Project cannot be found: {arn}")
+
+
+def _arn(region: str, resource: str) -> str:
+    return f"arn:{partition_of(region)}:codebuild:{region}:{ACCOUNT_ID}:{resource}"
 
 
 def _tools(place: Path) -> str:

@@ -23,7 +23,6 @@ from batcat_runtime.errors import ImageError
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
-LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar"
 
 _REGISTRY = re.compile(r"(\d{12})\.dkr\.ecr(?:-fips)?\.([a-z0-9-]+)\.(amazonaws\.com(?:\.cn)?)")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
@@ -213,11 +212,8 @@ def find_in_registry(ecr: Any, uri: str, store: ImageStore) -> Image:
     except ClientError as error:
         if error.response["Error"]["Code"] != "RepositoryNotFoundException":
             raise
-        raise ImageError(
-            f"API error (404): repository {reference.name} not found: name unknown: The repository"
-            f" with name '{reference.repository}' does not exist in the registry with id"
-            f" '{reference.account_id}'"
-        ) from error
+        said = error.response["Error"]["Message"]
+        raise ImageError(f"API error (404): name unknown: {said}") from error
     if not images:
         raise ImageError(f"{unknown} Requested image not found")
     return store.load(json.loads(images[0]["imageManifest"])["config"]["digest"])
@@ -231,10 +227,7 @@ def put_image(ecr: Any, reference: Reference, image: Image) -> None:
     ImageError
         In docker's words.
     """
-    place: dict[str, Any] = {
-        "registryId": reference.account_id,
-        "repositoryName": reference.repository,
-    }
+    place = {"registryId": reference.account_id, "repositoryName": reference.repository}
     try:
         # Docker asks before it uploads; a missing repository is found out here.
         tag = {"imageTag": reference.tag}
@@ -243,26 +236,15 @@ def put_image(ecr: Any, reference: Reference, image: Image) -> None:
             return
         ecr.put_image(
             **place,
+            **tag,
             imageManifest=image.manifest,
             imageManifestMediaType=MANIFEST_TYPE,
-            imageTag=reference.tag,
             imageDigest=image.digest,
         )
     except ClientError as error:
-        code = error.response["Error"]["Code"]
         said = error.response["Error"].get("Message") or str(error)
-        if code == "RepositoryNotFoundException":
-            said = (
-                f"name unknown: The repository with name '{reference.repository}' does not exist in"
-                f" the registry with id '{reference.account_id}'"
-            )
-        elif code in ("ImageAlreadyExistsException", "ImageTagAlreadyExistsException"):
-            # The first is moto's name for it, the second AWS's.
-            said = (
-                f"tag invalid: The image tag '{reference.tag}' already exists in the"
-                f" '{reference.repository}' repository and cannot be overwritten because the"
-                " repository is immutable."
-            )
+        if error.response["Error"]["Code"] == "RepositoryNotFoundException":
+            said = f"name unknown: {said}"
         raise ImageError(said) from error
 
 

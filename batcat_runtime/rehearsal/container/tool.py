@@ -26,21 +26,9 @@ from typing import Any, NoReturn
 
 from batcat_runtime.errors import ImageError
 
-from .images import Image, ImageStore, Reference, put_image
+from .images import ImageStore, Reference, put_image
 
 VERSION = "27.0.0-rehearsal"
-# Flags of `docker build` that make no difference here.
-_VALUED = (
-    "builder",
-    "cache-from",
-    "cache-to",
-    "label",
-    "network",
-    "progress",
-    "provenance",
-    "sbom",
-)
-_SWITCHES = ("force-rm", "load", "no-cache", "pull", "rm")
 
 
 class _UsageError(Exception):
@@ -86,8 +74,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say("docker (BatCat): BATCAT_REHEARSAL_HOME is not set: this stand-in only acts inside a")
         _say("rehearsal. Run `batcat rehearse`, or use the real docker.")
         return 125
-    if words[:1] in (["image"], ["buildx"]):
-        words = words[1:]
     try:
         options = _parser().parse_args(words)
         options.run(ImageStore(Path(home)), options)
@@ -113,29 +99,14 @@ def _parser() -> argparse.ArgumentParser:
 
     build = command("build", _build)
     build.add_argument("context", type=Path)
-    build.add_argument("-t", "--tag", action="append", default=[], type=Reference.parse)
-    build.add_argument("-f", "--file", type=Path)
-    build.add_argument("--build-arg", action="append", default=[])
-    build.add_argument("--target", default="")
+    build.add_argument("-t", "--tag", type=Reference.parse, required=True)
     build.add_argument("--platform", default="linux/amd64")
-    build.add_argument("--iidfile", type=Path)
-    build.add_argument("-q", "--quiet", action="store_true")
-    build.add_argument("--push", action="store_true")
-    for name in _VALUED:
-        build.add_argument(f"--{name}", action="append")
-    for name in _SWITCHES:
-        build.add_argument(f"--{name}", action="store_true")
-    tag = command("tag", _tag)
-    tag.add_argument("source")
-    tag.add_argument("target", type=Reference.parse)
     push = command("push", _push)
     push.add_argument("name", type=Reference.parse)
-    push.add_argument("-q", "--quiet", action="store_true")
     login = command("login", _login)
     login.add_argument("host")
     login.add_argument("-u", "--username", default="")
-    login.add_argument("-p", "--password", default="")
-    login.add_argument("--password-stdin", action="store_true")
+    login.add_argument("--password-stdin", action="store_true", required=True)
     for name in ("version", "info"):
         command(name, lambda store, options: print(line)).add_argument("-f", "--format")
     return parser
@@ -144,47 +115,28 @@ def _parser() -> argparse.ArgumentParser:
 def _build(store: ImageStore, options: argparse.Namespace) -> None:
     from .build import build
 
-    given = [word.partition("=") for word in options.build_arg]
     image = build(
-        options.context,
-        store,
-        file=options.file,
-        build_args={
-            name: value if equals else os.environ.get(name, "") for name, equals, value in given
-        },
-        target=options.target,
-        platform=options.platform,
-        say=lambda line: None if options.quiet else _say(f" => {line}"),
+        options.context, store, platform=options.platform, say=lambda line: _say(f" => {line}")
     )
-    for tag in options.tag:
-        store.tag(tag, image)
-        if not options.quiet:
-            _say(f" => naming to {tag}")
-    if options.iidfile:
-        options.iidfile.write_text(image.config_digest, "utf-8")
-    if options.quiet:
-        print(image.config_digest)
-    for tag in options.tag if options.push else ():
-        _push_one(store, tag)
-
-
-def _tag(store: ImageStore, options: argparse.Namespace) -> None:
-    store.tag(options.target, _local(store, Reference.parse(options.source)))
+    store.tag(options.tag, image)
+    _say(f" => naming to {options.tag}")
 
 
 def _push(store: ImageStore, options: argparse.Namespace) -> None:
-    _push_one(store, options.name)
-
-
-def _push_one(store: ImageStore, reference: Reference) -> None:
-    image = _local(store, reference)
+    reference = options.name
+    image = store.find(reference)
+    if image is None:
+        raise ImageError(
+            f"An image does not exist locally with the tag: {reference.name}",
+            fix=f"Build it first: docker build --tag {reference} .",
+        )
     print(f"The push refers to repository [{reference.name}]", flush=True)
     ecr, expected = _registry()
     if reference.registry != expected:
         raise ImageError(
             f"failed to push {reference}: {reference.registry or 'docker.io'} is not the embedded"
             f" account's registry, {expected}",
-            fix=f"docker tag {reference.repository} {expected}/{reference.repository}",
+            fix=f"Build it as {expected}/{reference.repository}.",
         )
     if not _login_path(store, reference.registry).exists():
         raise ImageError(
@@ -198,7 +150,7 @@ def _push_one(store: ImageStore, reference: Reference) -> None:
 
 def _login(store: ImageStore, options: argparse.Namespace) -> None:
     host = urllib.parse.urlsplit(options.host).netloc or options.host.strip("/")
-    password = sys.stdin.read() if options.password_stdin else options.password
+    password = sys.stdin.read()
     _, expected = _registry()
     if host != expected:
         raise ImageError(
@@ -220,16 +172,6 @@ def _login(store: ImageStore, options: argparse.Namespace) -> None:
 
 def _login_path(store: ImageStore, host: str) -> Path:
     return store.directory / "logins" / urllib.parse.quote(host, safe="")
-
-
-def _local(store: ImageStore, reference: Reference) -> Image:
-    image = store.find(reference)
-    if image is None:
-        raise ImageError(
-            f"Error response from daemon: No such image: {reference}",
-            fix=f"Build it first: docker build --tag {reference} .",
-        )
-    return image
 
 
 def _registry() -> tuple[Any, str]:

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
-import tempfile
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+
+from batcat_runtime.jsontext import write_whole
 
 from ..record import Rehearsal
 from .page import page_of
@@ -38,16 +38,7 @@ def write_report(record: Rehearsal, path: Path) -> Path:
     """
     path = path.absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
-    page = render_report(record).encode()
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(page)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_whole(path, render_report(record))
     return path
 
 

@@ -1,13 +1,12 @@
 """From the record of a rehearsal to what its page shows.
 
 Logs keep their first and last lines, pictures stop at a number of bytes, documents at a number of
-characters: together they bound the size of the file. Every cut is said where it was made.
+characters. Every cut is said where it was made.
 """
 
 from __future__ import annotations
 
 import base64
-import html
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,13 +24,13 @@ from batcat_runtime.text import (
 )
 
 from ..record import LogLine, Rehearsal, ResultTable, Step
-from .chart import choose_chart, describe, panel_svg
+from .chart import draw
 from .workflow import Box, boxes
 
 DEPTH = {"state": 1, "job": 2}
 MOST_ROWS, MOST_COLUMNS, CELL_WIDTH = 10, 60, 80
 MOST_RESOURCES = MOST_STEPS = 300
-LOG_BYTES, LOG_HEAD, LOG_TAIL, LOG_WIDTH, MOST_SOURCES = 1_200_000, 150, 350, 2_000, 60
+LOG_HEAD, LOG_TAIL, LOG_WIDTH, MOST_SOURCES = 150, 350, 1_000, 60
 PICTURE_BYTES, MOST_PICTURES = 1_200_000, 20
 DOCUMENT_LENGTH = 100_000
 LAST_LINES = 25
@@ -205,18 +204,12 @@ def _charts(result: ResultTable | None) -> dict[str, Any]:
     if result is None:
         return {"charts": [], "chart_note": ""}
     try:
-        chart = choose_chart(result.frame)
-        if isinstance(chart, str):
-            return {"charts": [], "chart_note": f"No plot: {chart}"}
-        charts = [
-            (panel.title, describe(panel), _data("image/svg+xml", panel_svg(chart, panel).encode()))
-            for panel in chart.panels
-        ]
+        drawn, note = draw(result.frame)
     except Exception as error:
         # The table is the user's and may hold anything; the report must come all the same.
-        text = one_line(f"{type(error).__name__}: {error}", 200)
-        return {"charts": [], "chart_note": f"No plot: {text}"}
-    return {"charts": charts, "chart_note": chart.note}
+        drawn, note = [], f"No plot: {one_line(f'{type(error).__name__}: {error}', 200)}"
+    charts = [(title, text, _data("image/svg+xml", svg.encode())) for title, text, svg in drawn]
+    return {"charts": charts, "chart_note": note}
 
 
 def _data(kind: str, content: bytes) -> str:
@@ -246,14 +239,14 @@ def _logs(lines: Iterable[LogLine], *, open_alarming: bool) -> dict[str, Any]:
     by_source: dict[str, list[LogLine]] = {}
     for line in sorted(lines, key=lambda line: _moment(line.time)):
         by_source.setdefault(line.source, []).append(line)
-    shown = list(by_source.items())[:MOST_SOURCES]
-    budget = LOG_BYTES // max(len(shown), 1)
     found = []
-    for source, own in shown:
-        head, tail = _ends(own, budget)
-        left_out = len(own) - len(head) - len(tail)
-        cut = [SimpleNamespace(cut=f"{left_out:,} lines are left out here.")] if left_out else []
-        entries = [*map(_log_entry, head), *cut, *map(_log_entry, tail)]
+    for source, own in list(by_source.items())[:MOST_SOURCES]:
+        left_out = max(len(own) - LOG_HEAD - LOG_TAIL, 0)
+        # More of the last lines, where failures are.
+        entries = [_log_entry(line) for line in (own[:LOG_HEAD] if left_out else own)]
+        if left_out:
+            entries.append(SimpleNamespace(cut=f"{left_out:,} lines are left out here."))
+            entries += map(_log_entry, own[-LOG_TAIL:])
         alarming = any(getattr(entry, "alarm", False) for entry in entries)
         found.append(
             SimpleNamespace(
@@ -263,29 +256,12 @@ def _logs(lines: Iterable[LogLine], *, open_alarming: bool) -> dict[str, Any]:
                 open=open_alarming and alarming,
             )
         )
-    hidden = len(by_source) - len(shown)
+    hidden = len(by_source) - len(found)
     return {"logs": found, "logs_left_out": f"{hidden} more logs are not shown." if hidden else ""}
 
 
 def _moment(time: datetime) -> datetime:
     return time if time.tzinfo else time.replace(tzinfo=UTC)
-
-
-def _ends(lines: Sequence[LogLine], budget: int) -> tuple[Sequence[LogLine], Sequence[LogLine]]:
-    """Return the first and the last lines that fit: more of the last, where failures are."""
-    if len(lines) <= LOG_HEAD + LOG_TAIL and len(_that_fit(lines, budget)) == len(lines):
-        return lines, ()
-    head = _that_fit(lines[:LOG_HEAD], budget // 3)
-    tail = _that_fit(list(reversed(lines[len(head) :][-LOG_TAIL:])), budget * 2 // 3)
-    return head, list(reversed(tail))
-
-
-def _that_fit(lines: Sequence[LogLine], budget: int) -> Sequence[LogLine]:
-    for number, line in enumerate(lines):
-        budget -= len(html.escape(line.text[:LOG_WIDTH]).encode("utf-8", "replace")) + 80
-        if budget < 0:
-            return lines[:number]
-    return lines
 
 
 def _log_entry(line: LogLine) -> SimpleNamespace:

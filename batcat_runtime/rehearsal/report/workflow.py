@@ -8,7 +8,6 @@ to refuse a wrong definition is the deployment's task.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ from batcat_runtime.text import one_line
 NOT_REACHED = "not reached"
 _MOST_STATES = 200
 _PREPARING = ("Defaults", "Input")
-_SIGNS = {"GreaterThanEquals": ">=", "LessThanEquals": "<=", "GreaterThan": ">", "LessThan": "<"}
 _TASKS = {
     "sagemaker:createProcessingJob": "processing job",
     "lambda:invoke": "Lambda function",
@@ -127,31 +125,12 @@ def _outcome(name: str, state: Mapping[str, Any], status: Mapping[str, str]) -> 
 
 
 def _ways(state: Mapping[str, Any], states: Mapping[str, Any]) -> Iterator[str]:
-    """Yield where a choice or an error leads, in words."""
-    for rule in state.get("Choices") or []:
-        yield one_line(f"{condition(rule)} → {rule.get('Next')}", 160)
-    if state.get("Choices") and state.get("Default"):
-        yield one_line(f"otherwise → {state['Default']}", 160)
+    """Yield where a choice or an error leads; its conditions are in the definition."""
+    leads = [*(state.get("Choices") or []), {"Next": state.get("Default")}]
+    targets = dict.fromkeys(str(rule["Next"]) for rule in leads if rule.get("Next"))
+    if targets:
+        yield one_line(f"→ {' or '.join(targets)}", 160)
     for catch in state.get("Catch") or []:
         if catch.get("Next") in states and catch["Next"].split(" (")[0] != "Failed":
             errors = ", ".join(str(error) for error in catch.get("ErrorEquals") or [])
             yield one_line(f"on {errors.replace('States.ALL', 'any error')} → {catch['Next']}", 160)
-
-
-def condition(rule: Mapping[str, Any]) -> str:
-    """Return a choice rule as a short expression: ``$.rows > 0``."""
-    if "Condition" in rule:
-        return str(rule["Condition"]).strip("{}% ")
-    if "Not" in rule:
-        return f"not ({condition(rule['Not'])})"
-    for word in ("And", "Or"):
-        if word in rule:
-            return f" {word.lower()} ".join(condition(part) for part in rule[word])
-    for key, value in rule.items():
-        if key in ("Variable", "Next", "Comment"):
-            continue
-        if key.startswith("Is"):
-            return f"{rule.get('Variable')} is {'' if value else 'not '}{key[2:].lower()}"
-        sign = next((sign for word, sign in _SIGNS.items() if word in key), "=")
-        return f"{rule.get('Variable')} {sign} {json.dumps(value, ensure_ascii=False)}"
-    return ""
