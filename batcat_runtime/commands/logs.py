@@ -45,9 +45,9 @@ _BAD = (" failed", " timed out", " FAILED ", " TIMED_OUT ", " ABORTED ")
 def logs(follow: bool, as_json: bool, **given: Any) -> None:
     """Show what an execution did and what its containers wrote.
 
-    One tail in order of time: states, retries and failures, every container's output, and what
-    started it. Times are of this machine's zone; in JSON, UTC. With --follow, exit code 0: the
-    execution succeeded. 1: it did not.
+    One tail in order of time: states, retries and failures, and every container's output. Times are
+    of this machine's zone; in JSON, UTC. With --follow, exit code 0: the execution succeeded. 1: it
+    did not.
     """
     from batcat_runtime.operate.logs import logs as read
 
@@ -103,14 +103,14 @@ class _Coloured:
 
     def __init__(self) -> None:
         self._console = Console(highlight=False, soft_wrap=True)
-        self._styles = {"workflow": "cyan", "trigger": "cyan"}
+        self._styles = {"workflow": "cyan"}
         self._width = 20  # it grows when a longer source comes
 
     def __call__(self, line: LogLine) -> None:
         self._width = max(self._width, len(line.source))
         style = self._styles.get(line.source)
         if style is None:
-            number = len(self._styles) - 2
+            number = len(self._styles) - 1
             style = self._styles[line.source] = _COLOURS[number % len(_COLOURS)]
         of_workflow = line.source == "workflow"
         bad = of_workflow and any(word in line.text for word in _BAD)

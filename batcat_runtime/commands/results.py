@@ -12,7 +12,8 @@ from batcat_runtime.errors import UserError
 
 if TYPE_CHECKING:
     from batcat_runtime.operate.register import ResultTable
-    from batcat_runtime.operate.results import Download, Results
+    from batcat_runtime.operate.results import Download, WindowResult
+    from batcat_runtime.text import Table
 
 
 @click.group(invoke_without_command=True)
@@ -81,10 +82,10 @@ def register(as_json: bool, **given: Any) -> None:
     terminal.show(tables, as_json, _print_tables)
 
 
-def _print_results(found: Results) -> None:
+def _print_results(found: Table[WindowResult]) -> None:
     terminal.print_table(
-        found.COLUMNS,
-        found.rows(),
+        list(found.columns),
+        found.cells(),
         right=("Rows", "Size"),
         empty="There are no results yet. Start a run with `batcat run`.",
     )

@@ -56,7 +56,7 @@ def run(
             raise UserError("--no-wait, --timeout and --json are for a run on AWS.")
         raise click.exceptions.Exit(_run_here(folder, purpose, given))
     from batcat_runtime.operate.connection import open_project
-    from batcat_runtime.operate.run import NAME, Run, begin, outcome_of, told
+    from batcat_runtime.operate.run import NAME, Run, begin, followed, outcome_of
 
     project = open_project(folder)
     purpose = project.config.purpose_name(purpose)
@@ -71,7 +71,7 @@ def run(
             f"It goes on. Come back with `batcat status {name}` or `batcat logs {name} -f`."
         )
         return
-    watch = _shown if terminal.err.is_terminal else told
+    watch = _shown if terminal.err.is_terminal else followed
     done = outcome_of(project, watch(project, purpose, arn, timeout))
     terminal.show(done, as_json, _print)
     if not done.succeeded:

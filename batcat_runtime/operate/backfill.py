@@ -10,40 +10,37 @@ and the schedule never compute a window twice, and a window that failed can be t
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from batcat_runtime.errors import (
-    ConnectError,
-    CredentialsError,
-    NoSuchExecutionError,
-    ThrottledError,
+    ServiceError,
     UserError,
     WaitInterruptedError,
 )
 from batcat_runtime.log import report
-from batcat_runtime.operate.connection import Project, open_project
+from batcat_runtime.operate.connection import Project, code_of, open_project
 from batcat_runtime.operate.executions import (
+    LOST,
     RUNNING,
     Scalar,
     Window,
     checked_params,
-    describe,
     execution_arn,
     list_executions,
-    not_deployed,
+    object_of,
     window_of,
+)
+from batcat_runtime.operate.executions import (
+    start as start_execution,
 )
 from batcat_runtime.operate.failures import reason_in
 from batcat_runtime.operate.manifests import list_results
@@ -52,7 +49,7 @@ from batcat_runtime.window import midnight, moment, text_of
 STEPS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(weeks=1)}
 AT_ONCE, MOST_AT_ONCE, MOST_WINDOWS = 4, 1000, 10_000
 _SHOWN, _PAUSE = 20, 3.0
-_NO_MACHINE = {"StateMachineDoesNotExist", "StateMachineDeleting"}
+_GIVEN = ("start", "end", "every", "params", "since", "concurrency")
 _STOP = {"error": "Stopped", "cause": "Stopped by `batcat backfill stop`"}
 
 
@@ -183,7 +180,8 @@ def backfill(
         if start == "stop":
             _stop(project, name, last)
         return _follow(project, name, last) if wait else _look(project, name, last)
-    begun = _begin(project, _asked(name, start, end, every, concurrency, params, since))
+    asked = _asked(start, end, every, concurrency, params, since)
+    begun = _begin(project, Backfill(purpose=name, name="", status="SUCCEEDED", **asked))
     if not begun.name:
         return begun
     if wait is False:
@@ -234,15 +232,14 @@ def execution_name(window: Window, params: Mapping[str, Scalar], attempt: int = 
 
 
 def _asked(
-    purpose: str,
     start: str | date,
     end: str | date | None,
     every: str,
     concurrency: int,
     params: Mapping[str, Scalar] | None,
     since: str | datetime | None,
-) -> Backfill:
-    """Return the backfill that a caller asks for, checked."""
+) -> dict[str, Any]:
+    """Return what a backfill machine is told of what a caller asks for, checked."""
     if end is None:
         raise UserError(
             f"{str(start)!r} is no range.",
@@ -255,32 +252,26 @@ def _asked(
             "instance type, which `batcat doctor` tells: jobs beyond it fail after 300 s.",
         )
     windows = windows_between(start, end, every)
-    given = dict(sorted(checked_params(params).items()))
+    given = {"start": windows[0].start, "end": windows[-1].end, "every": every, "since": ""}
     if since:
         try:
-            told = since if isinstance(since, datetime) else datetime.fromisoformat(since)
+            after = since if isinstance(since, datetime) else datetime.fromisoformat(since)
         except ValueError as error:
             raise UserError(
                 f"since={since!r} is no time.", fix="Write 2022-01-31, or 2022-01-31T05:00."
             ) from error
-        told = told if told.tzinfo else told.replace(tzinfo=UTC)
-        since = told.astimezone(UTC).isoformat(timespec="seconds")
-    return Backfill(
-        purpose=purpose,
-        name="",
-        status="SUCCEEDED",
-        start=windows[0].start,
-        end=windows[-1].end,
-        every=every,
-        params=given,
-        since=str(since or ""),
-        concurrency=concurrency,
-    )
+        after = after if after.tzinfo else after.replace(tzinfo=UTC)
+        given["since"] = after.astimezone(UTC).isoformat(timespec="seconds")
+    return {
+        **given,
+        "params": dict(sorted(checked_params(params).items())),
+        "concurrency": concurrency,
+    }
 
 
 @dataclass
 class _Survey:
-    """What is known of the windows of a range: those with a result, and the last attempt of each.
+    """The windows of a range: those with a result, and number and status of each last attempt.
 
     Executions are read before results: what ends between the two looks is known by its result.
     """
@@ -290,11 +281,11 @@ class _Survey:
     attempts: dict[Window, tuple[int, str]] = field(default_factory=dict)
 
     def last(self, window: Window) -> tuple[int, str]:
-        """Return the number of the last attempt, and how it stands; 0 and empty without one."""
+        """Return the number of the last attempt, and its status; 0 and empty without one."""
         return self.attempts.get(window, (0, ""))
 
     def those(self, *statuses: str) -> list[Window]:
-        """Return the windows without a result whose last attempt stands so."""
+        """Return the windows without a result whose last attempt has one of these statuses."""
         left = (window for window in self.windows if window not in self.done)
         return [window for window in left if self.last(window)[1] in statuses]
 
@@ -330,13 +321,14 @@ def _typed(params: Mapping[str, Any]) -> dict[str, Any]:
 
 def _begin(project: Project, asked: Backfill) -> Backfill:
     """Start a backfill of what is missing, or come back to the same one that runs."""
-    said = json.dumps([asked.start, asked.end, asked.every, asked.params], sort_keys=True)
-    digest = hashlib.sha256(said.encode()).hexdigest()[:8]
+    purpose, bucket = asked.purpose, project.config.result_s3_bucket
+    given = {name: getattr(asked, name) for name in _GIVEN}
+    alike = json.dumps([asked.start, asked.end, asked.every, asked.params], sort_keys=True)
+    digest = hashlib.sha256(alike.encode()).hexdigest()[:8]
     stem = f"{asked.start}_{asked.end}_{asked.every}_{digest}".replace(":", "")
-    bucket = project.config.result_s3_bucket
     while True:
         numbers = [0]
-        for listed in _backfills(project, asked.purpose):
+        for listed in _backfills(project, purpose):
             name, _, number = listed["name"].rpartition("_b")
             if name == stem and listed["status"] in RUNNING:
                 report(f"the backfill {listed['name']} runs already: coming back to it")
@@ -345,63 +337,43 @@ def _begin(project: Project, asked: Backfill) -> Backfill:
         report("looking which windows have a result")
         found = _survey(project, asked)
         missing = found.those("", "FAILED", "TIMED_OUT", "ABORTED", "SUCCEEDED")
-        skipped, running = len(found.done), len(found.those("RUNNING"))
+        given |= {"windows": len(missing), "skipped": len(found.done)}
         if not missing:
-            return replace(asked, skipped=skipped, running=running)
+            running = len(found.those("RUNNING"))
+            return replace(asked, skipped=len(found.done), running=running)
         name = f"{stem}_b{max(numbers) + 1}"
-        key = f"{project.names(asked.purpose).backfill_prefix}/{name}-{uuid.uuid4().hex[:8]}.csv"
-        given = {
-            **{"start": asked.start, "end": asked.end, "every": asked.every},
-            **{"params": asked.params, "since": asked.since, "concurrency": asked.concurrency},
-            **{"bucket": bucket, "key": key, "windows": len(missing), "skipped": skipped},
-        }
+        key = f"{project.names(purpose).backfill_prefix}/{name}-{uuid.uuid4().hex[:8]}.csv"
+        place, file = f"s3://{bucket}/{key}", {"Bucket": bucket, "Key": key}
         try:
-            _write(project, bucket, key, found, missing, asked.params)
-            started = _start_machine(project, asked.purpose, name, given)
+            project.call("s3:PutObject", place, Body=_listed(found, missing, asked.params), **file)
+            start_execution(
+                project,
+                purpose,
+                name,
+                given | {"bucket": bucket, "key": key},
+                machine=_machine(project, purpose),
+            )
         except KeyboardInterrupt as error:
-            raise _goes_on(project, asked.purpose, name, "if it was started") from error
-        if started:
+            raise _goes_on(project, purpose, name, "if it was started") from error
+        except ServiceError as error:
+            if code_of(error) != "ExecutionAlreadyExists":
+                raise
+            # Somebody else has begun the same one since we looked; look again.
+            project.call("s3:DeleteObject", place, **file)
+            time.sleep(0.5)
+        else:
             many = f"{len(missing):,} window{'s' if missing[1:] else ''}"
             report(f"backfill {name}: {many}, {asked.concurrency} at once")
             return replace(asked, name=name, status="RUNNING")
-        # Somebody else has begun the same one since we looked; look again.
-        with project.asked(f"s3://{bucket}/{key}", "s3:DeleteObject"):
-            project.client("s3").delete_object(Bucket=bucket, Key=key)
-        time.sleep(0.5)
 
 
-def _start_machine(project: Project, purpose: str, name: str, given: Mapping[str, Any]) -> bool:
-    """Start the backfill machine; return whether its execution's name was not taken."""
-    client = project.client("stepfunctions")
-    with project.asked(f"the backfills of {purpose}", "states:StartExecution"):
-        try:
-            client.start_execution(
-                stateMachineArn=_machine(project, purpose), name=name, input=json.dumps(given)
-            )
-        except client.exceptions.ExecutionAlreadyExists:
-            return False
-        except client.exceptions.StateMachineDoesNotExist as error:
-            raise not_deployed(project, purpose) from error
-    return True
-
-
-def _write(
-    project: Project,
-    bucket: str,
-    key: str,
-    found: _Survey,
-    missing: Sequence[Window],
-    params: Mapping[str, Scalar],
-) -> None:
-    """Write the list of windows to S3."""
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(("name", "date_start", "date_end"))
+def _listed(found: _Survey, missing: Sequence[Window], params: Mapping[str, Scalar]) -> bytes:
+    """Return the list of windows that the backfill machine reads, as CSV."""
+    lines = ["name,date_start,date_end"]
     for window in missing:
         name = execution_name(window, params, found.last(window)[0] + 1)
-        rows.writerow((name, window.start, window.end))
-    with project.asked(f"s3://{bucket}/{key}", "s3:PutObject"):
-        project.client("s3").put_object(Bucket=bucket, Key=key, Body=text.getvalue().encode())
+        lines.append(f"{name},{window.start},{window.end}")
+    return "\n".join(lines).encode()
 
 
 def _machine(project: Project, purpose: str) -> str:
@@ -411,14 +383,9 @@ def _machine(project: Project, purpose: str) -> str:
 
 def _backfills(project: Project, purpose: str) -> Iterator[dict[str, Any]]:
     """Yield the backfills of a purpose, newest first, as ListExecutions has them."""
-    pages = project.client("stepfunctions").get_paginator("list_executions")
-    with project.asked(f"the backfills of {purpose}", "states:ListExecutions"):
-        try:
-            for page in pages.paginate(stateMachineArn=_machine(project, purpose)):
-                yield from page["executions"]
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in _NO_MACHINE:
-                raise
+    place, absent = f"the backfills of {purpose}", {"StateMachineDoesNotExist"}
+    asked = {"stateMachineArn": _machine(project, purpose)}
+    return project.pages("states:ListExecutions", place, absent=absent, **asked)
 
 
 def _last(project: Project, purpose: str) -> str:
@@ -439,36 +406,31 @@ def _arn(project: Project, purpose: str, name: str) -> str:
 
 def _look(project: Project, purpose: str, name: str) -> Backfill:
     """Return how a backfill stands: by Step Functions' counts, at its end by what is there."""
-    client, arn = project.client("stepfunctions"), _arn(project, purpose, name)
-    with project.asked(f"the backfill {name}", "states:DescribeExecution"):
-        described = client.describe_execution(executionArn=arn)
+    arn = _arn(project, purpose, name)
+    described = project.call("states:DescribeExecution", f"the backfill {name}", executionArn=arn)
     given = json.loads(described["input"])
-    if "windows" not in given:
-        raise UserError(
-            f"The execution {name} of the backfill machine of {purpose} was started by hand.",
-            fix="Start backfills with `batcat backfill`.",
-        )
     asked = Backfill(
         purpose=purpose,
         name=name,
         status=described["status"],
         started=described["startDate"],
         stopped=described.get("stopDate"),
-        **{key: given[key] for key in ("start", "end", "every", "params", "since", "concurrency")},
         skipped=given["skipped"],
+        **{name: given[name] for name in _GIVEN},
     )
     if asked.status in RUNNING:
         return replace(asked, status="RUNNING", **_counts(project, arn, given["windows"]))
     found = _survey(project, asked)
-    failed = found.those("FAILED", "TIMED_OUT", "SUCCEEDED")
-    waiting = found.those("", "ABORTED")
-    status = "ABORTED" if asked.status == "ABORTED" else "SUCCEEDED"
-    if status == "SUCCEEDED" and (failed or waiting):
-        status = "FAILED"
-    failures = [_failure(project, asked, found, window) for window in failed[:_SHOWN]]
-    if status == "FAILED" and waiting:
-        failures.append(_not_started(project, arn, described, found, waiting[0]))
+    failed, waiting = found.those("FAILED", "TIMED_OUT", "SUCCEEDED"), found.those("", "ABORTED")
     done = min(given["windows"], max(0, len(found.done) - asked.skipped))
+    left, failures = [*failed, *waiting], list[WindowFailure]()
+    status = "ABORTED" if asked.status == "ABORTED" else "FAILED" if left else "SUCCEEDED"
+    if left:
+        lost = (failure for failure in _failures(project, arn) if failure.window in left)
+        failures = list(islice(lost, _SHOWN))
+    if status == "FAILED" and not failures:
+        why = described.get("cause") or described.get("error") or "its result is not whole"
+        failures = [WindowFailure(left[0], "", "", why)]
     return replace(
         asked,
         status=status,
@@ -483,60 +445,43 @@ def _look(project: Project, purpose: str, name: str) -> Backfill:
 
 def _counts(project: Project, arn: str, windows: int) -> dict[str, Any]:
     """Return how many windows are done, running, waiting and failed while a backfill runs."""
-    client, runs = project.client("stepfunctions"), _map_runs(project, arn)
-    if not runs:
-        return {"waiting": windows}
-    with project.asked("the windows of the backfill", "states:DescribeMapRun"):
-        counts = client.describe_map_run(mapRunArn=runs[0])["itemCounts"]
-    failed = counts["failed"] + counts["timedOut"] + counts["aborted"]
-    done, running = counts["succeeded"], counts["running"]
-    # Not `pending`: Step Functions may not have read the whole list yet.
-    waiting = max(0, windows - done - running - failed)
-    return {"done": done, "running": running, "waiting": waiting, "failed": failed}
+    for run in _map_runs(project, arn):
+        place = "the windows of the backfill"
+        counts = project.call("states:DescribeMapRun", place, mapRunArn=run)["itemCounts"]
+        failed = counts["failed"] + counts["timedOut"] + counts["aborted"]
+        done, running = counts["succeeded"], counts["running"]
+        # Not `pending`: Step Functions may not have read the whole list yet.
+        waiting = max(0, windows - done - running - failed)
+        return {"done": done, "running": running, "waiting": waiting, "failed": failed}
+    return {"waiting": windows}
 
 
-def _failure(project: Project, asked: Backfill, found: _Survey, window: Window) -> WindowFailure:
-    """Say why a window has no whole result."""
-    name = execution_name(window, asked.params, found.last(window)[0])
-    try:
-        execution = describe(project, asked.purpose, execution_arn(project, asked.purpose, name))
-    except NoSuchExecutionError:
-        return WindowFailure(window, name, "", "its execution is forgotten")
-    # The last line of a job's exit message says the most.
-    lines = reason_in(execution.cause).strip().splitlines() or [execution.error]
-    reason = lines[-1].strip()
-    if execution.status == "SUCCEEDED":
-        reason = "its execution succeeded, but the result is not whole"
-    return WindowFailure(window, name, execution.status, reason)
-
-
-def _not_started(
-    project: Project, arn: str, described: Mapping[str, Any], found: _Survey, window: Window
-) -> WindowFailure:
-    """Say why the backfill machine did not start a window."""
-    causes = [described.get("cause"), described.get("error")]
+def _failures(project: Project, arn: str) -> Iterator[WindowFailure]:
+    """Yield the windows that failed or could not be started, and why."""
     for child in _children(project, arn, "FAILED"):
-        causes.insert(0, child.get("cause"))
-        break
-    reason = next((cause for cause in causes if cause), "it was not started")
-    return WindowFailure(window, "", found.last(window)[1], reason)
+        given, cause = json.loads(child["input"]), child.get("cause") or child.get("error") or ""
+        execution = object_of(cause)  # as DescribeExecution has it; a refusal is plain text
+        # The last line of a job's exit message says the most.
+        words = reason_in(execution.get("Cause") or cause).strip() or execution.get("Error", "")
+        window = Window(given["date_start"], given["date_end"])
+        status = execution.get("Status", "")
+        yield WindowFailure(window, given["name"], status, words.rpartition("\n")[2].strip())
 
 
 def _map_runs(project: Project, arn: str) -> list[str]:
-    with project.asked(f"the backfill {arn.rpartition(':')[2]}", "states:ListMapRuns"):
-        runs = project.client("stepfunctions").list_map_runs(executionArn=arn)["mapRuns"]
-    return [run["mapRunArn"] for run in runs]
+    place = f"the backfill {arn.rpartition(':')[2]}"
+    found = project.call("states:ListMapRuns", place, executionArn=arn)["mapRuns"]
+    return [run["mapRunArn"] for run in found]
 
 
 def _children(project: Project, arn: str, status: str) -> Iterator[dict[str, Any]]:
-    """Yield the backfill machine's own executions, one a window, that stand so, described."""
-    client = project.client("stepfunctions")
+    """Yield the backfill machine's own executions, one a window, of a status, described."""
+    place = "the windows of the backfill"
     for run in _map_runs(project, arn):
-        pages = client.get_paginator("list_executions")
-        with project.asked("the windows of the backfill", "states:ListExecutions"):
-            for page in pages.paginate(mapRunArn=run, statusFilter=status):
-                for child in page["executions"]:
-                    yield client.describe_execution(executionArn=child["executionArn"])
+        asked = {"mapRunArn": run, "statusFilter": status}
+        for child in project.pages("states:ListExecutions", place, **asked):
+            named = {"executionArn": child["executionArn"]}
+            yield project.call("states:DescribeExecution", place, **named)
 
 
 def _follow(project: Project, purpose: str, name: str) -> Backfill:
@@ -553,7 +498,7 @@ def _follow(project: Project, purpose: str, name: str) -> Backfill:
         return found
     except KeyboardInterrupt as error:
         raise _goes_on(project, purpose, name) from error
-    except (CredentialsError, ConnectError, ThrottledError) as error:
+    except LOST as error:
         raise _goes_on(project, purpose, name, f"but: {error.message.rstrip('.')}") from error
 
 
@@ -572,28 +517,25 @@ def _stop(project: Project, purpose: str, name: str) -> None:
     Step Functions stops these with it, each "as best it can" (developer guide, "Run a Job"); what
     is left is stopped by name. A window that ended meanwhile keeps its result.
     """
-    arn = _arn(project, purpose, name)
+    arn, started, pause = _arn(project, purpose, name), set(), 0.2
     report(f"stopping the backfill {name}")
-    started: set[str] = set()
-    for pause in (*(0.2 * 1.5**number for number in range(6)), *[2.0] * 60):
+    for _ in range(60):
         # One that started at the last moment shows up a little later.
         children = list(_children(project, arn, "RUNNING"))
-        started |= {json.loads(child["input"])["name"] for child in children}
-        runs = [execution_arn(project, purpose, window) for window in started]
-        arns = [arn, *(child["executionArn"] for child in children), *runs]
-        if not sum([_stop_one(project, one) for one in arns]):
+        names = {json.loads(child["input"])["name"] for child in children}
+        started |= {execution_arn(project, purpose, window) for window in names}
+        arns = [arn, *(child["executionArn"] for child in children), *started]
+        if not sum([_stopped(project, running) for running in arns]):  # each of them
             return
         time.sleep(pause)
+        pause = min(2.0, pause * 1.5)
 
 
-def _stop_one(project: Project, arn: str) -> int:
+def _stopped(project: Project, arn: str) -> bool:
     """Stop an execution if it runs; return whether it did."""
-    client = project.client("stepfunctions")
-    with project.asked(f"the execution {arn.rpartition(':')[2]}", "states:StopExecution"):
-        try:
-            if client.describe_execution(executionArn=arn)["status"] not in RUNNING:
-                return 0
-            client.stop_execution(executionArn=arn, **_STOP)
-        except client.exceptions.ExecutionDoesNotExist:
-            return 0
-    return 1
+    place, absent = f"the execution {arn.rpartition(':')[2]}", {"ExecutionDoesNotExist"}
+    found = project.call("states:DescribeExecution", place, absent=absent, executionArn=arn)
+    running = found.get("status") in RUNNING
+    if running:
+        project.call("states:StopExecution", place, executionArn=arn, **_STOP)
+    return running

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from batcat_runtime.deploy.parameters import given_roles, tags_of
 from batcat_runtime.deploy.reasons import explained
@@ -24,11 +23,10 @@ from batcat_runtime.deploy.stack import (
     wait_until,
 )
 from batcat_runtime.errors import StackError, UserError
-from batcat_runtime.io.aws_errors import translated
 from batcat_runtime.log import report
 from batcat_runtime.names import Names, slug
 from batcat_runtime.operate.connection import Project, open_project
-from batcat_runtime.operate.stacks import ProjectStack, project_stacks
+from batcat_runtime.operate.stacks import ProjectStack, marks_of, project_stacks
 
 _AGAIN = "`batcat destroy` again goes on where this has ended."
 _STOP_SECONDS = 600.0
@@ -182,11 +180,9 @@ class Removal:
         if confirm != name:
             whole = any(one.part == "project" for one in self._stacks) or len(purposes) != 1
             only = "" if whole else f"--purpose {min(purposes)} "
-            told = (
-                "Nobody has confirmed this" if confirm is None else f"{confirm!r} is another name"
-            )
+            wrong = f"{confirm!r} is another name" if confirm else "Nobody has confirmed this"
             raise UserError(
-                f"{told}: the project is called {name!r}. Nothing was removed.",
+                f"{wrong}: the project is called {name!r}. Nothing was removed.",
                 fix=f"Confirm with `batcat destroy {only}--confirm {name}`.",
             )
         for number, stack in enumerate(self._stacks):
@@ -196,29 +192,27 @@ class Removal:
             ):
                 self._let_nothing_run(stack, stop_running)
                 self._remove(stack)
-        glue = self._project.client("glue")
+        call = self._project.call
         for database, table in self._tables:
-            with translated(f"the Glue table {database}.{table}", "glue:DeleteTable"):
-                glue.delete_table(DatabaseName=database, Name=table)
-                report(f"table {database}.{table}: removed")
-                if not glue.get_tables(DatabaseName=database)["TableList"]:
-                    glue.delete_database(Name=database)
+            place = f"the Glue table {database}.{table}"
+            call("glue:DeleteTable", place, DatabaseName=database, Name=table)
+            report(f"table {database}.{table}: removed")
+            if not call("glue:GetTables", place, DatabaseName=database)["TableList"]:
+                call("glue:DeleteDatabase", f"the Glue database {database}", Name=database)
         return self.inventory
 
     def _running(self) -> Iterator[str]:
         """Yield the ARNs of executions that run; backfills first, which would start others anew."""
-        states, account = self._project.client("stepfunctions"), self._project.account
-        pages = states.get_paginator("list_executions")
+        account, absent = self._project.account, {"StateMachineDoesNotExist"}
         for purpose in sorted({one.purpose for one in self._stacks if one.part == "workflow"}):
             names = Names(self._project.config.project, purpose, self._project.config.region)
             for machine in (names.backfill_machine, names.state_machine):
-                arn = names.arn("states", f"stateMachine:{machine}", account)
-                with translated(f"the state machine {machine}", "states:ListExecutions"):
-                    try:
-                        for page in pages.paginate(stateMachineArn=arn, statusFilter="RUNNING"):
-                            yield from (one["executionArn"] for one in page["executions"])
-                    except states.exceptions.StateMachineDoesNotExist:
-                        continue
+                place, arn = f"the state machine {machine}", f"stateMachine:{machine}"
+                asked = {"stateMachineArn": names.arn("states", arn, account)}
+                for listed in self._project.pages(
+                    "states:ListExecutions", place, absent=absent, statusFilter="RUNNING", **asked
+                ):
+                    yield listed["executionArn"]
 
     def _let_nothing_run(self, stack: ProjectStack, stop_running: bool) -> None:
         """Stop what runs before its state machine goes, which would leave the jobs alone."""
@@ -229,10 +223,9 @@ class Removal:
         def look() -> list[str]:
             found = list(self._running())
             for arn in sorted(set(found) - stopped) if stop_running else []:
-                with translated(f"the execution {arn}", "states:StopExecution"):
-                    self._project.client("stepfunctions").stop_execution(
-                        executionArn=arn, error="batcat.Destroyed", cause="The pipeline is removed."
-                    )
+                why = {"error": "batcat.Destroyed", "cause": "The pipeline is removed."}
+                place = f"the execution {arn}"
+                self._project.call("states:StopExecution", place, executionArn=arn, **why)
                 stopped.add(arn)
                 report(f"execution {arn.rpartition(':')[2]}: stopped")
             return found
@@ -248,7 +241,7 @@ class Removal:
         """Have CloudFormation remove a stack, by its id: its name may be a new one's by now."""
         since = newest_event(self._client, stack.arn)
         report(f"stack {stack.name}: removing it")
-        with translated(f"the stack {stack.name}", "cloudformation:DeleteStack"):
+        with self._project.asked("cloudformation:DeleteStack", f"the stack {stack.name}"):
             self._client.delete_stack(StackName=stack.arn)
             status = follow(self._client, stack.arn, since)
         if status != "DELETE_FAILED":
@@ -275,16 +268,10 @@ class Removal:
 
 def _tables(project: Project, purpose: str | None) -> Iterator[tuple[str, str]]:
     """Yield database and name of the tables that `batcat results register` made."""
-    glue, wanted = project.client("glue"), tags_of(project.config, purpose)
+    ours = marks_of(project, purpose)
     database = project.names(next(iter(project.config.purposes))).database
-    ours = {key: text for key, text in wanted.items() if key.startswith("batcat:")}
-    found: list[dict[str, Any]] = []
-    with translated(f"the Glue database {database}", "glue:GetTables"):
-        try:
-            for page in glue.get_paginator("get_tables").paginate(DatabaseName=database):
-                found += page["TableList"]
-        except glue.exceptions.EntityNotFoundException:
-            return
+    place, absent = f"the Glue database {database}", {"EntityNotFoundException"}
+    found = project.pages("glue:GetTables", place, absent=absent, DatabaseName=database)
     # A view goes before what it reads.
     for table in sorted(found, key=lambda one: one.get("TableType") != "VIRTUAL_VIEW"):
         if ours.items() <= (table.get("Parameters") or {}).items():

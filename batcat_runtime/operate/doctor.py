@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from botocore.exceptions import BotoCoreError
 
@@ -38,7 +38,6 @@ from batcat_runtime.errors import (
     CredentialsError,
     StackError,
 )
-from batcat_runtime.io.aws_errors import translated
 from batcat_runtime.operate.connection import STANDING, Project
 from batcat_runtime.operate.estimate import instances_at_once, quotas_of
 from batcat_runtime.operate.stacks import ProjectStack, project_stacks, removed_purposes
@@ -155,14 +154,13 @@ def limits(subject: Subject) -> Iterator[Finding]:
     """Check that script/config.json asks for nothing that AWS refuses."""
     config = subject.config
     check_limits(config)
-    yield ok(f"project {config.project}: {', '.join(config.purposes)}")
+    yield Finding("ok", f"project {config.project}: {', '.join(config.purposes)}")
 
 
 def credentials(subject: Subject) -> Iterator[Finding]:
     """Check that AWS accepts the credentials, and that they are of the region's partition."""
     try:
-        with translated("AWS", "sts:GetCallerIdentity"):
-            arn = subject.project.client("sts").get_caller_identity()["Arn"]
+        arn = subject.project.call("sts:GetCallerIdentity", "AWS")["Arn"]
         account_of(subject.config)
     except CredentialsError as error:
         if "InvalidClientTokenId" in error.message:
@@ -170,9 +168,9 @@ def credentials(subject: Subject) -> Iterator[Finding]:
         raise
     if arn.endswith(":root"):
         fix = "aws configure sso   (or make a user: aws iam create-user --user-name NAME)"
-        yield warning(f"{arn} is the root user, who may do everything", fix)
+        yield Finding("warning", f"{arn} is the root user, who may do everything", fix)
     else:
-        yield ok(arn)
+        yield Finding("ok", arn)
 
 
 def region(subject: Subject) -> Iterator[Finding]:
@@ -185,9 +183,9 @@ def region(subject: Subject) -> Iterator[Finding]:
     }
     for name, value in wrong.items():
         found = f"{name} says {value}, script/config.json says {wanted}; batcat goes by the latter"
-        yield warning(found, f"export {name}={wanted}")
+        yield Finding("warning", found, f"export {name}={wanted}")
     if not wrong:
-        yield ok(f"{wanted} ({partition_of(wanted)})")
+        yield Finding("ok", f"{wanted} ({partition_of(wanted)})")
 
 
 def bucket(subject: Subject) -> Iterator[Finding]:
@@ -195,21 +193,21 @@ def bucket(subject: Subject) -> Iterator[Finding]:
     s3 = subject.project.client("s3")
     name = subject.config.result_s3_bucket
     if check_bucket(subject.config, s3=s3, account=subject.project.account):
-        yield ok(f"s3://{name} in {subject.config.region}")
+        yield Finding("ok", f"s3://{name} in {subject.config.region}")
     else:
         words = f"you lack s3:ListBucket on {name}, so S3 does not tell whose it is"
-        yield skipped(words, "ask your administrator for s3:ListBucket")
+        yield Finding("skipped", words, "ask your administrator for s3:ListBucket")
 
 
 def image(subject: Subject) -> Iterator[Finding]:
     """Check that all of the image is there, and that the lock has what the scripts import."""
     context_of(subject.config)
-    yield ok("the scripts are there, and the lock has all that they import")
+    yield Finding("ok", "the scripts are there, and the lock has all that they import")
 
 
 def roles(subject: Subject) -> Iterator[Finding]:
     """Check that every role exists and trusts its service."""
-    iam, given, count = subject.project.client("iam"), given_roles(subject.config), 0
+    given, project, count = given_roles(subject.config), subject.project, 0
     for purpose in subject.purposes:
         try:
             wanted = roles_of(subject.config, purpose)
@@ -217,25 +215,21 @@ def roles(subject: Subject) -> Iterator[Finding]:
             continue  # the deployment makes them
         for key, service in _SERVICES.items():
             count, name = count + 1, wanted[key].rpartition("/")[2]
-            with translated(f"the role {name}", "iam:GetRole"):
-                try:
-                    trust = iam.get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]
-                except iam.exceptions.NoSuchEntityException:
-                    fix = "batcat roles   (it prints how an administrator makes them)"
-                    if not given:
-                        stack = subject.project.names(purpose).stack("roles")
-                        fix = f"aws cloudformation delete-stack --stack-name {stack} --region "
-                        fix += f"{subject.config.region} && batcat deploy"
-                    yield failed(f"the role {wanted[key]} does not exist", fix)
-                    continue
-            if service not in str(trust):
+            absent = {"NoSuchEntity"}
+            role = project.call("iam:GetRole", f"the role {name}", absent=absent, RoleName=name)
+            if not role:
+                fix = "batcat roles   (it prints how an administrator makes them)"
+                if not given:
+                    stack = project.names(purpose).stack("roles")
+                    fix = f"aws cloudformation delete-stack --stack-name {stack} --region "
+                    fix += f"{subject.config.region} && batcat deploy"
+                yield Finding("failed", f"the role {wanted[key]} does not exist", fix)
+            elif service not in str(role["Role"]["AssumeRolePolicyDocument"]):
                 words = f"the role {name} does not trust {service}, which has to take it on"
                 fix = "ask its administrator for the trust policy that deploy/roles.yaml gives it"
-                yield failed(words, fix)
-    if count:
-        yield ok(f"{count} roles looked at")
-    else:
-        yield skipped("the deployment makes them")
+                yield Finding("failed", words, fix)
+    words = f"{count} roles looked at" if count else "the deployment makes them"
+    yield Finding("ok" if count else "skipped", words)
 
 
 def quota(subject: Subject) -> Iterator[Finding]:
@@ -247,63 +241,66 @@ def quota(subject: Subject) -> Iterator[Finding]:
     for kind, count in wanted.items():
         if kind not in quotas:
             words = f"Service Quotas tells none for {kind} in {subject.config.region}"
-            yield skipped(words)
+            yield Finding("skipped", words)
         elif quotas[kind]["Value"] < count:
-            yield failed(
+            yield Finding(
+                "failed",
                 f"{count} {kind} are needed at once, {quotas[kind]['Value']:.0f} are allowed",
                 "aws service-quotas request-service-quota-increase --service-code sagemaker "
                 f"--quota-code {quotas[kind]['QuotaCode']} --desired-value {count} --region "
                 f"{subject.config.region}",
             )
         else:
-            yield ok(f"{count} of {quotas[kind]['Value']:.0f} {kind}")
+            yield Finding("ok", f"{count} of {quotas[kind]['Value']:.0f} {kind}")
 
 
 def deployed(subject: Subject) -> Iterator[Finding]:
     """Check that every stack stands, and that none is of a purpose that was removed."""
     for purpose in removed_purposes(subject.project, subject.stacks):
         words = f"{purpose} is still deployed and runs, though script/config.json does not have it"
-        yield warning(words, f"batcat destroy --purpose {purpose}")
+        yield Finding("warning", words, f"batcat destroy --purpose {purpose}")
     mine = [one for one in subject.stacks if one.ours]
     if not mine:
-        yield warning("nothing is deployed yet", "batcat deploy")
+        yield Finding("warning", "nothing is deployed yet", "batcat deploy")
         return
     parts = ("workflow", "trigger") if given_roles(subject.config) else _PURPOSE_PARTS
     for purpose in subject.purposes:
         missing = [part for part in parts if subject.stack(part, purpose) is None]
         if missing:
-            yield failed(f"{purpose}: no {', '.join(missing)}", "batcat deploy")
+            yield Finding("failed", f"{purpose}: no {', '.join(missing)}", "batcat deploy")
         yield from _image_is_there(subject, subject.stack("workflow", purpose))
     for stack in mine:
         if stack.status in STUCK:
             command = f"{STUCK[stack.status].format(name=stack.name)} --region "
-            yield failed(f"{stack.name}: {stack.status}", command + subject.config.region)
+            yield Finding(
+                "failed", f"{stack.name}: {stack.status}", command + subject.config.region
+            )
         elif stack.status not in STANDING:
-            yield failed(f"{stack.name}: {stack.status}", "batcat deploy")
-    yield ok(f"{len(mine)} stacks looked at")
+            yield Finding("failed", f"{stack.name}: {stack.status}", "batcat deploy")
+    yield Finding("ok", f"{len(mine)} stacks looked at")
 
 
 def alert(subject: Subject) -> Iterator[Finding]:
     """Check that somebody hears of a night that failed."""
     address = subject.config.alert_email
     if not address:
-        yield ok("no alert_email in script/config.json: nobody is told of a failure")
-        return
-    sns = subject.project.client("sns")
-    for purpose in subject.purposes:
+        yield Finding("ok", "no alert_email in script/config.json: nobody is told of a failure")
+    for purpose in subject.purposes if address else ():
         stack = subject.stack("workflow", purpose)
         topic = outputs_of(stack.described if stack else {}).get("AlertTopicArn")
         if not topic:
-            yield skipped(f"{purpose} is not deployed with it", "batcat deploy")
+            yield Finding("skipped", f"{purpose} is not deployed with it", "batcat deploy")
             continue
-        with translated(f"the topic {topic}", "sns:ListSubscriptionsByTopic"):
-            listed = sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+        listed = subject.project.call(
+            "sns:ListSubscriptionsByTopic", f"the topic {topic}", TopicArn=topic
+        )["Subscriptions"]
         mine = [one["SubscriptionArn"] for one in listed if one["Endpoint"] == address]
         if any(arn.startswith("arn:") for arn in mine):
-            yield ok(f"{address} is told of {purpose}")
+            yield Finding("ok", f"{address} is told of {purpose}")
         else:
             fix = "follow the link in the mail of AWS Notifications; look for it in spam, too"
-            yield warning(f"{address} has not confirmed the alerts of {purpose}", fix)
+            words = f"{address} has not confirmed the alerts of {purpose}"
+            yield Finding("warning", words, fix)
 
 
 def builder() -> Iterator[Finding]:
@@ -312,9 +309,9 @@ def builder() -> Iterator[Finding]:
     problem = _tool_problem(path) if path else ""
     if problem and path:
         fix = f"start {Path(path).name}; or let AWS build: export {VARIABLE}={CODEBUILD}"
-        yield failed(problem, fix)
+        yield Finding("failed", problem, fix)
     else:
-        yield ok(path or "AWS CodeBuild builds the image: deploy/builder.yaml")
+        yield Finding("ok", path or "AWS CodeBuild builds the image: deploy/builder.yaml")
 
 
 def versions(folder: Path) -> Iterator[Finding]:
@@ -326,7 +323,7 @@ def versions(folder: Path) -> Iterator[Finding]:
     if other:
         words = f"this project was made with batcat-runtime {other[0]}; {other[1]} is installed"
         fix = "pip install -r requirements.txt   (or bring the project up to date: cruft update)"
-        yield warning(words, fix)
+        yield Finding("warning", words, fix)
     path = folder / "requirements.txt"
     for line in path.read_text("utf-8").splitlines() if path.is_file() else []:
         try:
@@ -339,9 +336,9 @@ def versions(folder: Path) -> Iterator[Finding]:
         except importlib.metadata.PackageNotFoundError:
             wrong.append(f"{wanted.name} is not installed")
     if wrong:
-        yield warning("; ".join(wrong), "python -m pip install -r requirements.txt")
+        yield Finding("warning", "; ".join(wrong), "python -m pip install -r requirements.txt")
     elif not other:
-        yield ok(f"batcat-runtime {runtime}, Python {platform.python_version()}")
+        yield Finding("ok", f"batcat-runtime {runtime}, Python {platform.python_version()}")
 
 
 _PURPOSE_PARTS = ("roles", "workflow", "trigger")
@@ -357,26 +354,6 @@ CHECKS: dict[str, Callable[[Subject], Iterator[Finding]]] = {
     "deployed": deployed,
     "alert": alert,
 }
-
-
-def ok(found: str) -> Finding:
-    """Return that all is well."""
-    return Finding("ok", found)
-
-
-def warning(found: str, fix: str) -> Finding:
-    """Return what works, but not as it should."""
-    return Finding("warning", found, fix)
-
-
-def failed(found: str, fix: str) -> Finding:
-    """Return what does not work."""
-    return Finding("failed", found, fix)
-
-
-def skipped(found: str, fix: str = "") -> Finding:
-    """Return what could not be looked at, with the reason."""
-    return Finding("skipped", found, fix)
 
 
 def _examined(name: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
@@ -407,30 +384,21 @@ def _image_is_there(subject: Subject, stack: ProjectStack | None) -> Iterator[Fi
     pinned = re.fullmatch(r"[^/]+\.dkr\.ecr\.[^/]+/([^@]+)@(sha256:\w+)", uri)
     if stack is None or pinned is None:
         return
-    ecr = subject.project.client("ecr")
-    with translated(f"the repository {pinned[1]}", "ecr:DescribeImages"):
-        try:
-            ecr.describe_images(repositoryName=pinned[1], imageIds=[{"imageDigest": pinned[2]}])
-        except (
-            ecr.exceptions.ImageNotFoundException,
-            ecr.exceptions.RepositoryNotFoundException,
-        ):
-            words = f"{stack.purpose} runs {pinned[1]}@{pinned[2][:19]}, which ECR has no more"
-            yield failed(words, "batcat deploy")
+    asked = {"repositoryName": pinned[1], "imageIds": [{"imageDigest": pinned[2]}]}
+    absent = {"ImageNotFoundException", "RepositoryNotFoundException"}
+    place = f"the repository {pinned[1]}"
+    if not subject.project.call("ecr:DescribeImages", place, absent=absent, **asked):
+        words = f"{stack.purpose} runs {pinned[1]}@{pinned[2][:19]}, which ECR has no more"
+        yield Finding("failed", words, "batcat deploy")
 
 
 def _tool_problem(path: str) -> str:
     """Return what a tool says when it does not work; Docker asks its daemon, buildah has none."""
     words = ["version"] if Path(path).name == "buildah" else ["info"]
+    how: dict[str, Any] = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True}
     try:
         done = subprocess.run(
-            [path, *words],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_TOOL_SECONDS,
-            check=False,
-            stdin=subprocess.DEVNULL,
+            [path, *words], **how, errors="replace", timeout=_TOOL_SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
         return f"{path} does not answer in {_TOOL_SECONDS} s"

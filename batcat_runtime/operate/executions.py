@@ -15,7 +15,6 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from itertools import islice
 from typing import Any
 
 from batcat_runtime.errors import (
@@ -30,14 +29,13 @@ from batcat_runtime.errors import (
     WaitInterruptedError,
 )
 from batcat_runtime.log import report
-from batcat_runtime.operate.connection import Project
-from batcat_runtime.operate.history import StateRun, read_states
+from batcat_runtime.operate.connection import Project, code_of
+from batcat_runtime.operate.history import JOB_LOG_GROUP, StateRun, read_states
 from batcat_runtime.text import format_seconds
 from batcat_runtime.window import ends_of, text_of
 
 RUNNING = frozenset({"RUNNING", "PENDING_REDRIVE"})
 Scalar = str | int | float | bool
-_GONE = {"StateMachineDoesNotExist", "StateMachineDeleting"}
 # Who starts an execution says so in its input, or by the form of its name.
 _ORIGINS = (
     ("upload", re.compile(r"upload_[0-9a-f]{32}")),
@@ -54,7 +52,7 @@ ORIGINS = {
 }
 # What ends a wait without ending what is waited for.
 LOST = (CredentialsError, ConnectError, ThrottledError)
-_PATIENCE = 300.0
+_LONGEST_LOSS = 300.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 _LONGEST_PARAMS = 256  # SageMaker's limit for an environment variable
 
@@ -146,29 +144,12 @@ def list_executions(
     NotDeployedError
         The purpose has no workflow in this account and region.
     """
-    from botocore.exceptions import ClientError
-
-    client = project.client("stepfunctions")
-    asked: dict[str, Any] = {
-        "stateMachineArn": project.machine_arn(purpose),
-        "PaginationConfig": {"PageSize": page_size},
-    }
-    if status:
-        asked["statusFilter"] = status
-    with project.asked(f"the workflow of {purpose}", "states:ListExecutions"):
-        try:
-            for page in client.get_paginator("list_executions").paginate(**asked):
-                yield from page["executions"]
-        except ClientError as error:
-            if error.response["Error"]["Code"] in _GONE:
-                raise not_deployed(project, purpose) from error
-            raise
-
-
-def last_executions(project: Project, purpose: str, count: int = 5) -> list[Execution]:
-    """Return the newest executions of a purpose, newest first, each described."""
-    listed = islice(list_executions(project, purpose), count)
-    return [describe(project, purpose, one["executionArn"]) for one in listed]
+    with _deployed(project, purpose):
+        asked = {"statusFilter": status} if status else {}
+        asked |= {"stateMachineArn": project.machine_arn(purpose)}
+        paging = {"PageSize": page_size}
+        place = f"the workflow of {purpose}"
+        yield from project.pages("states:ListExecutions", place, PaginationConfig=paging, **asked)
 
 
 def describe(project: Project, purpose: str, arn: str) -> Execution:
@@ -179,21 +160,13 @@ def describe(project: Project, purpose: str, arn: str) -> Execution:
     NoSuchExecutionError
         Step Functions does not know it, or no longer: it keeps executions for 90 days.
     """
-    from botocore.exceptions import ClientError
-
-    client = project.client("stepfunctions")
     name = arn.rpartition(":")[2]
-    with project.asked(f"the execution {name}", "states:DescribeExecution"):
-        try:
-            answer = client.describe_execution(executionArn=arn)
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in {"ExecutionDoesNotExist", "InvalidArn"}:
-                raise
-            raise NoSuchExecutionError(
-                f"There is no execution {name} of {purpose}.",
-                fix="Step Functions forgets executions 90 days after they ended. See what there is "
-                "with `batcat status`; results stay: `batcat results`.",
-            ) from error
+    absent = {"ExecutionDoesNotExist", "InvalidArn"}
+    answer = project.call(
+        "states:DescribeExecution", f"the execution {name}", absent=absent, executionArn=arn
+    )
+    if not answer:
+        raise no_such_execution(project, name, [purpose])
     given = object_of(answer.get("input"))
     start, end = given.get("date_start"), given.get("date_end")
     params = given.get("params")
@@ -235,37 +208,49 @@ def find_execution(
     """
     wanted = project.purposes(purpose)
     if execution and execution.startswith("arn:"):
-        machine = execution.split(":")[6] if execution.count(":") >= 7 else ""
-        for one in wanted:
-            if project.names(one).state_machine == machine:
-                return describe(project, one, execution)
+        for owner in wanted:
+            if execution.startswith(execution_arn(project, owner, "")):
+                return describe(project, owner, execution)
         raise NoSuchExecutionError(
             f"The execution {execution} is of no pipeline of this project.",
             fix="See those that there are with `batcat status`.",
         )
-    found: list[tuple[datetime, str, str]] = []
-    missing: NotDeployedError | None = None
-    for one in wanted if execution else ():
+    for owner in wanted if execution else ():
         # A whole name needs one request each, and no list of a hundred thousand.
         with contextlib.suppress(NoSuchExecutionError):
-            return describe(project, one, execution_arn(project, one, str(execution)))
-    for one in wanted:
+            return describe(project, owner, execution_arn(project, owner, str(execution)))
+    found: list[tuple[datetime, str, str]] = []
+    missing: NotDeployedError | None = None
+    for owner in wanted:
         try:
-            for listed in list_executions(project, one):
-                if not execution or listed["name"].startswith(execution):
-                    found.append((listed["startDate"], one, listed["executionArn"]))
+            for listed in list_executions(project, owner):
+                if listed["name"].startswith(execution or ""):
+                    found.append((listed["startDate"], owner, listed["executionArn"]))
                     break
         except NotDeployedError as error:
             missing = error
     if found:
-        _, one, arn = max(found)
-        return describe(project, one, arn)
+        _, owner, arn = max(found)
+        return describe(project, owner, arn)
     if missing and len(wanted) == 1:
         raise missing
-    what = f"There is no execution {execution}" if execution else "Nothing has been started yet"
-    raise NoSuchExecutionError(
-        f"{what} in {', '.join(wanted)}.",
-        fix="See those that there are with `batcat status`; start one with `batcat run`.",
+    if not execution:
+        raise NoSuchExecutionError(
+            f"Nothing has been started yet in {', '.join(wanted)}.",
+            fix="Start it with `batcat run`.",
+        )
+    raise no_such_execution(project, execution, wanted)
+
+
+def no_such_execution(project: Project, name: str, purposes: list[str]) -> NoSuchExecutionError:
+    """Return the error for an execution that is not known, with what may be left of it."""
+    prefix = " or ".join(project.names(owner).job_prefix for owner in purposes)
+    return NoSuchExecutionError(
+        f"There is no execution {name} of {', '.join(purposes)}.",
+        fix="See those that there are with `batcat status`. Step Functions forgets an execution 90 "
+        "days after its end: its result stays (`batcat results`), and what its jobs wrote: `aws "
+        f"logs tail {JOB_LOG_GROUP} --since 120d --log-stream-name-prefix {prefix} --region "
+        f"{project.config.region}`.",
     )
 
 
@@ -301,9 +286,9 @@ def input_of(window: Window | None, params: Mapping[str, Scalar] | None) -> dict
     return given
 
 
-def new_name(form: str, now: datetime | None = None) -> str:
+def new_name(form: str) -> str:
     """Return a new name for an execution: what starts it, when, and six digits of chance."""
-    return f"{(now or datetime.now(UTC)).strftime(form)}-{uuid.uuid4().hex[:6]}"
+    return f"{datetime.now(UTC).strftime(form)}-{uuid.uuid4().hex[:6]}"
 
 
 def start(
@@ -318,19 +303,26 @@ def start(
     NotDeployedError
         The purpose has no workflow in this account and region.
     """
-    from botocore.exceptions import ClientError
-
-    machine = machine or project.machine_arn(purpose)
-    with project.asked(f"the workflow of {purpose}", "states:StartExecution"):
-        try:
-            answer = project.client("stepfunctions").start_execution(
-                stateMachineArn=machine, name=name, input=json.dumps(given)
-            )
-        except ClientError as error:
-            if error.response["Error"]["Code"] in _GONE:
-                raise not_deployed(project, purpose) from error
-            raise
+    asked = {"stateMachineArn": machine or project.machine_arn(purpose), "name": name}
+    with _deployed(project, purpose):
+        answer = project.call(
+            "states:StartExecution",
+            f"the workflow of {purpose}",
+            input=json.dumps(given),
+            **asked,
+        )
     return str(answer["executionArn"])
+
+
+@contextlib.contextmanager
+def _deployed(project: Project, purpose: str) -> Iterator[None]:
+    """Say of a state machine that is not there that the purpose is not deployed."""
+    try:
+        yield
+    except ServiceError as error:
+        if code_of(error) not in {"StateMachineDoesNotExist", "StateMachineDeleting"}:
+            raise
+        raise not_deployed(project, purpose) from error
 
 
 @dataclass(frozen=True)
@@ -351,18 +343,13 @@ def follow(
     WaitInterruptedError
         Ctrl-C, the timeout (seconds), or credentials or a network that are lost: it goes on.
     """
-    client, name = project.client("stepfunctions"), arn.rpartition(":")[2]
+    name = arn.rpartition(":")[2]
     deadline = None if timeout is None else time.monotonic() + timeout
     pause = _FIRST_PAUSE
 
-    def look() -> Look:
-        execution = describe(project, purpose, arn)
-        with project.asked(f"the execution {name}", "states:GetExecutionHistory"):
-            return Look(execution, read_states(client, arn))
-
     with awaited(name):
         while True:
-            seen = asked_again(look)
+            seen = asked_again(lambda: Look(describe(project, purpose, arn), history(project, arn)))
             yield seen
             if not seen.execution.running:
                 return
@@ -370,6 +357,12 @@ def follow(
                 raise goes_on(name, BatcatError(f"it has not ended after {timeout:g} s."))
             time.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE)
+
+
+def history(project: Project, arn: str) -> list[StateRun]:
+    """Return the states that an execution has run so far."""
+    with project.asked("states:GetExecutionHistory", f"the execution {arn.rpartition(':')[2]}"):
+        return read_states(project.client("stepfunctions"), arn)
 
 
 def asked_again(call: Callable[[], Any]) -> Any:
@@ -391,8 +384,8 @@ def asked_again(call: Callable[[], Any]) -> Any:
                 lost = time.monotonic()
                 slow = isinstance(error, ThrottledError)
                 what = "AWS asks to slow down" if slow else "The connection to AWS is lost"
-                report(f"{what}; trying again for up to {format_seconds(_PATIENCE)}.")
-            elif time.monotonic() - lost > _PATIENCE:
+                report(f"{what}; trying again for up to {format_seconds(_LONGEST_LOSS)}.")
+            elif time.monotonic() - lost > _LONGEST_LOSS:
                 raise
             time.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
@@ -441,9 +434,9 @@ def _passes(error: BatcatError) -> bool:
     return isinstance(error, ServiceError) and int(status) >= 500
 
 
-def _origin(name: str, told: str) -> str:
-    if told in ORIGINS:
-        return told
+def _origin(name: str, by: str) -> str:
+    if by in ORIGINS:
+        return by
     return next((origin for origin, form in _ORIGINS if form.fullmatch(name)), "hand")
 
 

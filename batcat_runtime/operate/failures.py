@@ -10,6 +10,7 @@ the rehearsal too; `explain` fetches the data.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import re
 import shlex
@@ -22,13 +23,12 @@ from typing import Any
 from batcat_runtime.errors import AccessDeniedError
 from batcat_runtime.log import exception_in
 from batcat_runtime.operate.connection import Project
-from batcat_runtime.operate.executions import Execution, object_of
+from batcat_runtime.operate.executions import Execution, history, object_of
 from batcat_runtime.operate.history import (
     JOB_LOG_GROUP,
     Job,
     StateRun,
     read_jobs,
-    read_states,
     step_of,
 )
 
@@ -99,8 +99,7 @@ def explain(
     trouble = ""
     if states is None:
         try:
-            with project.asked(f"the execution {execution.name}", "states:GetExecutionHistory"):
-                states = read_states(project.client("stepfunctions"), execution.arn)
+            states = history(project, execution.arn)
         except AccessDeniedError as error:  # its cause is worth telling without its history
             trouble, states = error.message, []
     bad = [run for run in states if run.kind == "Task" and run.status in ("failed", "stopped")]
@@ -157,8 +156,8 @@ def failure_of(
         return _without_job(status, error, reason_in(cause), step)
     failed = job["ProcessingJobStatus"] == "Failed"
     # A job that was stopped says so in its exit message; why, only AWS knows.
-    told = "" if _job_in(cause) and not failed else reason_in(cause)
-    reason, said = job.get("FailureReason") or told, job.get("ExitMessage") or ""
+    why = "" if _job_in(cause) and not failed else reason_in(cause)
+    reason, said = job.get("FailureReason") or why, job.get("ExitMessage") or ""
     lines = _of_one_container(log_of(job))
     written = [text for _, text in lines] or said.splitlines()
     name = step_of(job)
@@ -188,9 +187,9 @@ def failure_of(
 def reason_in(cause: str) -> str:
     """Return the reason within a cause, which for a processing job is its description as JSON."""
     described = object_of(cause)
-    told = [str(text) for key in ("FailureReason", "ExitMessage") if (text := described.get(key))]
-    if "ProcessingJobName" in described or told:
-        return "; ".join(told)
+    found = [str(text) for key in ("FailureReason", "ExitMessage") if (text := described.get(key))]
+    if "ProcessingJobName" in described or found:
+        return "; ".join(found)
     return cause if described else _JAVA.sub("", cause)
 
 
@@ -209,8 +208,8 @@ def _without_job(status: str, error: str, reason: str, step: str) -> Failure:
     if step and status == "FAILED":
         summary = f"The step {step} could not be started: {reason or error}"
     else:
-        told = [f"The execution ended as {status}", *([error] if error != status else []), reason]
-        summary = ": ".join(text for text in told if text)
+        parts = [f"The execution ended as {status}", *([error] if error != status else []), reason]
+        summary = ": ".join(text for text in parts if text)
     return Failure(summary=summary, step=step, error=error, reason=reason or error)
 
 
@@ -242,14 +241,14 @@ def _job_in(cause: str) -> Job | None:
 def _jobs(project: Project, execution: Execution, states: Sequence[StateRun]) -> list[Job]:
     """Return the jobs of states that did not succeed; the cause alone has the one that failed."""
     named = [replace(run, jobs=run.jobs[-_MOST_JOBS:]) for run in states[-_MOST_JOBS:]]
-    told = _job_in(execution.cause)
+    described = _job_in(execution.cause)
     found: list[Job] = []
     with (
         contextlib.suppress(AccessDeniedError),
-        project.asked(f"the jobs of {execution.name}", "sagemaker:DescribeProcessingJob"),
+        project.asked("sagemaker:DescribeProcessingJob", f"the jobs of {execution.name}"),
     ):
         found = read_jobs(project.client("sagemaker"), named)
-    return found or ([told] if told else [])
+    return found or ([described] if described else [])
 
 
 def _of_one_container(lines: Lines) -> list[tuple[str, str]]:
@@ -262,38 +261,27 @@ def _of_one_container(lines: Lines) -> list[tuple[str, str]]:
 
 def log_tail(project: Project, job: str, count: int = _READ_LINES) -> list[tuple[str, str]]:
     """Return the last lines of each of a job's containers, with its stream, in order of time."""
-    logs = project.client("logs")
-    with project.asked(f"the log of {job}", "logs:DescribeLogStreams"):
-        try:
-            pages = logs.get_paginator("describe_log_streams").paginate(
-                logGroupName=JOB_LOG_GROUP, logStreamNamePrefix=f"{job}/"
-            )
-            streams = [one["logStreamName"] for page in pages for one in page["logStreams"]]
-        except logs.exceptions.ResourceNotFoundException:
-            return []  # no job has ever written a line
+    place, nothing = f"the log of {job}", {"ResourceNotFoundException"}
+    asked: dict[str, Any] = {"logGroupName": JOB_LOG_GROUP}
+    listed = project.pages(
+        "logs:DescribeLogStreams", place, absent=nothing, logStreamNamePrefix=f"{job}/", **asked
+    )
 
     def tail(stream: str) -> list[tuple[int, str, str]]:
-        with project.asked(f"the log of {job}", "logs:GetLogEvents"):
-            events = _newest(logs, stream, count)
+        given = asked | {"logStreamName": stream, "limit": count}
+        events: list[dict[str, Any]] = []
+        while not events:  # a page may be empty although there are some
+            page = project.call("logs:GetLogEvents", place, absent=nothing, **given)
+            events, token = page.get("events", []), page.get("nextBackwardToken")
+            if token == given.get("nextToken"):
+                break
+            given["nextToken"] = token
         return [(event["timestamp"], stream, event["message"].rstrip("\n")) for event in events]
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        lines = [line for found in pool.map(tail, streams) for line in found]
-    return [(stream, text) for _, stream, text in sorted(lines, key=lambda line: line[0])]
-
-
-def _newest(logs: Any, stream: str, count: int) -> list[dict[str, Any]]:
-    """Return the newest events of a stream; a page may be empty although there are some."""
-    asked: dict[str, Any] = {"logGroupName": JOB_LOG_GROUP, "logStreamName": stream}
-    while True:
-        try:
-            page = logs.get_log_events(**asked, limit=count, startFromHead=False)
-        except logs.exceptions.ResourceNotFoundException:
-            return []
-        token = page["nextBackwardToken"]
-        if page["events"] or token == asked.get("nextToken"):
-            return list(page["events"])
-        asked["nextToken"] = token
+        found = list(pool.map(tail, [stream["logStreamName"] for stream in listed]))
+    lines = sorted(itertools.chain(*found), key=lambda line: line[0])
+    return [(stream, text) for _, stream, text in lines]
 
 
 def _words(project: Project, execution: Execution, step: str, job: Job) -> dict[str, Any]:

@@ -242,9 +242,9 @@ def states_of(runs: Sequence[StateRun], jobs: Sequence[Job] = ()) -> tuple[State
     def inside(whole: StateRun | None) -> Iterator[State]:
         for run in runs:
             if run.inside is whole and run.kind not in SILENT:
-                told = tuple(_job_run(name, described.get(name)) for name in run.jobs)
+                started = tuple(_job_run(name, described.get(name)) for name in run.jobs)
                 when = (run.entered, run.left, run.depth)
-                yield State(run.name, run.kind, run.status, *when, run.reason, told)
+                yield State(run.name, run.kind, run.status, *when, run.reason, started)
                 yield from inside(run)
 
     return tuple(inside(None))

@@ -1,7 +1,7 @@
 """`batcat logs`: what an execution did and what its containers wrote, as one tail.
 
-Each look takes the new events of the history and the new lines of every log, and gives them in
-order of time. Logs are read by the page, so memory goes with what is written side by side.
+Each look takes the new events of the history and the new lines of every job's log, and gives them
+in order of time. Logs are read by the page, so memory goes with what is written side by side.
 CloudWatch Logs shows lines late and out of order: whoever follows reads the last minute of a log
 again, and a line that was given is known by its event id.
 """
@@ -13,12 +13,12 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from batcat_runtime.errors import AccessDeniedError, NoSuchExecutionError, UserError
+from batcat_runtime.errors import UserError
 from batcat_runtime.log import report
 from batcat_runtime.operate.connection import Project, open_project
 from batcat_runtime.operate.executions import (
@@ -31,12 +31,7 @@ from batcat_runtime.operate.executions import (
 )
 from batcat_runtime.operate.failures import own_words, reason_in
 from batcat_runtime.operate.history import JOB_LOG_GROUP, SILENT, History, StateRun, details_of
-from batcat_runtime.operate.loglines import (
-    LogLine,
-    instance_of,
-    job_source,
-    time_of,
-)
+from batcat_runtime.operate.loglines import LogLine, instance_of, job_source, time_of
 from batcat_runtime.text import clean, format_seconds, one_line
 
 _AGO = re.compile(r"(\d+)\s*([smhdw])")
@@ -44,13 +39,9 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 _WORKFLOW = "workflow"
 # Of what has the same millisecond, what opens comes before what was written, and that before ends.
 _OPENS, _WRITTEN, _ENDS = range(3)
-_OVERLAP = 60_000
-# For this long a log is looked at after its last line should have been written.
-_LINGER = 30_000
-# Clocks differ a little, and lines arrive late.
-_LATEST = 300_000
-# The function that started an execution says so at once; an event may come again for a while.
-_TRIGGER = 120_000
+# In milliseconds: what is read again; how long a log is looked at after its last line should have
+# been written; and how much later, by clocks that differ, that line may be.
+_OVERLAP, _LINGER, _LATEST = 60_000, 30_000, 300_000
 _QUIET_SECONDS = 10
 _LOOKS_AFTER_THE_END = 3
 
@@ -113,42 +104,73 @@ def logs(
     if every <= 0:
         raise UserError(f"every={every:g} is no number of seconds.", fix="Give 2, or less.")
     project = open_project(folder)
-    try:
-        found = find_execution(project, execution, purpose)
-    except NoSuchExecutionError as error:
-        if execution:
-            raise _still_in_cloudwatch(project, purpose, error) from error
-        raise
-    tail = _Tail(project, found, start)
+    tail = _Tail(project, find_execution(project, execution, purpose), start)
     return tail.follow(lines, every) if follow else tail.read(lines)
 
 
 @dataclass
-class _Job:
-    """A processing job that an execution started; times in milliseconds, None while it runs."""
+class _JobLog:
+    """The log of a processing job that an execution started; times in milliseconds."""
 
+    name: str
     run: StateRun
     step: str
     attempt: int
-    count: int
+    instances: int
     started: int
+    wanted: int  # nothing older is
     ended: int | None = None
+    lines: int = 0
+    known: dict[str, int] = field(default_factory=dict)
+    newest: int = 0
 
-    def source(self, stream: str) -> str:
-        """Return what to call a stream of its log."""
+    @property
+    def last(self) -> int | None:
+        """When the job was over at the latest; another's failure may have ended it."""
+        left = self.run.left
+        return self.ended if self.ended is not None else _millis(left) if left else None
+
+    def open(self, now: int) -> bool:
+        """Tell whether there may be something new; the first look is always worth it."""
+        return not self.known or self.last is None or now < self.last + _LINGER
+
+    def read(self, project: Project, ask: Callable[[Callable[[], Any]], Any]) -> Iterator[Entry]:
+        """Yield its lines that were not given yet."""
+        floor = max(0, max(self.started, self.wanted, self.newest) - _OVERLAP)
+        asked: dict[str, Any] = {"logGroupName": JOB_LOG_GROUP, "startTime": floor}
+        asked["logStreamNamePrefix"] = f"{self.name}/"
+        if self.last is not None:
+            # Without an end CloudWatch would search the group up to today, page by empty page.
+            asked["endTime"] = max(self.last + _LATEST, floor)
+        nothing_yet = {"ResourceNotFoundException"}
+        place = f"the log group {JOB_LOG_GROUP}"
+        while True:
+            page = ask(
+                lambda: project.call("logs:FilterLogEvents", place, absent=nothing_yet, **asked)
+            )
+            for event in page.get("events", []):
+                when = event["timestamp"]
+                if event["eventId"] not in self.known and when >= self.wanted:
+                    self.lines += 1
+                    for text in clean(event["message"]).rstrip("\n").split("\n"):
+                        line = LogLine(time_of(event), self._source(event["logStreamName"]), text)
+                        yield when, _WRITTEN, line
+                self.known[event["eventId"]] = when
+                self.newest = max(self.newest, when)
+            oldest = self.newest - _OVERLAP
+            self.known = {one: when for one, when in self.known.items() if when >= oldest}
+            if not page.get("nextToken"):
+                return
+            asked["nextToken"] = page["nextToken"]
+
+    def _source(self, stream: str) -> str:
         return job_source(
             self.step,
             item=self.run.item,
             attempt=self.attempt if self.attempt > 1 else 0,
             instance=instance_of(stream),
-            count=self.count,
+            count=self.instances,
         )
-
-    @property
-    def last(self) -> int | None:
-        """When it was over at the latest; another's failure may have ended it."""
-        left = self.run.left
-        return self.ended if self.ended is not None else _millis(left) if left else None
 
 
 class _Tail:
@@ -161,13 +183,12 @@ class _Tail:
         self._history = History()
         self._tries: dict[int, int] = {}
         self._last_event = 0
-        self._jobs: dict[str, _Job] = {}
-        self._logs = self._around()
+        self._jobs: dict[str, _JobLog] = {}
 
     def read(self, lines: int | None) -> Generator[LogLine, None, Execution]:
         """Yield what there is."""
         yield from _last(self._look(lambda call: call()), lines)
-        self._say_who_wrote_nothing()
+        self._report_silence()
         if self._execution.running:
             report(
                 f"The execution {self._execution.name} still runs: follow it with "
@@ -182,19 +203,25 @@ class _Tail:
         begun, looks, said = time.monotonic(), 0, False
         with awaited(self._execution.name):
             while True:
-                before = sum(log.lines for log in self._logs.values())
+                written = self._written
                 yield from _last(self._look(asked_again), lines)
-                lines, written = None, sum(log.lines for log in self._logs.values())
+                lines = None
                 looks += not self._execution.running
-                if looks > _LOOKS_AFTER_THE_END and written == before:
+                # The last lines of a container may come after the end.
+                if looks > _LOOKS_AFTER_THE_END and written == self._written:
                     break
-                if not (said or written or time.monotonic() < begun + _QUIET_SECONDS):
+                if not (said or self._written or time.monotonic() < begun + _QUIET_SECONDS):
                     said = True
                     report("No line yet: it takes AWS some minutes to start an instance.")
                 time.sleep(every)
-        self._say_who_wrote_nothing()
+        self._report_silence()
         yield _outcome_of(self._execution)
         return self._execution
+
+    @property
+    def _written(self) -> int:
+        """How many lines the jobs have written."""
+        return sum(job.lines for job in self._jobs.values())
 
     def _look(self, ask: Callable[[Callable[[], Any]], Any]) -> Iterator[LogLine]:
         """Yield what is new, in order of time."""
@@ -202,34 +229,27 @@ class _Tail:
         if execution.running:
             # The state before the events: all that led to it is among them then.
             self._execution = ask(lambda: describe(self._project, execution.purpose, execution.arn))
-        told = [entry for event in ask(self._new_events) for entry in self._told(event)]
-        for name, job in self._jobs.items():
-            if name not in self._logs:
-                self._logs[name] = _job_log(name, job, self._start)
+        did = [entry for event in ask(self._new_events) for entry in self._entries(event)]
+        did = sorted((e for e in did if e[0] >= self._start), key=lambda entry: entry[:2])
         now = int(time.time() * 1000)
-        read = [log.read(self._project, ask) for log in self._logs.values() if log.open(now)]
-        story = sorted((e for e in told if e[0] >= self._start), key=lambda entry: entry[:2])
-        for *_, line in heapq.merge(story, *read, key=lambda entry: entry[:2]):
+        logs = [job.read(self._project, ask) for job in self._jobs.values() if job.open(now)]
+        for *_, line in heapq.merge(did, *logs, key=lambda entry: entry[:2]):
             yield line
 
     def _new_events(self) -> list[dict[str, Any]]:
         """Return the events since the last look, oldest first; the newest pages suffice for it."""
-        client, name = self._project.client("stepfunctions"), self._execution.name
         asked: dict[str, Any] = {"executionArn": self._execution.arn, "reverseOrder": True}
-        found: list[dict[str, Any]] = []
-        with self._project.asked(f"the history of {name}", "states:GetExecutionHistory"):
-            while True:
-                page = client.get_execution_history(**asked, maxResults=1000)
-                fresh = [event for event in page["events"] if event["id"] > self._last_event]
-                found += fresh
-                if len(fresh) < len(page["events"]) or not page.get("nextToken"):
-                    break
-                asked["nextToken"] = page["nextToken"]
-        self._last_event = max([self._last_event, *(event["id"] for event in found)])
+        asked["PaginationConfig"] = {"PageSize": 1000}
+        place, found = f"the history of {self._execution.name}", []
+        for event in self._project.pages("states:GetExecutionHistory", place, **asked):
+            if event["id"] <= self._last_event:
+                break
+            found.append(event)
+        self._last_event = found[0]["id"] if found else self._last_event
         return found[::-1]
 
-    def _told(self, event: dict[str, Any]) -> Iterator[Entry]:
-        """Take in an event of the history; yield what it is worth saying."""
+    def _entries(self, event: dict[str, Any]) -> Iterator[Entry]:
+        """Take in an event of the history; yield what is shown of it."""
         run = self._history.note(event)
         kind, when = str(event["type"]), event["timestamp"]
         if kind == "ExecutionStarted":
@@ -256,7 +276,8 @@ class _Tail:
             cluster = (asked.get("ProcessingResources") or {}).get("ClusterConfig") or {}
             step = str((asked.get("Environment") or {}).get("BATCAT_STEP") or run.name)
             count, started = int(cluster.get("InstanceCount") or 1), _millis(event["timestamp"])
-            self._jobs[name] = _Job(run, step, len(run.jobs), count, started)
+            attempt = len(run.jobs)
+            self._jobs[name] = _JobLog(name, run, step, attempt, count, started, self._start)
             words = [*(words or [_name(run).rstrip(",")]), f"job {name} created"]
         if words:
             yield _entry(event["timestamp"], _OPENS, ": ".join(words))
@@ -275,131 +296,13 @@ class _Tail:
             how = "failed" if kind.endswith("Failed") else "timed out"
             yield _entry(when, _ENDS, f"{_name(whole)} {how}" + (f": {reason}" if reason else ""))
 
-    def _around(self) -> dict[str, _Log]:
-        """Return the logs of what is around the jobs: the trigger's function and the workflow."""
-        execution, names = self._execution, self._project.names(self._execution.purpose)
-        started = _millis(execution.started)
-
-        def trigger(event: dict[str, Any]) -> str:
-            mine = object_of(event["message"]).get("execution") == execution.name
-            return "trigger" if mine else ""
-
-        def workflow(event: dict[str, Any]) -> str:
-            # What Step Functions itself writes there is in the history.
-            echo = {"execution_arn", "type"} <= object_of(event["message"]).keys()
-            return "" if echo or execution.arn not in event["message"] else _WORKFLOW
-
-        def ended() -> int | None:
-            stopped = self._execution.stopped
-            return _millis(stopped) if stopped else None
-
-        since = max(self._start, started)
-        function, machine = names.function_log_group, names.workflow_log_group
-        asked = {"logGroupName": function, "filterPattern": f'"{execution.name}"'}
-        also = {"logGroupName": machine, "filterPattern": f'"{execution.arn}"'}
-        return {
-            "trigger": _Log(asked, trigger, since, lambda: started + _TRIGGER, optional=True),
-            _WORKFLOW: _Log(also, workflow, since, ended, optional=True),
-        }
-
-    def _say_who_wrote_nothing(self) -> None:
-        silent = [name for name in self._jobs if not self._logs[name].lines and not self._start]
+    def _report_silence(self) -> None:
+        """Name the jobs that wrote nothing."""
+        silent = [job for job in self._jobs.values() if not job.lines and not self._start]
         if silent:
             more = f" and {len(silent) - 1} more jobs" if silent[1:] else ""
-            yet = " yet: it takes AWS some minutes to start an instance"
-            running = self._jobs[silent[0]].last is None
-            report(f"The job {silent[0]}{more} wrote no line{yet if running else ''}.")
-
-
-class _Log:
-    """One log, or the part of it that belongs to an execution.
-
-    Parameters
-    ----------
-    asked : dict
-        What FilterLogEvents is asked: the group, and which streams or lines of it.
-    source : callable
-        From an event to what to call its source, or "" to leave it out.
-    since : int
-        Where to begin, in milliseconds.
-    until : callable
-        Returns the time after which nothing is written to it any more; None while that is open.
-    optional : bool
-        Whether to do without it when it may not be read.
-    """
-
-    def __init__(
-        self,
-        asked: dict[str, Any],
-        source: Callable[[dict[str, Any]], str],
-        since: int,
-        until: Callable[[], int | None],
-        *,
-        optional: bool = False,
-    ) -> None:
-        self.lines = 0
-        self._asked = asked
-        self._source = source
-        self._floor = max(0, since - _OVERLAP)
-        self._until = until
-        self._optional = optional
-        self._refused = False
-        self._known: dict[str, int] = {}
-
-    def open(self, now: int) -> bool:
-        """Tell whether there may be something new; the first look is always worth it."""
-        until = self._until()
-        read_once = bool(self._known) or self._refused
-        return not self._refused and (not read_once or until is None or now < until + _LINGER)
-
-    def read(self, project: Project, ask: Callable[[Callable[[], Any]], Any]) -> Iterator[Entry]:
-        """Yield its lines that were not given yet."""
-        asked = {**self._asked, "startTime": self._floor}
-        until = self._until()
-        if until is not None:
-            # Without an end CloudWatch would search the group up to today, page by empty page.
-            asked["endTime"] = max(until + _LATEST, self._floor)
-        while True:
-            page = ask(lambda: self._page(project, asked))
-            newest = self._floor + _OVERLAP
-            for event in page.get("events", []):
-                if event["eventId"] in self._known:
-                    continue
-                self._known[event["eventId"]] = event["timestamp"]
-                newest = max(newest, event["timestamp"])
-                source = self._source(event)
-                if source:
-                    self.lines += 1
-                    for text in clean(event["message"]).rstrip("\n").split("\n"):
-                        yield event["timestamp"], _WRITTEN, LogLine(time_of(event), source, text)
-            self._floor = newest - _OVERLAP
-            self._known = {one: when for one, when in self._known.items() if when >= self._floor}
-            if not page.get("nextToken"):
-                return
-            asked["nextToken"] = page["nextToken"]
-
-    def _page(self, project: Project, asked: dict[str, Any]) -> dict[str, Any]:
-        client, group = project.client("logs"), self._asked["logGroupName"]
-        try:
-            with project.asked(f"the log group {group}", "logs:FilterLogEvents"):
-                try:
-                    return dict(client.filter_log_events(**asked))
-                except client.exceptions.ResourceNotFoundException:
-                    return {}  # nobody has written there yet
-        except AccessDeniedError as error:
-            if not self._optional:
-                raise
-            self._refused = True
-            report(f"{error.message} Its lines are left out.")
-            return {}
-
-
-def _job_log(name: str, job: _Job, start: int) -> _Log:
-    def source(event: dict[str, Any]) -> str:
-        return "" if event["timestamp"] < start else job.source(event["logStreamName"])
-
-    asked = {"logGroupName": JOB_LOG_GROUP, "logStreamNamePrefix": f"{name}/"}
-    return _Log(asked, source, max(start, job.started), lambda: job.last)
+            yet = "" if silent[0].last else " yet: it takes AWS some minutes to start an instance"
+            report(f"The job {silent[0].name}{more} wrote no line{yet}.")
 
 
 def _outcome_of(execution: Execution) -> LogLine:
@@ -420,9 +323,10 @@ def _reason(error: str, cause: str) -> str:
     described = object_of(cause)
     if described.get("FailureReason"):
         message = own_words(str(described.get("ExitMessage") or ""))
-        told = [str(described["FailureReason"]), *([message] if message else [])]
         # Every job that fails has this error.
-        return one_line("; ".join(told if error in ("", "States.TaskFailed") else [error, *told]))
+        parts = [error] if error not in ("", "States.TaskFailed") else []
+        parts += [str(described["FailureReason"]), *([message] if message else [])]
+        return one_line("; ".join(parts))
     return ": ".join(one_line(text) for text in (error, reason_in(cause)) if text.strip())
 
 
@@ -464,22 +368,3 @@ def _since(since: str | datetime | timedelta | None) -> int:
         return max(0, _millis(datetime.now(UTC) - since if isinstance(since, timedelta) else since))
     except (OverflowError, ValueError, OSError):
         return 0
-
-
-def _still_in_cloudwatch(
-    project: Project, purpose: str | None, error: NoSuchExecutionError
-) -> NoSuchExecutionError:
-    """Return the error with where the lines of an execution's jobs are when it is forgotten."""
-    config = project.config
-    prefixes = dict.fromkeys(
-        project.names(owner).job_name(step.name)
-        for owner in project.purposes(purpose)
-        for step in config.purposes[owner].steps
-    )
-    return NoSuchExecutionError(
-        error.message,
-        fix=f"{error.fix}\n  Step Functions forgets an execution 90 days after its end; what its "
-        f"jobs wrote stays in CloudWatch, in streams that begin with {' or '.join(prefixes)}: "
-        f"`aws logs tail {JOB_LOG_GROUP} --log-stream-name-prefix {next(iter(prefixes))} "
-        f"--since 120d --region {config.region}`.",
-    )

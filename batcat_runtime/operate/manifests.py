@@ -180,24 +180,16 @@ def list_results(
 
 def result_of(project: Project, purpose: str, run_id: str, day: str) -> Result | None:
     """Return what a run left, by the day that its window begins with; None without a manifest."""
-    return next(results_of(project, purpose, run_id, day), None)
-
-
-def results_of(
-    project: Project, purpose: str, run_id: str, day: str | None = None
-) -> Iterator[Result]:
-    """Yield what a run left; without its day, every key that there is is looked at."""
     # A job cleans its run's id, and names its folder after that.
     run = re.sub(r"[^\w.-]", "-", run_id)
     prefix = f"{project.names(purpose).result_prefix}/"
-    folder = f"{day}/run={run}/" if day else ""
     found = [
         entry
         for part in _parts(project, purpose)
-        for entry in _listed(project, f"{prefix}{part}date={folder}")
-        if f"/run={run}/" in entry[0]
+        for entry in _listed(project, f"{prefix}{part}date={day}/run={run}/")
     ]
-    return (result for result in _results(project, purpose, prefix, found) if result.ended)
+    results = _results(project, purpose, prefix, found)
+    return next((result for result in results if result.ended), None)
 
 
 def folder_of(project: Project, result: Result) -> str:
@@ -238,7 +230,7 @@ def missing_of(
 def read_manifest(project: Project, key: str) -> tuple[Manifest | None, bytes]:
     """Return a manifest, and its text; None when it is not as a job writes it."""
     bucket = project.config.result_s3_bucket
-    with project.asked(f"s3://{bucket}/{key}", "s3:GetObject"):
+    with project.asked("s3:GetObject", f"s3://{bucket}/{key}"):
         body = project.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
     return parse_manifest(body), body
 
@@ -261,13 +253,11 @@ def _listed(project: Project, prefix: str, first: str = "", last: str = "") -> I
     """Yield the keys below a prefix that days follow, from the first to the last of them."""
     bucket = project.config.result_s3_bucket
     after = {"StartAfter": prefix + first} if first else {}
-    pages = project.client("s3").get_paginator("list_objects_v2")
-    with project.asked(f"s3://{bucket}/{prefix}", "s3:ListBucket"):
-        for page in pages.paginate(Bucket=bucket, Prefix=prefix, **after):
-            for found in page.get("Contents", []):
-                if last and found["Key"][len(prefix) : len(prefix) + 10] > last:
-                    return
-                yield found["Key"], found["Size"]
+    asked = {"Bucket": bucket, "Prefix": prefix, **after}
+    for found in project.pages("s3:ListBucket", f"s3://{bucket}/{prefix}", **asked):
+        if last and found["Key"][len(prefix) : len(prefix) + 10] > last:
+            return
+        yield found["Key"], found["Size"]
 
 
 def _day(entry: Entry) -> str:

@@ -52,10 +52,10 @@ class Plan:
         if not self.changed:
             return "Nothing would change: everything is deployed as it is."
         rows = [row.action for stack in self.stacks for row in stack.changes]
-        told = f"{rows.count('Add')} to add, {rows.count('Modify')} to change, "
-        told += f"{rows.count('Remove')} to remove"
+        changes = f"{rows.count('Add')} to add, {rows.count('Modify')} to change, "
+        changes += f"{rows.count('Remove')} to remove"
         image = ", and an image to build" if self.image.builder else ""
-        return f"Plan: {told}{image}. Nothing has been changed; `batcat deploy` does it."
+        return f"Plan: {changes}{image}. Nothing has been changed; `batcat deploy` does it."
 
 
 def plan(folder: str | Path | None = None) -> Plan:

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from batcat_runtime.deploy.parameters import tags_of
 from batcat_runtime.errors import AccessDeniedError, DataFormatError, UserError
 from batcat_runtime.io.athena import read_data_from_athena
 from batcat_runtime.io.catalogue import GlueTable, athena_type
@@ -34,6 +33,7 @@ from batcat_runtime.operate.results import (
     stated_results,
     table_file,
 )
+from batcat_runtime.operate.stacks import marks_of
 
 RUNS = "_runs"
 _SAMPLES, _ROWS = 20, 10_000
@@ -146,7 +146,7 @@ def register_results(
     for step in [""] if len(steps) == 1 else steps:
         prefix = f"{names.result_prefix}/{step}/" if step else f"{names.result_prefix}/"
         shapes.append(_shape(project, name, found, prefix, file))
-    _have_database(project, name, base)
+    _have_database(project, base)
     tables = []
     for step, shape in zip(steps, shapes, strict=True):
         parts = ("" if len(steps) == 1 else step, shape.file.rpartition(".")[0])
@@ -347,22 +347,14 @@ def _legal_names(sources: Iterable[str]) -> list[str]:
     return names
 
 
-def _have_database(project: Project, purpose: str, name: str) -> None:
+def _have_database(project: Project, name: str) -> None:
     """Create the database if there is none."""
-    glue, place = project.client("glue"), f"the Glue database {name}"
-    with (
-        project.asked(place, "glue:GetDatabase"),
-        contextlib.suppress(glue.exceptions.EntityNotFoundException),
-    ):
-        glue.get_database(Name=name)
+    place, there = f"the Glue database {name}", {"AlreadyExistsException"}
+    if project.call("glue:GetDatabase", place, absent={"EntityNotFoundException"}, Name=name):
         return
-    given = {"Name": name, "Parameters": marks_of(project)}
     try:
-        with (
-            project.asked(place, "glue:CreateDatabase"),
-            contextlib.suppress(glue.exceptions.AlreadyExistsException),
-        ):
-            glue.create_database(DatabaseInput=given)
+        given = {"Name": name, "Parameters": marks_of(project)}
+        project.call("glue:CreateDatabase", place, absent=there, DatabaseInput=given)
     except AccessDeniedError as error:
         raise AccessDeniedError(
             f"There is no Glue database {name}, and it may not be created: {error.message}",
@@ -418,12 +410,6 @@ def _entered(
         notes=shape.notes,
         example=f"SELECT * FROM {name} WHERE date >= DATE '{shape.first_day}' LIMIT 10",
     )
-
-
-def marks_of(project: Project, purpose: str | None = None) -> dict[str, str]:
-    """Return the parameters that tell whose a table or a database is; as tags of stacks do."""
-    tags = tags_of(project.config, purpose)
-    return {key: value for key, value in tags.items() if key.startswith("batcat:")}
 
 
 def _definition(shape: _Shape, location: str, marks: Mapping[str, str]) -> dict[str, Any]:

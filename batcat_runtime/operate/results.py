@@ -13,7 +13,7 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -30,6 +30,7 @@ from batcat_runtime.log import human_size, report
 from batcat_runtime.operate.connection import Project, open_project
 from batcat_runtime.operate.executions import window_of
 from batcat_runtime.operate.manifests import Result, list_results, read_manifest
+from batcat_runtime.text import Table
 from batcat_runtime.window import moment, text_of
 
 if TYPE_CHECKING:
@@ -38,6 +39,20 @@ if TYPE_CHECKING:
     from batcat_runtime.io.types import DtypeBackend
 
 State = Literal["newest", "superseded", "not whole"]
+_COLUMNS: dict[str, Callable[[WindowResult], Any]] = {
+    "Window": lambda result: result.title,
+    "Rows": lambda result: result.rows if result.ended else None,
+    "Size": lambda result: human_size(result.bytes),
+    "Run": lambda result: result.run_id,
+    "Code": lambda result: result.code_sha256[:8],
+    "Image": lambda result: result.image.rpartition("@sha256:")[2][:8],
+    "Ended (UTC)": lambda result: result.ended[:16].replace("T", " "),
+    "State": lambda result: (
+        (result.missing and f"not whole: {result.missing}")
+        or (result.superseded_by and f"superseded by {result.superseded_by}")
+        or result.state
+    ),
+}
 _QUIET_SECONDS = 1.0
 
 
@@ -55,37 +70,6 @@ class WindowResult(Result):
 
     state: State = "newest"
     superseded_by: str = ""
-
-
-class Results(list[WindowResult]):
-    """Results, which a notebook shows as a table."""
-
-    COLUMNS = ("Window", "Rows", "Size", "Run", "Code", "Image", "Ended (UTC)", "State")
-
-    def rows(self) -> list[tuple[Any, ...]]:
-        """Return the cells of the table."""
-        return [
-            (
-                result.title,
-                result.rows if result.ended else None,
-                human_size(result.bytes),
-                result.run_id,
-                result.code_sha256[:8],
-                result.image.rpartition("@sha256:")[2][:8],
-                result.ended[:16].replace("T", " "),
-                f"not whole: {result.missing}"
-                if result.missing
-                else f"superseded by {result.superseded_by}"
-                if result.superseded_by
-                else result.state,
-            )
-            for result in self
-        ]
-
-    def _repr_html_(self) -> str:
-        import pandas as pd
-
-        return str(pd.DataFrame(self.rows(), columns=self.COLUMNS).to_html(index=False, na_rep=""))
 
 
 @dataclass(frozen=True)
@@ -118,7 +102,7 @@ def results(
     runs: bool = False,
     folder: str | Path | None = None,
     purpose: str | None = None,
-) -> Results:
+) -> Table[WindowResult]:
     """Return the results of a pipeline: the newest whole one of each window, by day.
 
     Where nothing whole came after it, what is not whole is among them, with what is `missing`.
@@ -137,8 +121,9 @@ def results(
 
     Returns
     -------
-    Results
-        A list. Those of runs over all data, which have no window, come last.
+    Table of WindowResult
+        A list, which a notebook shows as a table. Those of runs over all data, which have no
+        window, come last.
 
     Raises
     ------
@@ -154,7 +139,7 @@ def results(
     """
     project, name = opened(folder, purpose)
     found = stated_results(project, name, *_days(first, last))
-    return Results(result for result in found if runs or result.state != "superseded")
+    return Table((one for one in found if runs or one.state != "superseded"), _COLUMNS)
 
 
 def get_results(
@@ -526,7 +511,7 @@ def _fetch(project: Project, files: Sequence[_File]) -> int:
     bucket, size = project.config.result_s3_bucket, 0
     with (
         contextlib.ExitStack() as stack,
-        project.asked(f"s3://{bucket}", "s3:GetObject"),
+        project.asked("s3:GetObject", f"s3://{bucket}"),
         create_transfer_manager(project.client("s3"), TransferConfig()) as transfers,
     ):
         started = []

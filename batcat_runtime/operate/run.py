@@ -143,7 +143,7 @@ def run(
     arn = begin(project, purpose, NAME, given)
     if not wait:
         return Run(describe(project, purpose, arn))
-    look = told(project, purpose, arn, timeout)
+    look = followed(project, purpose, arn, timeout)
     return outcome_of(project, look)
 
 
@@ -169,7 +169,7 @@ def begin(project: Project, purpose: str, form: str, given: Mapping[str, object]
     return arn
 
 
-def told(project: Project, purpose: str, arn: str, timeout: float | None = None) -> Look:
+def followed(project: Project, purpose: str, arn: str, timeout: float | None = None) -> Look:
     """Follow an execution to its end, reporting each state that begins and ends."""
     known: dict[tuple[str, object], str] = {}
     for look in follow(project, purpose, arn, timeout=timeout):
@@ -206,7 +206,7 @@ def _preview(project: Project, result: Result, count: int = 5) -> Preview | None
         return None
     bucket, key = project.config.result_s3_bucket, found[0].key
     try:
-        with project.asked(f"s3://{bucket}/{key}", "s3:GetObject"):
+        with project.asked("s3:GetObject", f"s3://{bucket}/{key}"):
             answer = project.client("s3").get_object(
                 Bucket=bucket, Key=key, Range=f"bytes=0-{_BEGINNING - 1}"
             )
@@ -270,7 +270,7 @@ def test_workflow(
     report(f"execution {arn.rpartition(':')[2]}: started")
     if not timeout:
         return describe(project, purpose, arn)
-    done = told(project, purpose, arn, timeout).execution
+    done = followed(project, purpose, arn, timeout).execution
     if done.error:
         report(f"execution {done.name}: {done.error}: {done.cause}")
     return done

@@ -198,10 +198,9 @@ def _switch_deployed(
     if there["State"] == state:
         return False
     # Somebody has switched it by hand; CloudFormation would see nothing to do.
-    client, name = project.client("scheduler"), project.names(purpose).schedule
-    with project.asked(f"the schedule {name}", "scheduler:UpdateSchedule"):
-        kept = {key: there[key] for key in _KEPT if key in there}
-        client.update_schedule(**kept, State=state)
+    name = project.names(purpose).schedule
+    kept = {key: there[key] for key in _KEPT if key in there} | {"State": state}
+    project.call("scheduler:UpdateSchedule", f"the schedule {name}", **kept)
     return True
 
 
@@ -214,17 +213,14 @@ def _deployed(project: Project, purpose: str) -> tuple[dict[str, Any], dict[str,
         The stack of this name is somebody else's.
     """
     names = project.names(purpose)
-    with project.asked(f"the stack {names.trigger_stack}", "cloudformation:DescribeStacks"):
+    with project.asked("cloudformation:DescribeStacks", f"the stack {names.trigger_stack}"):
         stack = describe_stack(project.client("cloudformation"), names.trigger_stack)
     if stack.get("StackStatus", "") in _NO_STACK:
         return {}, None
     refuse_foreign(stack, tags_of(project.config, purpose))
-    client = project.client("scheduler")
-    with project.asked(f"the schedule {names.schedule}", "scheduler:GetSchedule"):
-        try:
-            return stack, client.get_schedule(Name=names.schedule)
-        except client.exceptions.ResourceNotFoundException:
-            return stack, None
+    place, absent = f"the schedule {names.schedule}", {"ResourceNotFoundException"}
+    there = project.call("scheduler:GetSchedule", place, absent=absent, Name=names.schedule)
+    return stack, there or None
 
 
 def _parameters(stack: dict[str, Any]) -> dict[str, str]:
@@ -235,51 +231,46 @@ def _look(project: Project, purpose: str) -> Schedule:
     """Return a pipeline's schedule as it is."""
     settings = project.config.purposes[purpose]
     stack, there = _deployed(project, purpose)
-    given, configured = _parameters(stack), settings.schedule
+    given, configured, shown = _parameters(stack), settings.schedule, ("", "", 0)
+    if there:
+        zone, days = there.get("ScheduleExpressionTimezone"), given.get("WindowDays")
+        shown = (there["ScheduleExpression"], zone or "UTC", int(days or 1))
+    elif configured:
+        shown = (configured.expression, configured.timezone, configured.window_days)
+    watched = _word(given.get("UploadState") == "ENABLED")
     found = Schedule(
         purpose,
+        *shown,
         configured=_word(configured.enabled) if configured else "none",
         deployed=_word(there["State"] == "ENABLED") if there else "none",
         uploads=settings.s3_trigger.prefix if settings.s3_trigger else "",
-        uploads_deployed=_word(given["UploadState"] == "ENABLED")
-        if given.get("UploadBucket")
-        else "none",
+        uploads_deployed=watched if given.get("UploadBucket") else "none",
     )
-    if there:
-        zone = there.get("ScheduleExpressionTimezone") or "UTC"
-        days = int(given.get("WindowDays") or 1)
-        found = replace(
-            found, expression=there["ScheduleExpression"], timezone=zone, window_days=days
-        )
-    elif configured:
-        found = replace(
-            found,
-            expression=configured.expression,
-            timezone=configured.timezone,
-            window_days=configured.window_days,
-        )
-    notes = [*_differences(project, found, stack)]
+    runs, notes = _next(found, (there or {}).get("CreationDate"))
+    return replace(found, next=runs, notes=(*_differences(project, found, stack), *notes))
+
+
+def _next(found: Schedule, since: datetime | None) -> tuple[tuple[NextRun, ...], list[str]]:
+    """Return the next runs of a schedule, and what is to be said of them."""
     if not found.expression:
-        return replace(found, notes=tuple(notes))
-    since = there.get("CreationDate") if there else None
-    runs: tuple[NextRun, ...] = ()
+        return (), []
+    now = datetime.now(UTC)
     try:
-        times = next_times(
-            found.expression, found.timezone, datetime.now(UTC), _TIMES, counted_from=since
-        )
-        runs = tuple(NextRun(time, _window(time, found.window_days)) for time in times)
-        if interval_of(found.expression):
-            notes.append(
-                "The times are counted from when the schedule was made; after a change, AWS may "
-                "count anew."
-                if since
-                else "The times are counted from now; AWS counts from when the schedule is made."
-            )
-        elif not runs:
-            notes.append(f"{found.expression} means no time to come: it never fires.")
+        times = next_times(found.expression, found.timezone, now, _TIMES, counted_from=since)
+        counted = interval_of(found.expression)
     except ConfigError as error:
-        notes.append(error.message)
-    return replace(found, next=runs, notes=tuple(notes))
+        return (), [error.message]
+    notes = []
+    if counted and since:
+        notes.append(
+            "The times are counted from when the schedule was made; after a change, AWS may count "
+            "anew."
+        )
+    elif counted:
+        notes.append("The times are counted from now; AWS counts from when the schedule is made.")
+    elif not times:
+        notes.append(f"{found.expression} means no time to come: it never fires.")
+    return tuple(NextRun(time, _window(time, found.window_days)) for time in times), notes
 
 
 def _differences(project: Project, found: Schedule, stack: dict[str, Any]) -> list[str]:

@@ -13,7 +13,6 @@ from batcat_runtime.config import CONFIG_PATH
 from batcat_runtime.deploy.parameters import tags_of
 from batcat_runtime.deploy.stack import describe_stack
 from batcat_runtime.errors import BatcatError
-from batcat_runtime.io.aws_errors import translated
 from batcat_runtime.names import Names, slug
 from batcat_runtime.operate.connection import Project
 
@@ -71,13 +70,11 @@ def project_stacks(project: Project) -> list[ProjectStack]:
     first = project.names(next(iter(project.config.purposes))).project_stack
     # Deleted ones are listed for 90 days, and may be many.
     there = [one for one in client.meta.service_model.shape_for("StackStatus").enum if one != _GONE]
-    with translated("the stacks of this region", "cloudformation:ListStacks"):
-        pages = client.get_paginator("list_stacks").paginate(StackStatusFilter=there)
-        listed = [one for page in pages for one in page["StackSummaries"]]
-    found = []
-    for summary in listed:
-        if summary["StackName"] == first or summary["StackName"].startswith(f"{first}--"):
-            with translated(f"the stack {summary['StackName']}", "cloudformation:DescribeStacks"):
+    place, found = "the stacks of this region", []
+    for summary in project.pages("cloudformation:ListStacks", place, StackStatusFilter=there):
+        name = summary["StackName"]
+        if name == first or name.startswith(f"{first}--"):
+            with project.asked("cloudformation:DescribeStacks", f"the stack {name}"):
                 described = describe_stack(client, summary["StackId"])
             found += [one for one in [_named(project, described)] if one]
     return sorted(found, key=lambda stack: PARTS.index(stack.part))
@@ -103,6 +100,12 @@ def removed_notes(project: Project) -> list[str]:
         f"it any more. It goes on running until `batcat destroy --purpose {purpose}`."
         for purpose in found
     ]
+
+
+def marks_of(project: Project, purpose: str | None = None) -> dict[str, str]:
+    """Return the parameters that tell whose a table or a database is; as tags of stacks do."""
+    tags = tags_of(project.config, purpose)
+    return {key: value for key, value in tags.items() if key.startswith("batcat:")}
 
 
 def _named(project: Project, described: Mapping[str, Any]) -> ProjectStack | None:

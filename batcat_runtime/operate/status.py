@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -21,11 +20,12 @@ from batcat_runtime.operate.executions import (
     Execution,
     describe,
     find_execution,
+    history,
     list_executions,
     not_deployed,
 )
-from batcat_runtime.operate.history import State, read_jobs, read_states, states_of
-from batcat_runtime.operate.manifests import Result, folder_of, result_of, results_of
+from batcat_runtime.operate.history import State, read_jobs, states_of
+from batcat_runtime.operate.manifests import Result, folder_of, result_of
 from batcat_runtime.text import Table
 
 if TYPE_CHECKING:
@@ -286,13 +286,9 @@ def _console(project: Project, page: str) -> str:
 
 
 def _detail(project: Project, name: str, purpose: str | None) -> Detail:
-    try:
-        found = find_execution(project, name, purpose)
-    except NoSuchExecutionError as error:
-        raise _what_remains(project, name, purpose, error) from error
-    with project.asked(f"the execution {found.name}", "states:GetExecutionHistory"):
-        states = read_states(project.client("stepfunctions"), found.arn)
-    with project.asked(f"the jobs of {found.name}", "sagemaker:DescribeProcessingJob"):
+    found = find_execution(project, name, purpose)
+    states = history(project, found.arn)
+    with project.asked("sagemaker:DescribeProcessingJob", f"the jobs of {found.name}"):
         jobs = read_jobs(project.client("sagemaker"), states)
     result = result_of(project, found.purpose, found.name, found.day)
     return Detail(
@@ -306,40 +302,16 @@ def _detail(project: Project, name: str, purpose: str | None) -> Detail:
     )
 
 
-def _what_remains(
-    project: Project, name: str, purpose: str | None, error: NoSuchExecutionError
-) -> NoSuchExecutionError:
-    """Return the error with the result that an execution left which is no longer known."""
-    name = name.rpartition(":")[2]
-    for owner in project.purposes(purpose):
-        for result in results_of(project, owner, name):
-            window = f", of {result.window}" if result.window else ""
-            return NoSuchExecutionError(
-                f"Step Functions knows no execution {name} of {owner} any more. Its result is "
-                f"there: {folder_of(project, result)} ({result.rows} rows{window}, written "
-                f"{result.ended}).",
-                fix="Step Functions forgets executions 90 days after they ended; results stay. "
-                "See them all with `batcat results`.",
-            )
-    return error
-
-
 def _schedule(project: Project, purpose: str) -> ScheduleState | None:
-    from botocore.exceptions import ClientError
-
     wanted = project.config.purposes[purpose].schedule
     if wanted is None:
         return None
-    name, state = project.names(purpose).schedule, "unknown"
-    with (
-        contextlib.suppress(AccessDeniedError),
-        project.asked(f"the schedule {name}", "scheduler:GetSchedule"),
-    ):
-        try:
-            found = project.client("scheduler").get_schedule(Name=name)
-            state = "on" if found["State"] == "ENABLED" else "off"
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "ResourceNotFoundException":
-                raise
-            state = "not deployed"
+    name, absent = project.names(purpose).schedule, {"ResourceNotFoundException"}
+    try:
+        place = f"the schedule {name}"
+        found = project.call("scheduler:GetSchedule", place, absent=absent, Name=name)
+        states = {"ENABLED": "on", "DISABLED": "off"}
+        state = states.get(found.get("State", ""), "not deployed")
+    except AccessDeniedError:
+        state = "unknown"
     return ScheduleState(wanted.expression, wanted.timezone, state)

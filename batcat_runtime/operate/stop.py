@@ -71,9 +71,9 @@ def stop(
         report(f"execution {ended.name}: had ended already ({ended.status.lower()})")
         return ended
     owner, arn = found[0]
-    with project.asked(f"the execution {names[0]}", "states:StopExecution"):
-        # Of one that has ended in between, StopExecution changes nothing.
-        project.client("stepfunctions").stop_execution(executionArn=arn, error=_ERROR, cause=_CAUSE)
+    # Of one that has ended in between, StopExecution changes nothing.
+    given = {"executionArn": arn, "error": _ERROR, "cause": _CAUSE}
+    project.call("states:StopExecution", f"the execution {names[0]}", **given)
     stopped = describe(project, owner, arn)
     report(f"execution {names[0]}: {'stopped' if stopped.error == _ERROR else 'had just ended'}")
     return stopped

@@ -124,33 +124,6 @@ def test_following_what_failed_says_so_by_its_exit_code(project: DeployedProject
     assert shown.stderr == ""
 
 
-def test_the_trigger_tells_what_it_started(project: DeployedProject) -> None:
-    window = {"date_start": "2022-02-01", "date_end": "2022-02-02"}
-    lambdas = project.client("lambda")
-    for _ in range(2):  # events come more than once
-        answer = lambdas.invoke(FunctionName=project.names.function, Payload=json.dumps(window))
-    name = json.loads(answer["Payload"].read())["execution"]
-    shown = project.batcat("logs", name, "-f", "--every", "0.3")
-    told = [line.split("  ", 2)[1:] for line in shown.stdout.splitlines()]
-    lines = [json.loads(text) for source, text in told if source == "trigger"]
-    # While it runs, Step Functions takes the same start again as the first one.
-    assert [line["message"] for line in lines] == ["started", "started"]
-    assert {line["execution"] for line in lines} == {name}
-
-
-def test_the_workflows_own_log_adds_what_the_history_lacks(project: DeployedProject) -> None:
-    arn = ended(project, "logs-failed", fail="the file is empty")
-    logs, group = project.client("logs"), project.names.workflow_log_group
-    logs.create_log_stream(logGroupName=group, logStreamName="states/1")
-    now = end_of(project, arn)
-    echo = {"id": "13", "type": "ExecutionFailed", "details": {}, "execution_arn": arn}
-    for message in (json.dumps(echo), f"a note on {arn}", "a note on another"):
-        event = {"timestamp": now, "message": message}
-        logs.put_log_events(logGroupName=group, logStreamName="states/1", logEvents=[event])
-    lines = [line for line in bc.logs("logs-failed", folder=project.folder) if "note" in line.text]
-    assert [(line.source, line.text) for line in lines] == [("workflow", f"a note on {arn}")]
-
-
 def test_text_is_harmless_and_long_lines_stay_whole(project: DeployedProject) -> None:
     arn = ended(project, "logs-good")
     now = end_of(project, arn)
@@ -203,16 +176,6 @@ def test_a_log_group_that_does_not_exist_is_no_error(project: DeployedProject) -
     sources = {line.split("  ", 2)[1] for line in shown.stdout.splitlines()}
     assert sources == {"workflow"}
     assert re.search(r"The job \S+ wrote no line\.", shown.stderr)
-
-
-def test_a_log_that_may_not_be_read_is_said_and_left_out(project: DeployedProject) -> None:
-    ended(project, "logs-failed", fail="the file is empty")
-    refused = Fault("logs", "FilterLogEvents", "AccessDeniedException", times=2)
-    with project.world.wire.having(refused):
-        shown = project.batcat("logs", "logs-failed")
-    assert f"job {PURPOSE}" in shown.stdout
-    assert shown.stderr.count("Its lines are left out.") == 2
-    assert project.names.function_log_group in shown.stderr
 
 
 def test_a_large_log_takes_no_more_memory_than_a_small_one(project: DeployedProject) -> None:
@@ -360,7 +323,7 @@ def test_a_job_costs_one_request_whatever_its_instances(project: DeployedProject
     project.batcat("logs", "logs-good")
     asked = wire.asked.copy()
     wire.set()
-    assert asked["logs:FilterLogEvents"] >= 3  # the trigger's, the workflow's, the job's
+    assert asked["logs:FilterLogEvents"] == 1
     assert asked["stepfunctions:GetExecutionHistory"] == 1
     assert asked["sagemaker:DescribeProcessingJob"] == asked["logs:DescribeLogStreams"] == 0
 

@@ -25,6 +25,21 @@ def test_the_bucket_is_made_when_that_is_wanted(
     (project.folder / "deploy" / "iam" / "deployer.json").write_text(policy, "utf-8")
     as_deployer(project)
     before = buckets(project)
+    if region == REGIONS[0]:
+        refused(project, bucket)
+    done = json.loads(project.batcat("deploy", "--yes", "--json").stdout)
+    assert {one["outcome"] for one in done["stacks"]} == {"created"}
+    assert buckets(project) == {*before, bucket}
+    blocked = project.client("s3").get_public_access_block(Bucket=bucket)
+    assert set(blocked["PublicAccessBlockConfiguration"].values()) == {True}
+    if region == REGIONS[0]:
+        project.batcat("destroy", "--confirm", project.config.project)
+        assert bucket in buckets(project), "its data stay"
+        assert {one["outcome"] for one in project.json("deploy")["stacks"]} == {"created"}
+
+
+def refused(project: DeployedProject, bucket: str) -> None:
+    before = buckets(project)
     asked = project.batcat("deploy", code=1)
     assert f"The result bucket {bucket} does not exist" in asked.stderr
     assert f"`batcat deploy --yes` makes it; or make it yourself: aws s3 mb s3://{bucket}" in (
@@ -35,14 +50,6 @@ def test_the_bucket_is_made_when_that_is_wanted(
     terminal.type("n\n")
     assert terminal.wait() == 1
     assert buckets(project) == before
-    done = json.loads(project.batcat("deploy", "--yes", "--json").stdout)
-    assert {one["outcome"] for one in done["stacks"]} == {"created"}
-    assert buckets(project) == {*before, bucket}
-    blocked = project.client("s3").get_public_access_block(Bucket=bucket)
-    assert set(blocked["PublicAccessBlockConfiguration"].values()) == {True}
-    project.batcat("destroy", "--confirm", project.config.project)
-    assert bucket in buckets(project), "its data stay"
-    assert {one["outcome"] for one in project.json("deploy")["stacks"]} == {"created"}
 
 
 def buckets(project: DeployedProject) -> set[str]:

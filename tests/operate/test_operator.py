@@ -78,7 +78,6 @@ def test_every_command_is_either_an_operators_or_a_deployers() -> None:
     assert {*GROUPS["Operate"], "plan", "deploy", "destroy"} <= set(SESSION) | DEPLOYERS
 
 
-@IN_EACH_REGION
 def test_the_policy_is_enough_and_nothing_of_it_is_idle(
     project: DeployedProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,6 +126,8 @@ def test_an_operator_changes_nothing(project: DeployedProject) -> None:
     account, names = project.world.aws.account_id, project.names
     document = policy(project)
     bucket = names.arn("s3", project.config.result_s3_bucket, "", region="")
+    mine = project.opened.machine_arn("usage-analysis")
+    assert decide([document], Need("states:StartExecution", mine)).reason == "allowed"
     for action, resource in (
         ("states:UpdateStateMachine", names.arn("states", "stateMachine:any", account)),
         ("states:StartExecution", names.arn("states", "stateMachine:others", account)),
