@@ -175,11 +175,9 @@ def test_lists_and_members_of_lists(cloud: Cloud) -> None:
     assert "at 'tags.2.member.key' failed to satisfy constraint" in message
 
 
-def test_a_json_value_of_the_wrong_type(cloud: Cloud) -> None:
+def test_a_body_that_is_no_json_object(cloud: Cloud) -> None:
     port = int(cloud.endpoint_url.rpartition(":")[2])
     for body, words in (
-        ('{"ProcessingJobName": 5}', "NUMBER_VALUE can not be converted to a String"),
-        ('{"ProcessingJobName": ["a"]}', "Start of list can not be converted to a String"),
         ("[1]", "not a JSON object"),
         ("{", "not a JSON object"),
     ):

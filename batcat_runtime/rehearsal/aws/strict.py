@@ -3,8 +3,8 @@
 moto accepts names that AWS refuses, so a rehearsal on plain moto passes where AWS would fail. This
 layer closes the gap in three steps:
 
-1. the type of every JSON value, the required members, and every `pattern`, `enum`, `min` and `max`
-   of the model (`constraints.py`);
+1. the required members, and every `pattern`, `enum`, `min` and `max` of the model
+   (`constraints.py`); types are checked by every client of botocore;
 2. rules that AWS enforces but does not put into its models: names of buckets and stacks, role and
    schedule checks (`rules.py`);
 3. the answer, with the code and in the words of the service that would have given it.
@@ -15,7 +15,6 @@ Objects are streams: for S3 only names and small documents are read, never an ob
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from ..wire import (
     Call,
@@ -27,7 +26,7 @@ from ..wire import (
     read_call,
     send,
 )
-from .constraints import Violation, summary, type_error, violations
+from .constraints import Violation, summary, violations
 
 CALL_KEY = "batcat.call"
 Rule = Callable[[Call], None]
@@ -121,21 +120,9 @@ def examine(call: Call) -> None:
     if call.service == "s3":
         _examine_s3(call)
         return
-    body = _body_shape(shape)
-    if call.raw is not None and body is not None and (wrong := type_error(body, call.raw)):
-        raise ServiceError("SerializationException", wrong)
     found = list(violations(shape, call.params))
     if found:
         raise _as_the_service_says(call, found)
-
-
-def _body_shape(shape: Any) -> Any:
-    """Return the shape of a JSON body, or None where the body is a payload of bytes."""
-    payload = shape.serialization.get("payload")
-    if not payload:
-        return shape
-    member = shape.members[payload]
-    return None if member.type_name in ("blob", "string") else member
 
 
 def _as_the_service_says(call: Call, found: list[Violation]) -> ServiceError:
