@@ -16,12 +16,11 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ...clients import Clients
-from .resources import KINDS, Kind, Made, Place, ResourceError
+from .resources import GONE, KINDS, Kind, Place, ResourceError
 from .scope import Scope
 from .stacks import Before, Placed, Stack, changed_properties, wanted
 from .template import Template, TemplateError
 
-_GONE = ("NotFound", "NoSuch", "DoesNotExist")
 _FAILURES: tuple[type[Exception], ...] = (
     *(ClientError, BotoCoreError, ResourceError, TemplateError),
     *(KeyError, TypeError, ValueError, AttributeError),
@@ -246,8 +245,8 @@ class Deployment:
             return placed
         place = self._place(name)
         self._undo.append(Undo(name, lambda work: work._change_back(kind, present, properties)))
-        made = kind.update(place, present.physical_id, present.properties, properties)
-        return self._placed(name, resource, made, properties)
+        kind.update(place, present.physical_id, present.properties, properties)
+        return self._placed(name, resource, present.physical_id, properties)
 
     def _change_back(self, kind: Kind, present: Placed, properties: dict[str, Any]) -> bool:
         label = {
@@ -276,9 +275,9 @@ class Deployment:
         """Remove what was made before the resource failed, unless a rollback will."""
         if self._made_halfway is None:
             return
-        made = Made(self._made_halfway)
         properties = resource.get("Properties") or {}
-        self._remove(self._placed(name, resource, made, properties), keep=False)
+        placed = self._placed(name, resource, self._made_halfway, properties)
+        self._remove(placed, keep=False)
 
     def _remove(self, placed: Placed, *, keep: bool) -> bool:
         label = {
@@ -296,7 +295,7 @@ class Deployment:
             )
         except _FAILURES as error:
             code = error.response["Error"]["Code"] if isinstance(error, ClientError) else ""
-            if not any(word in code for word in _GONE):
+            if not any(word in code for word in GONE):
                 self._stack.note("DELETE_FAILED", _reason_of(error), **label)
                 return False
         self._stack.note("DELETE_COMPLETE", **label)
@@ -309,14 +308,15 @@ class Deployment:
         )
 
     def _placed(
-        self, name: str, resource: dict[str, Any], made: Made, properties: dict[str, Any]
+        self, name: str, resource: dict[str, Any], physical_id: str, properties: dict[str, Any]
     ) -> Placed:
+        kind = KINDS[resource["Type"]]
         return Placed(
             name,
             resource["Type"],
-            made.physical_id,
+            physical_id,
             properties,
-            made.attributes,
+            kind.attributes(self._place(name), physical_id, properties),
             dict(self._stack.tags),
             _policies_of(resource),
         )
