@@ -55,24 +55,18 @@ class Deployment:
         self._undo: list[Undo] = []
         self._made_halfway: str | None = None
 
-    def create(self, template: Template, parameters: dict[str, Any], on_failure: str) -> None:
-        """Make all resources; on failure roll back, delete or leave, as `on_failure` says."""
+    def create(self, template: Template, parameters: dict[str, Any]) -> None:
+        """Make all resources; on failure remove what was made."""
         stack = self._stack
         stack.template, stack.parameters = template, parameters
         stack.note("CREATE_IN_PROGRESS", "User Initiated")
         failed = self._make_all(template, parameters, "CREATE")
         if failed is None:
             stack.note("CREATE_COMPLETE")
-        elif on_failure == "DO_NOTHING" or stack.disable_rollback:
-            stack.note("CREATE_FAILED", f"The following resource(s) failed to create: [{failed}]. ")
         else:
             reason = f"The following resource(s) failed to create: [{failed}]. "
-            if on_failure == "DELETE":
-                stack.note("DELETE_IN_PROGRESS", reason + "Delete requested by user.")
-                self._end_delete("DELETE", self._delete_all(rollback=True))
-            else:
-                stack.note("ROLLBACK_IN_PROGRESS", reason + "Rollback requested by user.")
-                self._end_delete("ROLLBACK", self._delete_all(rollback=True))
+            stack.note("ROLLBACK_IN_PROGRESS", reason + "Rollback requested by user.")
+            self._end_delete("ROLLBACK", self._delete_all(rollback=True))
 
     def update(self, template: Template, parameters: dict[str, Any], tags: dict[str, str]) -> None:
         """Move the stack to a template; on failure move it back."""
