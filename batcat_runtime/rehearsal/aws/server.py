@@ -151,7 +151,6 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any]]:
     from .guard import Guard, given_out
     from .iam import simulation
     from .iam.gate import Access, Gate
-    from .iam.partitions import key_rule
     from .iam.sessions import Sessions
     from .iam.trail import Trail
     from .jobs.processing import ProcessingJobs
@@ -275,9 +274,9 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any]]:
     app = Failsafe(Perform(app, operations, late))
     app = Gate(app, access)
     places = bucket_rule(state.bucket_place, state.account_of_key)
-    partitions = key_rule(lambda key: state.partition_of_key(ACCOUNT_ID, key))
-    app = Strict(app, (*rules.ALL, rules.role_rule(trust_policy), partitions, places))
-    server.app = _identity(Guard(app, port, lambda key: key == keys[0] or given_out(key)), token)
+    app = Strict(app, (*rules.ALL, rules.role_rule(trust_policy), places))
+    guard = Guard(app, port, lambda key, region: key == keys[0] or given_out(key, region))
+    server.app = _identity(guard, token)
     return server, rooms
 
 

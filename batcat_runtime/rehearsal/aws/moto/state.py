@@ -118,12 +118,6 @@ def holder_of_key(account: str, access_key: str) -> tuple[str, Any] | None:
     return None
 
 
-def partition_of_key(account: str, access_key: str) -> str | None:
-    """Return the partition whose IAM or STS gave an access key out; None if none did."""
-    held = holder_of_key(account, access_key)
-    return held[0].split(":")[1] if held else None
-
-
 def policies_of_arn(arn: str) -> tuple[list[str], str | None] | None:
     """Return what `policies_of` does, by the ARN of a user or role; None when there is none."""
     from moto.iam.models import iam_backends
