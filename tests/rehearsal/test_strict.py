@@ -115,11 +115,6 @@ ANSWERS: list[tuple[str, str, dict[str, Any], str, str]] = [
         "Value runtime 'python9.9' failed to satisfy constraint: Member must satisfy enum",
     ),
     (
-        *("cloudformation", "create_stack", {"StackName": "a_b", "TemplateBody": "{}"}),
-        "ValidationError",
-        PATTERN_ERROR.format(value="a_b", path="stackName", pattern="[a-zA-Z][-a-zA-Z0-9]*"),
-    ),
-    (
         *("athena", "start_query_execution", {"QueryString": ""}, "InvalidRequestException"),
         "Member must have length greater than or equal to 1",
     ),

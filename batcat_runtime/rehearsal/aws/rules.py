@@ -27,7 +27,6 @@ from .workflow_definition import definition_errors
 
 RoleLookup = Callable[[str, str], dict[str, Any] | None]
 
-_STACK = re.compile(r"[a-zA-Z][-a-zA-Z0-9]*")
 _SFN_NAME_FORBIDDEN = re.compile(
     r'[\s<>{}\[\]?*"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f\U0010FFFE\U0010FFFF]'
 )
@@ -41,24 +40,6 @@ def bucket_names(call: Call) -> None:
     if bucket_problem(name):
         raise ServiceError(
             "InvalidBucketName", "The specified bucket is not valid.", extra={"BucketName": name}
-        )
-
-
-def stack_names(call: Call) -> None:
-    """CloudFormation: the pattern of new stack names is in its documentation only."""
-    if call.service != "cloudformation" or call.operation != "CreateStack":
-        return
-    name = str(call.params.get("StackName"))
-    where = f"1 validation error detected: Value '{name}' at 'stackName' failed to satisfy"
-    if not _STACK.fullmatch(name):
-        raise ServiceError(
-            "ValidationError",
-            f"{where} constraint: Member must satisfy regular expression pattern: {_STACK.pattern}",
-        )
-    if len(name) > 128:
-        raise ServiceError(
-            "ValidationError",
-            f"{where} constraint: Member must have length less than or equal to 128",
         )
 
 
@@ -204,7 +185,6 @@ _REFUSALS = {
 
 ALL: tuple[Callable[[Call], None], ...] = (
     bucket_names,
-    stack_names,
     step_functions_names,
     step_functions_definitions,
     schedules,

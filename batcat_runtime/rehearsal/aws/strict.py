@@ -35,18 +35,11 @@ Rule = Callable[[Call], None]
 # `ValidationError` (Query).
 _CODES = {
     "athena": "InvalidRequestException",
-    "cloudtrail": "InvalidParameterException",
     "ecr": "InvalidParameterException",
     "logs": "InvalidParameterException",
     "sns": "InvalidParameter",
-    "sqs": "InvalidParameterValue",
-    "ssm": "ValidationException",
 }
-_CODES_BY_PROTOCOL = {
-    "query": "ValidationError",
-    "ec2": "InvalidParameterValue",
-    "rest-xml": "InvalidArgument",
-}
+_CODES_BY_PROTOCOL = {"query": "ValidationError", "ec2": "InvalidParameterValue"}
 _S3_ENUM_CODES = {
     "StorageClass": ("InvalidStorageClass", "The storage class you specified is not valid"),
     "LocationConstraint": (
@@ -58,13 +51,7 @@ _S3_ENUM_CODES = {
         "The encryption request you specified is not valid",
     ),
 }
-_IAM_NAMES = {
-    "roleName",
-    "userName",
-    "groupName",
-    "policyName",
-    "instanceProfileName",
-}
+_IAM_NAMES = {"roleName", "userName", "groupName", "policyName"}
 
 
 class Strict:
@@ -146,9 +133,6 @@ def _as_the_service_says(call: Call, found: list[Violation]) -> ServiceError:
             f"Value {first.path} {first.value} failed to satisfy constraint: {first.constraint} "
             "or be a valid ARN",
         )
-    if call.protocol == "ec2" and first.kind == "required":
-        name = first.path[:1].upper() + first.path[1:]
-        return ServiceError("MissingParameter", f"The request must contain the parameter {name}")
     default = _CODES_BY_PROTOCOL.get(call.protocol, "ValidationException")
     return ServiceError(_CODES.get(call.service, default), summary(found))
 

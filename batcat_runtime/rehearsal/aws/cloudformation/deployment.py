@@ -243,11 +243,7 @@ class Deployment:
         return self._placed(name, resource, present.physical_id, properties)
 
     def _change_back(self, kind: Kind, present: Placed, properties: dict[str, Any]) -> bool:
-        label = {
-            "logical_id": present.logical_id,
-            "type": present.type,
-            "physical_id": present.physical_id,
-        }
+        label = present.label
         place = replace(self._place(present.logical_id), tags=present.tags)
         self._stack.note("UPDATE_IN_PROGRESS", **label)
         try:
@@ -274,11 +270,7 @@ class Deployment:
         self._remove(placed, keep=False)
 
     def _remove(self, placed: Placed, *, keep: bool) -> bool:
-        label = {
-            "logical_id": placed.logical_id,
-            "type": placed.type,
-            "physical_id": placed.physical_id,
-        }
+        label = placed.label
         if keep:
             self._stack.note("DELETE_SKIPPED", **label)
             return True

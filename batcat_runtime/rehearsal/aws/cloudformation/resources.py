@@ -295,11 +295,6 @@ class Kind:
             )
 
 
-def words(*lines: str) -> frozenset[str]:
-    """Split lines of names into a set."""
-    return frozenset(word for line in lines for word in line.split())
-
-
 def truth(value: Any) -> bool:
     """Read a boolean that a template may give as text."""
     return value if isinstance(value, bool) else str(value).lower() == "true"

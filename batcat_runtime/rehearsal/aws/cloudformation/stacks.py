@@ -31,6 +31,15 @@ class Placed:
     status: str = "CREATE_COMPLETE"
     updated: datetime = field(default_factory=lambda: datetime.now(UTC))
 
+    @property
+    def label(self) -> dict[str, str]:
+        """What an event says of it."""
+        return {
+            "logical_id": self.logical_id,
+            "type": self.type,
+            "physical_id": self.physical_id,
+        }
+
 
 @dataclass(frozen=True)
 class Before:

@@ -16,42 +16,27 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped,unused-ignore]
 
-_SECTIONS = {
-    "AWSTemplateFormatVersion",
-    "Conditions",
-    "Description",
-    "Hooks",
-    "Mappings",
-    "Metadata",
-    "Outputs",
-    "Parameters",
-    "Resources",
-    "Rules",
-    "Transform",
-}
-_RESOURCE_KEYS = {
-    "Type",
-    "Properties",
-    "DependsOn",
-    "Condition",
-    "Metadata",
-    "DeletionPolicy",
-    "UpdateReplacePolicy",
-    "CreationPolicy",
-    "UpdatePolicy",
-}
+
+def words(*lines: str) -> frozenset[str]:
+    """Split lines of names into a set."""
+    return frozenset(word for line in lines for word in line.split())
+
+
+_SECTIONS = words(
+    "AWSTemplateFormatVersion Conditions Description Hooks Mappings Metadata Outputs Parameters "
+    "Resources Rules Transform"
+)
+_RESOURCE_KEYS = words(
+    "Type Properties DependsOn Condition Metadata DeletionPolicy UpdateReplacePolicy "
+    "CreationPolicy UpdatePolicy"
+)
 _DELETION_POLICIES = {"Delete", "Retain", "RetainExceptOnCreate", "Snapshot"}
 _LOGICAL_ID = re.compile(r"[A-Za-z0-9]{1,255}")
 SUBSTITUTION = re.compile(r"\$\{(!?)([^}]*)\}")
-PSEUDO = {
-    "AWS::AccountId",
-    "AWS::NoValue",
-    "AWS::Partition",
-    "AWS::Region",
-    "AWS::StackId",
-    "AWS::StackName",
-    "AWS::URLSuffix",
-}
+PSEUDO = frozenset(
+    f"AWS::{name}"
+    for name in ("AccountId", "NoValue", "Partition", "Region", "StackId", "StackName", "URLSuffix")
+)
 
 
 class TemplateError(Exception):

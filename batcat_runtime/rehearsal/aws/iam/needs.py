@@ -42,6 +42,7 @@ class _Service:
 
 
 _ANY = ("*",)
+_OF_CATALOG = ("GetDatabase", "GetTableMetadata", "ListDatabases", "ListTableMetadata")
 _SERVICES: dict[str, _Service] = {
     "athena": _Service(
         "athena",
@@ -50,12 +51,8 @@ _SERVICES: dict[str, _Service] = {
             "StartQueryExecution": ("workgroup/{WorkGroup}", "workgroup/primary"),
             "CreateWorkGroup": ("workgroup/{Name}",),
             "ListWorkGroups": _ANY,
-            "ListDataCatalogs": _ANY,
             "GetDataCatalog": ("datacatalog/{Name}",),
-            "GetTableMetadata": ("datacatalog/{CatalogName}",),
-            "ListTableMetadata": ("datacatalog/{CatalogName}",),
-            "ListDatabases": ("datacatalog/{CatalogName}",),
-            "GetDatabase": ("datacatalog/{CatalogName}",),
+            **dict.fromkeys(_OF_CATALOG, ("datacatalog/{CatalogName}",)),
         },
     ),
     "cloudformation": _Service(
@@ -136,11 +133,8 @@ _SERVICES: dict[str, _Service] = {
         "redshift-data",
         ("arn:{partition}:redshift:{region}:{account}:cluster:{ClusterIdentifier}",),
         {
-            "CancelStatement": _ANY,
-            "DescribeStatement": _ANY,
-            "GetStatementResult": _ANY,
-            "GetStatementResultV2": _ANY,
-            "ListStatements": _ANY,
+            **dict.fromkeys(("CancelStatement", "DescribeStatement", "ListStatements"), _ANY),
+            **dict.fromkeys(("GetStatementResult", "GetStatementResultV2"), _ANY),
         },
         {"GetStatementResultV2": "redshift-data:GetStatementResult"},
     ),
@@ -186,11 +180,8 @@ _ROLES = {
 }
 # Calls on a role that IAM decides with the boundary that the role has.
 _BOUNDED = {
-    "AttachRolePolicy",
-    "DeleteRolePermissionsBoundary",
-    "DeleteRolePolicy",
-    "DetachRolePolicy",
-    "PutRolePolicy",
+    *("AttachRolePolicy", "DeleteRolePermissionsBoundary", "DeleteRolePolicy"),
+    *("DetachRolePolicy", "PutRolePolicy"),
 }
 # Services where a call that brings tags along needs this besides; in IAM it has the thing's name.
 _TAGGING = {"iam": "Tag", "sagemaker": "AddTags"} | dict.fromkeys(

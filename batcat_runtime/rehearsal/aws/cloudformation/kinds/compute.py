@@ -7,7 +7,8 @@ import json
 import zipfile
 from typing import Any, ClassVar
 
-from ..resources import Kind, Place, ResourceError, words
+from ..resources import Kind, Place, ResourceError
+from ..template import words
 
 
 class Role(Kind):

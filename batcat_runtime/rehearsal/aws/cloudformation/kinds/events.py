@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from ..resources import Kind, Place, words
+from ..resources import Kind, Place
+from ..template import words
 
 
 class Schedule(Kind):
