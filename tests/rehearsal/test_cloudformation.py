@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from batcat_runtime.rehearsal import EmbeddedAWS
 from batcat_runtime.rehearsal.wire import ACCOUNT_ID
 from tests.rehearsal.conftest import REGION, REGIONS, Cloud, error_of, trust, until
 
@@ -572,6 +574,12 @@ def test_expressions_and_conditions_of_a_template_in_yaml(cloud: Cloud) -> None:
     assert [one["LogicalResourceId"] for one in rows] == ["B"]
     assert retention() is None
     stack.delete()
+
+
+def test_a_stack_may_be_the_first_that_asks_for_a_bucket(tmp_path: Path) -> None:
+    with EmbeddedAWS(region=REGION, home=tmp_path, set_environment=False) as aws:
+        stack = Stack(Cloud(aws))
+        assert stack.deploy({"Resources": {"B": {"Type": "AWS::S3::Bucket"}}}) == "CREATE_COMPLETE"
 
 
 def test_get_template_loses_letters_that_are_not_ascii(cloud: Cloud) -> None:
