@@ -130,8 +130,8 @@ class StateMachine(Kind):
 
     type = "AWS::StepFunctions::StateMachine"
     properties = words(
-        "Definition DefinitionString DefinitionSubstitutions LoggingConfiguration RoleArn "
-        "StateMachineName StateMachineType Tags TracingConfiguration"
+        "Definition DefinitionS3Location DefinitionString DefinitionSubstitutions "
+        "LoggingConfiguration RoleArn StateMachineName StateMachineType Tags TracingConfiguration"
     )
     required = ("RoleArn",)
     replacing = frozenset({"StateMachineName", "StateMachineType"})
@@ -145,13 +145,17 @@ class StateMachine(Kind):
 
     def settings(self, place: Place, props: dict[str, Any]) -> dict[str, Any]:
         """Fill in the definition."""
-        if props.get("Definition") is not None:
+        if props.get("DefinitionS3Location"):
+            body = place.call("s3", "GetObject", props["DefinitionS3Location"])["Body"]
+            text = body.read().decode()
+        elif props.get("Definition") is not None:
             text = json.dumps(props["Definition"])
         elif props.get("DefinitionString") is not None:
             text = str(props["DefinitionString"])
         else:
             raise ResourceError(
-                "Properties validation failed: one of DefinitionString and Definition is required"
+                "Properties validation failed: one of DefinitionString, Definition and "
+                "DefinitionS3Location is required"
             )
         for key, value in (props.get("DefinitionSubstitutions") or {}).items():
             text = text.replace("${" + key + "}", str(value))
