@@ -323,6 +323,18 @@ def function(cloud: Cloud) -> str:
     return name
 
 
+def test_an_invocation_runs_the_code_that_was_deployed(cloud: Cloud, function: str) -> None:
+    invoke = cloud.client("lambda").invoke
+    answer = invoke(FunctionName=function, Payload=b'{"a": 1}')
+    expected = {"region": REGION, "word": "hello", "s3": True}
+    assert json.loads(answer["Payload"].read()) == expected
+    assert (answer["StatusCode"], answer.get("FunctionError")) == (200, None)
+    assert answer["ExecutedVersion"] == "$LATEST"
+    lines = cloud.log_lines(f"/aws/lambda/{function}")
+    assert 'got {"a": 1}' in "\n".join(lines)
+    assert any(line.startswith("REPORT RequestId") for line in lines)
+
+
 def test_kinds_of_invocation_and_their_errors(cloud: Cloud, function: str) -> None:
     invoke = cloud.client("lambda").invoke
     arn = f"arn:aws-cn:lambda:{REGION}:{ACCOUNT_ID}:function:{function}"
