@@ -35,7 +35,7 @@ def bucket_place(bucket: str) -> BucketPlace | None:
     if owner is None:
         return None
     partition, account = owner
-    found = s3_backends[ACCOUNT_ID][partition].buckets.get(bucket)
+    found = s3_backends[account][partition].buckets.get(bucket)
     if found is None:
         return None
     return BucketPlace(partition, str(found.region_name), account, _text(found.policy))
