@@ -31,7 +31,8 @@ class _SharedModels(Loader):  # type: ignore[misc,unused-ignore]
     def load_service_model(
         self, service_name: str, type_name: str, api_version: str | None = None
     ) -> Any:
-        if type_name == "service-2":
+        # botocore takes the bucket out of the paths of S3's model, where moto's router needs it.
+        if type_name == "service-2" and service_name != "s3":
             return get_service_model(service_name)._service_description
         return super().load_service_model(service_name, type_name, api_version)
 

@@ -95,8 +95,6 @@ class Call:
         The region that the request was signed for.
     params : dict
         Parsed parameters by member name; empty when `error` is set.
-    raw : Any
-        The decoded JSON body, or None where the body is no JSON.
     error : ServiceError or None
         Why the request could not be parsed.
     access_key, session_token : str
@@ -109,7 +107,6 @@ class Call:
     protocol: str
     model: OperationModel
     params: dict[str, Any] = field(default_factory=dict)
-    raw: Any = None
     error: ServiceError | None = None
     head: bool = False
     signed: bool = True
@@ -230,7 +227,6 @@ def _match(environ: Environ, service: str, region: str, *, signed: bool) -> Call
         protocol=protocol,
         model=operation,
         params=params,
-        raw=_json(body) if protocol in ("json", "rest-json") else None,
         error=error,
         head=request.method == "HEAD",
         signed=signed,

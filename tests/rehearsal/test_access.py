@@ -7,6 +7,7 @@ import json
 import uuid
 import zipfile
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
@@ -15,6 +16,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from batcat_runtime.rehearsal import EmbeddedAWS
+from batcat_runtime.rehearsal.aws.iam.sessions import Principal
 from batcat_runtime.rehearsal.aws.iam.trail import Entry, read_trail
 from tests.rehearsal.conftest import Cloud, error_of, trust, until
 
@@ -416,6 +418,15 @@ def test_without_enforcement_calls_are_recorded_only(cloud: Cloud) -> None:
     assert [(one.action, one.reason) for one in entries(cloud, role)] == [
         ("s3:ListAllMyBuckets", "implicit")
     ]
+
+
+def test_a_session_ends_when_sts_said(strict: Cloud) -> None:
+    role, now = Role(strict, "lambda", allow("*")), datetime.now(UTC)
+    session = {"RoleArn": role.arn, "RoleSessionName": "me", "DurationSeconds": 900}
+    end = strict.client("sts").assume_role(**session)["Credentials"]["Expiration"]
+    assert timedelta(seconds=880) < end - now <= timedelta(seconds=910)
+    for when, expected in ((now + timedelta(minutes=1), False), (now, True), (None, False)):
+        assert Principal("arn", end=when).is_expired is expected
 
 
 def test_a_boundary_can_be_made_a_condition(strict: Cloud) -> None:

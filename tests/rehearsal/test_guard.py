@@ -8,7 +8,6 @@ import boto3
 import pytest
 
 from batcat_runtime.rehearsal import EmbeddedAWS
-from batcat_runtime.rehearsal.aws.guard import refusal
 from tests.rehearsal.conftest import REGION, Cloud, error_of
 
 
@@ -115,14 +114,6 @@ def test_an_unsigned_request_is_nobodys(cloud: Cloud) -> None:
 def test_the_servers_identity_is_for_who_knows_its_token(cloud: Cloud) -> None:
     assert ask(cloud, "/_batcat/identity") == (403, "{}")
     assert ask(cloud, "/_batcat/identity", X_Batcat_Token="guessed") == (403, "{}")
-
-
-def test_a_refusal_says_why() -> None:
-    good = {"HTTP_HOST": "localhost:5000", "PATH_INFO": "/"}
-    assert refusal(good, 5000) is None
-    assert "Host" in str(refusal({**good, "HTTP_HOST": "x:5000"}, 5000))
-    assert "Origin" in str(refusal({**good, "HTTP_ORIGIN": "x"}, 5000))
-    assert refusal({**good, "HTTP_SEC_FETCH_SITE": "none"}, 5000) is None
 
 
 @pytest.mark.parametrize(

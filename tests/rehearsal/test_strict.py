@@ -115,11 +115,6 @@ ANSWERS: list[tuple[str, str, dict[str, Any], str, str]] = [
         "Value runtime 'python9.9' failed to satisfy constraint: Member must satisfy enum",
     ),
     (
-        *("cloudformation", "create_stack", {"StackName": "a_b", "TemplateBody": "{}"}),
-        "ValidationError",
-        PATTERN_ERROR.format(value="a_b", path="stackName", pattern="[a-zA-Z][-a-zA-Z0-9]*"),
-    ),
-    (
         *("athena", "start_query_execution", {"QueryString": ""}, "InvalidRequestException"),
         "Member must have length greater than or equal to 1",
     ),
@@ -175,11 +170,9 @@ def test_lists_and_members_of_lists(cloud: Cloud) -> None:
     assert "at 'tags.2.member.key' failed to satisfy constraint" in message
 
 
-def test_a_json_value_of_the_wrong_type(cloud: Cloud) -> None:
+def test_a_body_that_is_no_json_object(cloud: Cloud) -> None:
     port = int(cloud.endpoint_url.rpartition(":")[2])
     for body, words in (
-        ('{"ProcessingJobName": 5}', "NUMBER_VALUE can not be converted to a String"),
-        ('{"ProcessingJobName": ["a"]}', "Start of list can not be converted to a String"),
         ("[1]", "not a JSON object"),
         ("{", "not a JSON object"),
     ):
@@ -333,8 +326,6 @@ TASK = {
     ("states", "problem"),
     [
         ({"A": TASK}, None),
-        ({"A": {**TASK, "End": False, "Next": "B"}}, "Exactly one of the fields [Next, End]"),
-        ({"A": {"Type": "Pass", "Next": "B"}}, "Missing 'Next' target: B at /States/A/Next"),
         ({"A": {"Type": "Succeed"}, "B": {"Type": "Succeed"}}, 'State "B" is not reachable.'),
         ({"A": {"Type": "Pas", "End": True}}, "The state's Type must be one of"),
         (
@@ -353,10 +344,6 @@ TASK = {
         (
             {"A": {"Type": "Pass", "Parameters": {"x.$": "no path"}, "End": True}},
             "The value for the field 'x.$' must be a valid JSONPath",
-        ),
-        (
-            {"A": {**TASK, "Retry": [{"ErrorEquals": ["States.ALL"]}, {"ErrorEquals": ["X"]}]}},
-            "States.ALL must appear alone, and in the last handler",
         ),
         ({"A": {**TASK, "Catch": [{"ErrorEquals": ["X"], "Next": "C"}]}}, "target: C at"),
         (

@@ -292,11 +292,12 @@ def test_registry_hosts_carry_the_partition(cloud: Cloud, region: str, suffix: s
 
 
 CODE = """
-import json, os
+import json, os, time
 import boto3
 
 def handler(event, context):
-    print("got", json.dumps(event))
+    print("got", json.dumps(event), flush=True)
+    time.sleep(event.get("seconds", 0))
     if event.get("bad"):
         raise ValueError("no good")
     buckets = boto3.client("s3").list_buckets()["Buckets"]
@@ -373,6 +374,23 @@ def test_a_state_machine_invokes_functions(cloud: Cloud, function: str) -> None:
     }
     answer = Machine(cloud, {"A": state}).run({"b": 2})
     assert json.loads(answer["output"])["word"] == "hello"
+
+
+def test_a_task_that_fails_after_the_stop_leaves_the_execution_aborted(
+    cloud: Cloud, function: str
+) -> None:
+    state = {
+        "Type": "Task",
+        "Resource": "arn:aws-cn:states:::lambda:invoke",
+        "Parameters": {"FunctionName": function, "Payload": {"bad": True, "seconds": 1.5}},
+        "End": True,
+    }
+    machine = Machine(cloud, {"A": state})
+    arn = machine.start()
+    until(lambda: "TaskStarted" in machine.history(arn), bool)
+    machine.states.stop_execution(executionArn=arn, error="Why")
+    answer = machine.ended(arn)
+    assert (answer["status"], answer["error"]) == ("ABORTED", "Why")
 
 
 def test_services_that_share_moto_batch_still_work(cloud: Cloud) -> None:

@@ -8,11 +8,12 @@ minima; AWS also checks maxima, patterns, enumerations and list lengths, and so 
 
 from __future__ import annotations
 
+import functools
+import operator
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import regex
@@ -71,13 +72,13 @@ def violations(shape: Any, value: Any, path: str = "") -> Iterator[Violation]:
         if not getattr(shape, "is_document_type", False) and isinstance(value, dict):
             yield from _structure(shape, value, path)
     elif kind == "list" and isinstance(value, list):
-        yield from _bounds(shape, len(value), value, path)
+        yield from _scalar(shape, value, path)
         yield from _members(shape.member, enumerate(value, 1), value, path, "Member")
     elif kind == "map" and isinstance(value, dict):
-        yield from _bounds(shape, len(value), value, path)
+        yield from _scalar(shape, value, path)
         yield from _members(shape.key, ((k, k) for k in value), value, path, "Map keys")
         yield from _members(shape.value, value.items(), value, path, "Map value")
-    else:
+    elif isinstance(value, str | bytes | int | float):
         yield from _scalar(shape, value, path)
 
 
@@ -87,66 +88,7 @@ def summary(found: list[Violation]) -> str:
     return f"{len(found)} {noun} detected: " + "; ".join(str(one) for one in found)
 
 
-def type_error(shape: Any, value: Any, path: str = "") -> str | None:
-    """Find the first JSON value of the wrong type, or None.
-
-    Parameters
-    ----------
-    shape : botocore.model.Shape
-        What the model expects.
-    value : Any
-        The decoded JSON, with the names of the wire.
-    """
-    kind = shape.type_name
-    if value is None or getattr(shape, "is_document_type", False):
-        return None
-    expected = _JSON_TYPES.get(kind, object)
-    wrong_bool = isinstance(value, bool) and kind != "boolean"
-    if not isinstance(value, expected) or wrong_bool:
-        return f"{_JSON_NAMES.get(type(value), 'A value')} can not be converted to {_a(kind)}{path}"
-    if kind in ("integer", "long", "short", "byte") and value != int(value):
-        return f"NUMBER_VALUE can not be converted to {_a(kind)}{path}"
-    children: Iterator[tuple[Any, Any, str]] = iter(())
-    if kind == "structure":
-        children = (
-            (member, value.get(member.serialization.get("name", name)), f"{path}.{name}")
-            for name, member in shape.members.items()
-            if "location" not in member.serialization
-        )
-    elif kind == "list":
-        children = ((shape.member, item, f"{path}[{i}]") for i, item in enumerate(value))
-    elif kind == "map":
-        children = ((shape.value, item, f"{path}.{key}") for key, item in value.items())
-    for member, item, where in children:
-        if item is not None and (found := type_error(member, item, where)):
-            return found
-    return None
-
-
-_JSON_TYPES: dict[str, Any] = {
-    "structure": dict,
-    "map": dict,
-    "list": list,
-    "string": str,
-    "blob": str,
-    "boolean": bool,
-    "timestamp": (int, float, str),
-} | dict.fromkeys(_NUMBERS, (int, float))
-_JSON_NAMES = {
-    str: "STRING_VALUE",
-    bool: "BOOLEAN_VALUE",
-    int: "NUMBER_VALUE",
-    float: "NUMBER_VALUE",
-    list: "Start of list",
-    dict: "Start of structure or map",
-}
-
-
-def _a(kind: str) -> str:
-    return f"an {kind.capitalize()}" if kind[0] in "aeiou" else f"a {kind.capitalize()}"
-
-
-@lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=4096)
 def compile_pattern(pattern: str) -> regex.Pattern[str] | None:
     """Compile a pattern of a service model, which are in Java's dialect, for ``fullmatch``.
 
@@ -190,7 +132,7 @@ def _members(shape: Any, items: Any, whole: Any, path: str, word: str) -> Iterat
         return
     for _, item in items:
         if item is not None and any(_scalar(shape, item, path)):
-            rules = ", ".join(_rules(shape))
+            rules = ", ".join(text for _, _, text, _ in _rules(shape))
             yield Violation(
                 path, _text(whole), f"{word} must satisfy constraint: [{rules}]", "member"
             )
@@ -198,59 +140,42 @@ def _members(shape: Any, items: Any, whole: Any, path: str, word: str) -> Iterat
 
 
 def _scalar(shape: Any, value: Any, path: str) -> Iterator[Violation]:
-    meta = shape.metadata
-    shown = None if meta.get("sensitive") else _text(value)
-    if shape.type_name == "string" and isinstance(value, str):
-        if shape.enum and value not in shape.enum:
-            yield Violation(path, shown, _enum(shape), "enum", str(list(shape.enum)))
-        yield from _bounds(shape, len(value), value, path)
-        pattern = meta.get("pattern")
-        if pattern and len(value) <= _MAX_MATCHED:
-            compiled = compile_pattern(pattern)
-            if compiled is not None and not compiled.fullmatch(value):
-                yield Violation(path, shown, _pattern(pattern), "pattern", pattern)
-    elif shape.type_name == "blob" and isinstance(value, bytes | str):
-        yield from _bounds(shape, len(value), "java.nio.HeapByteBuffer", path)
-    elif shape.type_name in _NUMBERS and isinstance(value, int | float):
-        for bound, word, broken in (
-            ("min", "greater", value < meta.get("min", value)),
-            ("max", "less", value > meta.get("max", value)),
-        ):
-            if broken:
-                text = f"Member must have value {word} than or equal to {meta[bound]}"
-                yield Violation(path, shown, text, "range", str(meta[bound]))
+    """Yield every rule of a shape that a value breaks; of lists and maps, those on their size."""
+    if isinstance(value, int | float) != (shape.type_name in _NUMBERS):
+        return  # a boolean, or what the service itself refuses
+    hidden = shape.metadata.get("sensitive") or shape.type_name == "blob"
+    shown = None if hidden else _text(value)
+    for kind, rule, constraint, keeps in _rules(shape):
+        if not keeps(value):
+            yield Violation(path, shown, constraint, kind, rule)
 
 
-def _bounds(shape: Any, size: int, value: Any, path: str) -> Iterator[Violation]:
-    meta = shape.metadata
-    shown = None if meta.get("sensitive") else _text(value)
-    for bound, word, broken in (
-        ("min", "greater", size < meta.get("min", size)),
-        ("max", "less", size > meta.get("max", size)),
-    ):
-        if broken:
-            text = f"Member must have length {word} than or equal to {meta[bound]}"
-            yield Violation(path, shown, text, "length", str(meta[bound]))
+def _rules(shape: Any) -> Iterator[tuple[str, str, str, Callable[[Any], bool]]]:
+    """Yield a shape's rules: kind, the bare rule, AWS's words, and whether a value keeps it."""
+    meta, number = shape.metadata, shape.type_name in _NUMBERS
+    kind, what = ("range", "value") if number else ("length", "length")
+    for bound, word, keeps in (("max", "less", operator.le), ("min", "greater", operator.ge)):
+        if bound in meta:
+            text = f"Member must have {what} {word} than or equal to {meta[bound]}"
+            test = functools.partial(_within, keeps, meta[bound])
+            yield kind, str(meta[bound]), text, test
+    pattern = meta.get("pattern")
+    if pattern:
+        text = f"Member must satisfy regular expression pattern: {pattern}"
+        yield "pattern", pattern, text, lambda value: _fits(pattern, value)
+    values = getattr(shape, "enum", None)
+    if values:
+        text = f"Member must satisfy enum value set: [{', '.join(values)}]"
+        yield "enum", str(list(values)), text, lambda value: value in values
 
 
-def _rules(shape: Any) -> Iterator[str]:
-    meta = shape.metadata
-    if "max" in meta:
-        yield f"Member must have length less than or equal to {meta['max']}"
-    if "min" in meta:
-        yield f"Member must have length greater than or equal to {meta['min']}"
-    if meta.get("pattern"):
-        yield _pattern(meta["pattern"])
-    if getattr(shape, "enum", None):
-        yield _enum(shape)
+def _within(keeps: Callable[[Any, Any], bool], limit: float, value: Any) -> bool:
+    return keeps(value if isinstance(value, int | float) else len(value), limit)
 
 
-def _pattern(pattern: str) -> str:
-    return f"Member must satisfy regular expression pattern: {pattern}"
-
-
-def _enum(shape: Any) -> str:
-    return f"Member must satisfy enum value set: [{', '.join(shape.enum)}]"
+def _fits(pattern: str, value: Any) -> bool:
+    compiled = compile_pattern(pattern) if len(value) <= _MAX_MATCHED else None
+    return compiled is None or compiled.fullmatch(value) is not None
 
 
 def _join(path: str, name: str) -> str:

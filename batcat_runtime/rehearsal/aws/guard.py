@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
+from moto.utilities.utils import get_partition
+
 from ..wire import (
     Environ,
     Response,
@@ -45,10 +47,10 @@ class Guard:
     port : int
         The port that the server listens on; a `Host` with another port is refused.
     known : callable
-        From an access key to whether it was given out.
+        From an access key and a region to whether it was given out in that partition.
     """
 
-    def __init__(self, app: WsgiApp, port: int, known: Callable[[str], bool]) -> None:
+    def __init__(self, app: WsgiApp, port: int, known: Callable[[str, str], bool]) -> None:
         self._app = app
         self._port = port
         self._known = known
@@ -57,8 +59,8 @@ class Guard:
         """Answer 403 with the reason, or pass the request on."""
         reason = refusal(environ, self._port)
         if reason is None:
-            key = credential_of(environ)[0].partition("/")[0]
-            if not self._known(key):
+            key, *scope = credential_of(environ)[0].split("/")
+            if not self._known(key, scope[1] if len(scope) > 1 else ""):
                 return send(_unknown_key(environ, key), start_response)
             return self._app(environ, _without_invitations(start_response))
         if reason == _TWO_LENGTHS:
@@ -87,15 +89,14 @@ def _unknown_key(environ: Environ, key: str) -> Response:
     return error_response(call, ServiceError(code, message, status))
 
 
-def given_out(key: str) -> bool:
-    """Tell whether IAM or STS of this AWS gave an access key out, in whatever account."""
+def given_out(key: str, region: str) -> bool:
+    """Tell whether IAM or STS gave an access key out, in whatever account of the partition."""
     from moto.iam.models import iam_backends
     from moto.sts.models import sts_backends
 
-    held = [part for account in list(iam_backends.values()) for part in account.values()]
-    lent = [part for account in list(sts_backends.values()) for part in account.values()]
-    return any(key in part.access_keys for part in held) or any(
-        part.get_assumed_role_from_access_key(key) for part in lent
+    partition = get_partition(region)
+    return any(key in one[partition].access_keys for one in list(iam_backends.values())) or any(
+        one[partition].get_assumed_role_from_access_key(key) for one in list(sts_backends.values())
     )
 
 

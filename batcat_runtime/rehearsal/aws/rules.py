@@ -7,7 +7,6 @@ the role exist, whom does it trust) asks the embedded AWS over HTTP, like any cl
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import re
 from collections.abc import Callable
@@ -18,40 +17,19 @@ from moto.utilities.utils import get_partition
 
 from batcat_runtime.deploy.schedule_expression import check_expression
 from batcat_runtime.errors import ConfigError
+from batcat_runtime.names import bucket_problem
 
-from ..wire import ACCOUNT_ID, Call, ServiceError
+from ..wire import Call, ServiceError
 from .iam.conditions import listed
 from .iam.evaluation import lets_service
+from .iam.needs import role_of
 from .workflow_definition import definition_errors
 
 RoleLookup = Callable[[str, str], dict[str, Any] | None]
 
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-_RESERVED_PREFIXES = ("xn--", "sthree-", "amzn-s3-demo-")
-_RESERVED_SUFFIXES = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
-_STACK = re.compile(r"[a-zA-Z][-a-zA-Z0-9]*")
 _SFN_NAME_FORBIDDEN = re.compile(
     r'[\s<>{}\[\]?*"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f\U0010FFFE\U0010FFFF]'
 )
-
-
-def bucket_name_is_possible(name: str) -> bool:
-    """Tell whether S3 would create a general purpose bucket of this name.
-
-    Parameters
-    ----------
-    name : str
-        The name, such as ``project-battery-result``.
-    """
-    if not _BUCKET.fullmatch(name) or ".." in name:
-        return False
-    if name.startswith(_RESERVED_PREFIXES) or name.endswith(_RESERVED_SUFFIXES):
-        return False
-    try:
-        ipaddress.IPv4Address(name)
-    except ValueError:
-        return True
-    return False
 
 
 def bucket_names(call: Call) -> None:
@@ -59,27 +37,9 @@ def bucket_names(call: Call) -> None:
     name = call.params.get("Bucket")
     if call.service != "s3" or not isinstance(name, str) or name.startswith("arn:"):
         return
-    if not bucket_name_is_possible(name):
+    if bucket_problem(name):
         raise ServiceError(
             "InvalidBucketName", "The specified bucket is not valid.", extra={"BucketName": name}
-        )
-
-
-def stack_names(call: Call) -> None:
-    """CloudFormation: the pattern of new stack names is in its documentation only."""
-    if call.service != "cloudformation" or call.operation != "CreateStack":
-        return
-    name = str(call.params.get("StackName"))
-    where = f"1 validation error detected: Value '{name}' at 'stackName' failed to satisfy"
-    if not _STACK.fullmatch(name):
-        raise ServiceError(
-            "ValidationError",
-            f"{where} constraint: Member must satisfy regular expression pattern: {_STACK.pattern}",
-        )
-    if len(name) > 128:
-        raise ServiceError(
-            "ValidationError",
-            f"{where} constraint: Member must have length less than or equal to 128",
         )
 
 
@@ -150,18 +110,13 @@ def role_rule(lookup: RoleLookup) -> Callable[[Call], None]:
     """
 
     def roles_can_be_assumed(call: Call) -> None:
-        entry = _ROLES.get((call.service, call.operation))
-        if entry is None:
+        arn, principal = role_of(call)
+        if arn is None or call.service not in _REFUSALS:
             return
-        path, principal, code, message = entry
-        arn: Any = call.params
-        for part in path.split("."):
-            arn = arn.get(part) if isinstance(arn, dict) else None
-        if arn is None:
-            return
-        trust = lookup(call.region, str(arn))
+        code, message = _REFUSALS[call.service]
+        trust = lookup(call.region, arn)
         if trust is None or not trusts(trust, principal):
-            raise ServiceError(code, message.format(arn=arn, account=ACCOUNT_ID))
+            raise ServiceError(code, message.format(arn=arn))
 
     return roles_can_be_assumed
 
@@ -202,45 +157,34 @@ def policy_documents(call: Call) -> None:
             raise ServiceError("MalformedPolicyDocument", "Syntax errors in policy.")
 
 
-_SAGEMAKER = (
-    "Could not assume role {arn}. Please ensure that the role exists and allows principal "
-    "'sagemaker.amazonaws.com' to assume the role."
-)
-_STATES = (
-    "Neither the global service principal states.amazonaws.com, nor the regional one is "
-    "authorized to assume the provided role."
-)
-_SCHEDULER = (
-    "The execution role you provide must allow AWS EventBridge Scheduler to assume the role."
-)
-_CODEBUILD = "CodeBuild is not authorized to perform: sts:AssumeRole on {arn}"
-_LAMBDA = "The role defined for the function cannot be assumed by Lambda."
-Given = dict[tuple[str, str], tuple[str, str, str, str]]
-
-
-def _given(
-    service: str, operations: str, path: str, principal: str, code: str, message: str
-) -> Given:
-    entry = (path, f"{principal}.amazonaws.com", code, message)
-    return {(service, operation): entry for operation in operations.split()}
-
-
-_INVALID, _INPUT = "ValidationException", "InvalidInputException"
-_PROJECTS, _SCHEDULES = "CreateProject UpdateProject", "CreateSchedule UpdateSchedule"
-_FUNCTIONS = "CreateFunction UpdateFunctionConfiguration"
-_MACHINES = "CreateStateMachine UpdateStateMachine"
-# Where a call names a role, who must be able to assume it, and what the service says if not.
-_ROLES: Given = {
-    **_given("sagemaker", "CreateProcessingJob", "RoleArn", "sagemaker", _INVALID, _SAGEMAKER),
-    **_given("codebuild", _PROJECTS, "serviceRole", "codebuild", _INPUT, _CODEBUILD),
-    **_given("lambda", _FUNCTIONS, "Role", "lambda", "InvalidParameterValueException", _LAMBDA),
-    **_given("scheduler", _SCHEDULES, "Target.RoleArn", "scheduler", _INVALID, _SCHEDULER),
-    **_given("stepfunctions", _MACHINES, "roleArn", "states", "AccessDeniedException", _STATES),
+# What a service says that cannot assume the role that it is given.
+_REFUSALS = {
+    "codebuild": (
+        "InvalidInputException",
+        "CodeBuild is not authorized to perform: sts:AssumeRole on {arn}",
+    ),
+    "lambda": (
+        "InvalidParameterValueException",
+        "The role defined for the function cannot be assumed by Lambda.",
+    ),
+    "sagemaker": (
+        "ValidationException",
+        "Could not assume role {arn}. Please ensure that the role exists and allows principal "
+        "'sagemaker.amazonaws.com' to assume the role.",
+    ),
+    "scheduler": (
+        "ValidationException",
+        "The execution role you provide must allow AWS EventBridge Scheduler to assume the role.",
+    ),
+    "stepfunctions": (
+        "AccessDeniedException",
+        "Neither the global service principal states.amazonaws.com, nor the regional one is "
+        "authorized to assume the provided role.",
+    ),
 }
 
 ALL: tuple[Callable[[Call], None], ...] = (
     bucket_names,
-    stack_names,
     step_functions_names,
     step_functions_definitions,
     schedules,

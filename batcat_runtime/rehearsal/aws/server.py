@@ -39,7 +39,6 @@ from .environment import MOTO_SETTINGS, SECRETS_VARIABLE, client_environment
 os.environ.update(MOTO_SETTINGS)
 
 from ..wire import (
-    ACCOUNT_ID,
     Environ,
     Response,
     StartResponse,
@@ -151,8 +150,6 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any]]:
     from .guard import Guard, given_out
     from .iam import simulation
     from .iam.gate import Access, Gate
-    from .iam.partitions import key_rule
-    from .iam.sessions import Sessions
     from .iam.trail import Trail
     from .jobs.processing import ProcessingJobs
     from .lambdas import Invocations
@@ -198,21 +195,12 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any]]:
         except ClientError:
             return None
 
-    sessions = Sessions(
-        lambda key: state.holder_of_key(ACCOUNT_ID, key),
-        state.policies_of,
-        lambda key: state.expiry_of_key(ACCOUNT_ID, key),
-    )
-    access = Access(sessions, clients.keys_of, Trail(home), enforced=options.enforce, locate=locate)
-
-    def machines(region: str) -> Any:
-        return state.state_machines(ACCOUNT_ID, region)
-
+    access = Access(clients.keys_of, Trail(home), enforced=options.enforce, locate=locate)
     jobs = ProcessingJobs(clients, home, access)
     alerts = Alerts(clients, home)
     invocations = Invocations(
         clients,
-        lambda region, name, qualifier: state.lambda_function(ACCOUNT_ID, region, name, qualifier),
+        state.lambda_function,
         home,
         alerts.function_failed,
     )
@@ -221,12 +209,10 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any]]:
     rooms: list[Any] = [jobs, invocations, formation, builds, alerts]
     keep_replaced_objects()
     patches.install(invocations.run_for_moto)
-    events = EventRules(
-        clients, lambda bucket: state.bucket_notifications(ACCOUNT_ID, bucket), alerts
-    )
+    events = EventRules(clients, state.bucket_notifications, alerts)
     patches.rules_reach_functions_and_topics(events.complete, events.deliver)
     rooms.append(events)
-    rooms.append(Logs(lambda region, name: state.log_group(ACCOUNT_ID, region, name)))
+    rooms.append(Logs(state.log_group))
 
     @functools.cache
     def step_functions() -> Operations:
@@ -234,10 +220,10 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any]]:
         from .workflow_maps import MapRuns
 
         patches.install_interpreter(clients)
-        map_runs = MapRuns(machines, access)
+        map_runs = MapRuns(state.state_machines, access)
         map_runs.install()
         patches.executions_tell_their_status(status_change)
-        return add(Executions(machines, access, map_runs))
+        return add(Executions(state.state_machines, access, map_runs))
 
     @functools.cache
     def athena() -> Operations:
@@ -254,9 +240,9 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any]]:
                 clients,
                 home,
                 trust_policy,
-                lambda region, name: state.redshift_cluster(ACCOUNT_ID, region, name),
-                lambda key: (state.holder_of_key(ACCOUNT_ID, key) or (None,))[0],
-                lambda region, host: state.redshift_clusters(ACCOUNT_ID, region, host),
+                state.redshift_cluster,
+                lambda key: (state.holder_of_key(key) or (None,))[0],
+                state.redshift_clusters,
             )
         )
 
@@ -275,9 +261,9 @@ def _build(options: argparse.Namespace, home: Path) -> tuple[Any, list[Any]]:
     app = Failsafe(Perform(app, operations, late))
     app = Gate(app, access)
     places = bucket_rule(state.bucket_place, state.account_of_key)
-    partitions = key_rule(lambda key: state.partition_of_key(ACCOUNT_ID, key))
-    app = Strict(app, (*rules.ALL, rules.role_rule(trust_policy), partitions, places))
-    server.app = _identity(Guard(app, port, lambda key: key == keys[0] or given_out(key)), token)
+    app = Strict(app, (*rules.ALL, rules.role_rule(trust_policy), places))
+    guard = Guard(app, port, lambda key, region: key == keys[0] or given_out(key, region))
+    server.app = _identity(guard, token)
     return server, rooms
 
 

@@ -3,8 +3,8 @@
 moto accepts names that AWS refuses, so a rehearsal on plain moto passes where AWS would fail. This
 layer closes the gap in three steps:
 
-1. the type of every JSON value, the required members, and every `pattern`, `enum`, `min` and `max`
-   of the model (`constraints.py`);
+1. the required members, and every `pattern`, `enum`, `min` and `max` of the model
+   (`constraints.py`); types are checked by every client of botocore;
 2. rules that AWS enforces but does not put into its models: names of buckets and stacks, role and
    schedule checks (`rules.py`);
 3. the answer, with the code and in the words of the service that would have given it.
@@ -15,7 +15,6 @@ Objects are streams: for S3 only names and small documents are read, never an ob
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from ..wire import (
     Call,
@@ -27,7 +26,7 @@ from ..wire import (
     read_call,
     send,
 )
-from .constraints import Violation, summary, type_error, violations
+from .constraints import Violation, summary, violations
 
 CALL_KEY = "batcat.call"
 Rule = Callable[[Call], None]
@@ -36,18 +35,11 @@ Rule = Callable[[Call], None]
 # `ValidationError` (Query).
 _CODES = {
     "athena": "InvalidRequestException",
-    "cloudtrail": "InvalidParameterException",
     "ecr": "InvalidParameterException",
     "logs": "InvalidParameterException",
     "sns": "InvalidParameter",
-    "sqs": "InvalidParameterValue",
-    "ssm": "ValidationException",
 }
-_CODES_BY_PROTOCOL = {
-    "query": "ValidationError",
-    "ec2": "InvalidParameterValue",
-    "rest-xml": "InvalidArgument",
-}
+_CODES_BY_PROTOCOL = {"query": "ValidationError", "ec2": "InvalidParameterValue"}
 _S3_ENUM_CODES = {
     "StorageClass": ("InvalidStorageClass", "The storage class you specified is not valid"),
     "LocationConstraint": (
@@ -59,13 +51,7 @@ _S3_ENUM_CODES = {
         "The encryption request you specified is not valid",
     ),
 }
-_IAM_NAMES = {
-    "roleName",
-    "userName",
-    "groupName",
-    "policyName",
-    "instanceProfileName",
-}
+_IAM_NAMES = {"roleName", "userName", "groupName", "policyName"}
 
 
 class Strict:
@@ -121,21 +107,9 @@ def examine(call: Call) -> None:
     if call.service == "s3":
         _examine_s3(call)
         return
-    body = _body_shape(shape)
-    if call.raw is not None and body is not None and (wrong := type_error(body, call.raw)):
-        raise ServiceError("SerializationException", wrong)
     found = list(violations(shape, call.params))
     if found:
         raise _as_the_service_says(call, found)
-
-
-def _body_shape(shape: Any) -> Any:
-    """Return the shape of a JSON body, or None where the body is a payload of bytes."""
-    payload = shape.serialization.get("payload")
-    if not payload:
-        return shape
-    member = shape.members[payload]
-    return None if member.type_name in ("blob", "string") else member
 
 
 def _as_the_service_says(call: Call, found: list[Violation]) -> ServiceError:
@@ -159,9 +133,6 @@ def _as_the_service_says(call: Call, found: list[Violation]) -> ServiceError:
             f"Value {first.path} {first.value} failed to satisfy constraint: {first.constraint} "
             "or be a valid ARN",
         )
-    if call.protocol == "ec2" and first.kind == "required":
-        name = first.path[:1].upper() + first.path[1:]
-        return ServiceError("MissingParameter", f"The request must contain the parameter {name}")
     default = _CODES_BY_PROTOCOL.get(call.protocol, "ValidationException")
     return ServiceError(_CODES.get(call.service, default), summary(found))
 

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from moto.core.utils import get_service_model
+
 _COMMON = {"Type", "Comment", "QueryLanguage", "Assign"}
 _JSONPATH = {"InputPath", "OutputPath"}
 _PARAMETERS = {"Parameters", "ResultPath"}
@@ -71,28 +73,10 @@ _VARIABLE = re.compile(r"[^\W\d]\w{0,79}")
 _WAITS = ("Seconds", "Timestamp", "SecondsPath", "TimestampPath")
 
 
-@dataclass(frozen=True)
-class Integration:
-    """The parameters of an API that a task calls: those it takes, and those it needs."""
-
-    parameters: frozenset[str]
-    required: tuple[str, ...]
-
-
-INTEGRATIONS = {
-    "sagemaker:createProcessingJob": Integration(
-        frozenset(
-            (
-                *("AppSpecification", "Environment", "ExperimentConfig", "NetworkConfig"),
-                *("ProcessingInputs", "ProcessingJobName", "ProcessingOutputConfig", "RoleArn"),
-                *("ProcessingResources", "StoppingCondition", "Tags"),
-            )
-        ),
-        ("AppSpecification", "ProcessingJobName", "ProcessingResources", "RoleArn"),
-    ),
-    "states:startExecution": Integration(
-        frozenset(("Input", "Name", "StateMachineArn", "TraceHeader")), ("StateMachineArn",)
-    ),
+# The service integrations whose parameters are checked, by the operation that they call.
+_INTEGRATIONS = {
+    "sagemaker:createProcessingJob": ("sagemaker", "CreateProcessingJob"),
+    "states:startExecution": ("stepfunctions", "StartExecution"),
 }
 
 
@@ -216,18 +200,36 @@ def _task(state: dict[str, Any], here: str, partition: str, jsonata: bool) -> It
             f"{here}/Resource",
         )
     known = re.search(r":states:::(\w+:\w+)", resource)
-    integration = INTEGRATIONS.get(known[1]) if known else None
+    integration = parameters_of(known[1]) if known else None
     arguments = state.get("Arguments" if jsonata else "Parameters", {})
     if integration is None or not isinstance(arguments, dict):
         return
     given = {name.removesuffix(".$") for name in arguments}
-    for name in sorted(given - integration.parameters):
-        yield _schema(
-            f'The field "{name}" is not supported by Step Functions', f"{here}/Parameters"
-        )
-    for name in integration.required:
+    here = f"{here}/Parameters"
+    for name in sorted(given - set(integration[0])):
+        yield _schema(f'The field "{name}" is not supported by Step Functions', here)
+    for name in integration[1]:
         if name not in given:
-            yield _schema(f'The field "{name}" is required but was missing', f"{here}/Parameters")
+            yield _schema(f'The field "{name}" is required but was missing', here)
+
+
+def parameters_of(integration: str) -> tuple[list[str], list[str]] | None:
+    """Return what an integration takes and what it needs, or None when it is not one of ours.
+
+    Parameters
+    ----------
+    integration : str
+        Such as ``sagemaker:createProcessingJob``; it takes what the operation does.
+    """
+    if integration not in _INTEGRATIONS:
+        return None
+    service, operation = _INTEGRATIONS[integration]
+    shape = get_service_model(service).operation_model(operation).input_shape
+    takes, requires = (
+        [f"{name[0].upper()}{name[1:]}" for name in names]
+        for names in (shape.members, shape.required_members)
+    )
+    return takes, requires
 
 
 def _choice(state: dict[str, Any], here: str, _: str, __: bool) -> Iterator[Problem]:

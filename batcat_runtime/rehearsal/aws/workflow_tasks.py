@@ -36,7 +36,7 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.resou
 
 from ..clients import Clients
 from .moto.interpreter import failure
-from .workflow_definition import INTEGRATIONS
+from .workflow_definition import parameters_of
 
 log = logging.getLogger(__name__)
 
@@ -91,8 +91,8 @@ class _SyncTask(callback.StateTaskServiceCallback):  # type: ignore[misc,unused-
         raise NotImplementedError
 
     def _get_supported_parameters(self) -> set[str] | None:
-        known = INTEGRATIONS.get(f"{self.resource.service_name}:{self.resource.api_action}")
-        return set(known.parameters) if known else None
+        known = parameters_of(f"{self.resource.service_name}:{self.resource.api_action}")
+        return set(known[0]) if known else None
 
     def _eval_service_task(
         self,

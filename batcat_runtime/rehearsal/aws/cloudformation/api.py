@@ -47,7 +47,6 @@ class CloudFormation:
             "ListStacks": self.list_stacks,
             "DescribeStackEvents": self.describe_events,
             "DescribeStackResources": self.describe_resources,
-            "ListStackResources": self.list_resources,
             "GetTemplate": self.get_template,
             "GetTemplateSummary": self.get_template_summary,
             "UpdateTerminationProtection": self.protect,
@@ -68,11 +67,9 @@ class CloudFormation:
             stack = Stack(asked["StackName"], call.region, get_partition(call.region))
             self._store.stacks.append(stack)
         self._store.settle(stack, asked)
-        stack.disable_rollback = bool(asked.get("DisableRollback"))
         stack.protected = bool(asked.get("EnableTerminationProtection"))
-        on_failure = str(asked.get("OnFailure") or "ROLLBACK")
         stack.status = "CREATE_IN_PROGRESS"
-        self._store.start(call, stack, lambda work: work.create(template, parameters, on_failure))
+        self._store.start(call, stack, lambda work: work.create(template, parameters))
         return {"StackId": stack.stack_id}
 
     def update_stack(self, call: Call) -> dict[str, Any]:
@@ -139,14 +136,11 @@ class CloudFormation:
     def list_stacks(self, call: Call) -> dict[str, Any]:
         """List stacks, deleted ones included."""
         wanted = call.params.get("StackStatusFilter")
-        names = (
-            *("StackId", "StackName", "CreationTime", "LastUpdatedTime", "DeletionTime"),
-            *("StackStatus", "StackStatusReason", "DriftInformation"),
-        )
         rows = [_description(one) for one in reversed(list(self._store.all(call)))]
+        # What a summary does not have is left out when the answer is written.
         return {
             "StackSummaries": [
-                {name: row[name] for name in names if name in row}
+                row
                 | ({"TemplateDescription": row["Description"]} if row.get("Description") else {})
                 for row in rows
                 if not wanted or row["StackStatus"] in wanted
@@ -164,16 +158,6 @@ class CloudFormation:
         only = call.params.get("LogicalResourceId")
         rows = [_resource(stack, name) for name in stack.resources if only in (None, name)]
         return {"StackResources": rows}
-
-    def list_resources(self, call: Call) -> dict[str, Any]:
-        """List a stack's resources."""
-        stack = self._store.stack(call, call.params["StackName"], deleted=True)
-        rows = (_resource(stack, name) for name in stack.resources)
-        return {
-            "StackResourceSummaries": [
-                row | {"LastUpdatedTimestamp": row["Timestamp"]} for row in rows
-            ]
-        }
 
     def get_template(self, call: Call) -> dict[str, Any]:
         """Return a stack's template as it was given."""
@@ -230,14 +214,12 @@ def _description(stack: Stack) -> dict[str, Any]:
             "DeletionTime": stack.deleted,
             "StackStatus": stack.status,
             "StackStatusReason": stack.reason,
-            "DisableRollback": stack.disable_rollback,
-            "NotificationARNs": stack.notification_arns,
+            "DisableRollback": False,
             "Capabilities": stack.capabilities,
             "Outputs": list(stack.outputs.values()),
             "RoleARN": stack.role_arn,
             "Tags": [{"Key": key, "Value": value} for key, value in stack.tags.items()],
             "EnableTerminationProtection": stack.protected,
-            "DriftInformation": {"StackDriftStatus": "NOT_CHECKED"},
         }
     )
 
@@ -252,7 +234,6 @@ def _resource(stack: Stack, name: str) -> dict[str, Any]:
         "ResourceType": placed.type,
         "Timestamp": placed.updated,
         "ResourceStatus": placed.status,
-        "DriftInformation": {"StackResourceDriftStatus": "NOT_CHECKED"},
     }
 
 

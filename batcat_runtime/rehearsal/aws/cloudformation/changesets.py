@@ -13,7 +13,7 @@ from ...operations import Operation, without_nones
 from ...wire import ACCOUNT_ID, Call, ServiceError
 from .deployment import Deployment
 from .stacks import Stack, plan
-from .store import StackStore, invalid, parameters_of, refuse_busy, tags_of
+from .store import StackStore, invalid, parameters_of, refuse_absent, refuse_busy, tags_of
 from .template import Template, TemplateError
 
 NO_CHANGES = (
@@ -35,7 +35,6 @@ class ChangeSet:
     tags: dict[str, str]
     capabilities: list[str]
     changes: list[dict[str, Any]]
-    on_failure: str = "ROLLBACK"
     description: str | None = None
     status: str = "CREATE_COMPLETE"
     execution_status: str = "AVAILABLE"
@@ -68,10 +67,16 @@ class ChangeSets:
 
     def find(self, call: Call) -> ChangeSet:
         """Return the change set that a call names, by name or ARN."""
-        return self._change_set(call)
+        name, of = call.params["ChangeSetName"], call.params.get("StackName")
+        # The newest first: an executed change set keeps its name, and may have a successor.
+        for one in reversed(self._change_sets):
+            mine = of in (None, one.stack.name, one.stack.stack_id)
+            if one.change_set_id == name or (one.name == name and mine):
+                return one
+        raise ServiceError("ChangeSetNotFound", f"ChangeSet [{name}] does not exist", 404)
 
     def forget(self, stack: Stack) -> None:
-        """Drop the change sets of a stack."""
+        """Forget the change sets of a stack."""
         with self._store.lock:
             self._change_sets = [one for one in self._change_sets if one.stack is not stack]
 
@@ -117,7 +122,6 @@ class ChangeSets:
                 tags_of(asked, stack.tags),
                 list(asked.get("Capabilities") or []),
                 changes,
-                on_failure=str(asked.get("OnStackFailure") or "ROLLBACK"),
                 description=asked.get("Description"),
             )
             self._change_sets.append(change_set)
@@ -131,16 +135,14 @@ class ChangeSets:
 
     def describe_change_set(self, call: Call) -> dict[str, Any]:
         """Describe a change set with its changes."""
-        one = self._change_set(call)
+        one = self.find(call)
         return without_nones(
             _change_set_row(one)
             | {
                 "Parameters": parameter_rows(one.template, one.parameters),
-                "NotificationARNs": one.stack.notification_arns,
                 "Tags": [{"Key": key, "Value": value} for key, value in one.tags.items()],
                 "Capabilities": one.capabilities,
                 "Changes": [{"Type": "Resource", "ResourceChange": c} for c in one.changes],
-                "IncludeNestedStacks": False,
             }
         )
 
@@ -152,7 +154,7 @@ class ChangeSets:
     def delete_change_set(self, call: Call) -> dict[str, Any]:
         """Forget a change set; one that does not exist is fine."""
         try:
-            one = self._change_set(call)
+            one = self.find(call)
         except ServiceError:
             return {}
         with self._store.lock:
@@ -161,12 +163,13 @@ class ChangeSets:
 
     def execute_change_set(self, call: Call) -> dict[str, Any]:
         """Do what a change set says."""
+        refuse_absent(call)
         with self._store.lock:
             one = self._claim(call)
 
         def work(deployment: Deployment) -> None:
             if one.kind == "CREATE":
-                deployment.create(one.template, one.parameters, one.on_failure)
+                deployment.create(one.template, one.parameters)
             else:
                 deployment.update(one.template, one.parameters, one.tags)
             failed = one.stack.status not in ("CREATE_COMPLETE", "UPDATE_COMPLETE")
@@ -177,7 +180,7 @@ class ChangeSets:
 
     def _claim(self, call: Call) -> ChangeSet:
         """Return the change set that is to be executed; only one caller gets it."""
-        one = self._change_set(call)
+        one = self.find(call)
         if one.execution_status != "AVAILABLE":
             raise ServiceError(
                 "InvalidChangeSetStatus",
@@ -187,7 +190,6 @@ class ChangeSets:
         refuse_busy(one.stack, but="REVIEW_IN_PROGRESS")
         one.execution_status = "EXECUTE_IN_PROGRESS"
         one.stack.change_set_id = one.change_set_id
-        one.stack.disable_rollback = bool(call.params.get("DisableRollback"))
         one.stack.capabilities = one.capabilities
         one.stack.status = f"{one.kind}_IN_PROGRESS"
         # As on AWS, the stack keeps no change sets that were made for its former state.
@@ -211,15 +213,6 @@ class ChangeSets:
                 f"[{call.params['ChangeSetName']}]."
             )
         return stack or mine or Stack(name, call.region, get_partition(call.region))
-
-    def _change_set(self, call: Call) -> ChangeSet:
-        name, of = call.params["ChangeSetName"], call.params.get("StackName")
-        # The newest first: an executed change set keeps its name, and may have a successor.
-        for one in reversed(self._change_sets):
-            mine = of in (None, one.stack.name, one.stack.stack_id)
-            if one.change_set_id == name or (one.name == name and mine):
-                return one
-        raise ServiceError("ChangeSetNotFound", f"ChangeSet [{name}] does not exist", 404)
 
     def _waiting(self, stack: Stack) -> list[ChangeSet]:
         """Return a stack's change sets that have not been executed."""

@@ -16,12 +16,11 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ...clients import Clients
-from .resources import KINDS, Kind, Made, Place, ResourceError
+from .resources import GONE, KINDS, Kind, Place, ResourceError
 from .scope import Scope
 from .stacks import Before, Placed, Stack, changed_properties, wanted
 from .template import Template, TemplateError
 
-_GONE = ("NotFound", "NoSuch", "DoesNotExist")
 _FAILURES: tuple[type[Exception], ...] = (
     *(ClientError, BotoCoreError, ResourceError, TemplateError),
     *(KeyError, TypeError, ValueError, AttributeError),
@@ -56,24 +55,18 @@ class Deployment:
         self._undo: list[Undo] = []
         self._made_halfway: str | None = None
 
-    def create(self, template: Template, parameters: dict[str, Any], on_failure: str) -> None:
-        """Make all resources; on failure roll back, delete or leave, as `on_failure` says."""
+    def create(self, template: Template, parameters: dict[str, Any]) -> None:
+        """Make all resources; on failure remove what was made."""
         stack = self._stack
         stack.template, stack.parameters = template, parameters
         stack.note("CREATE_IN_PROGRESS", "User Initiated")
         failed = self._make_all(template, parameters, "CREATE")
         if failed is None:
             stack.note("CREATE_COMPLETE")
-        elif on_failure == "DO_NOTHING" or stack.disable_rollback:
-            stack.note("CREATE_FAILED", f"The following resource(s) failed to create: [{failed}]. ")
         else:
             reason = f"The following resource(s) failed to create: [{failed}]. "
-            if on_failure == "DELETE":
-                stack.note("DELETE_IN_PROGRESS", reason + "Delete requested by user.")
-                self._end_delete("DELETE", self._delete_all(rollback=True))
-            else:
-                stack.note("ROLLBACK_IN_PROGRESS", reason + "Rollback requested by user.")
-                self._end_delete("ROLLBACK", self._delete_all(rollback=True))
+            stack.note("ROLLBACK_IN_PROGRESS", reason + "Rollback requested by user.")
+            self._end_delete("ROLLBACK", self._delete_all(rollback=True))
 
     def update(self, template: Template, parameters: dict[str, Any], tags: dict[str, str]) -> None:
         """Move the stack to a template; on failure move it back."""
@@ -246,15 +239,11 @@ class Deployment:
             return placed
         place = self._place(name)
         self._undo.append(Undo(name, lambda work: work._change_back(kind, present, properties)))
-        made = kind.update(place, present.physical_id, present.properties, properties)
-        return self._placed(name, resource, made, properties)
+        kind.update(place, present.physical_id, present.properties, properties)
+        return self._placed(name, resource, present.physical_id, properties)
 
     def _change_back(self, kind: Kind, present: Placed, properties: dict[str, Any]) -> bool:
-        label = {
-            "logical_id": present.logical_id,
-            "type": present.type,
-            "physical_id": present.physical_id,
-        }
+        label = present.label
         place = replace(self._place(present.logical_id), tags=present.tags)
         self._stack.note("UPDATE_IN_PROGRESS", **label)
         try:
@@ -276,16 +265,12 @@ class Deployment:
         """Remove what was made before the resource failed, unless a rollback will."""
         if self._made_halfway is None:
             return
-        made = Made(self._made_halfway)
         properties = resource.get("Properties") or {}
-        self._remove(self._placed(name, resource, made, properties), keep=False)
+        placed = self._placed(name, resource, self._made_halfway, properties)
+        self._remove(placed, keep=False)
 
     def _remove(self, placed: Placed, *, keep: bool) -> bool:
-        label = {
-            "logical_id": placed.logical_id,
-            "type": placed.type,
-            "physical_id": placed.physical_id,
-        }
+        label = placed.label
         if keep:
             self._stack.note("DELETE_SKIPPED", **label)
             return True
@@ -296,7 +281,7 @@ class Deployment:
             )
         except _FAILURES as error:
             code = error.response["Error"]["Code"] if isinstance(error, ClientError) else ""
-            if not any(word in code for word in _GONE):
+            if not any(word in code for word in GONE):
                 self._stack.note("DELETE_FAILED", _reason_of(error), **label)
                 return False
         self._stack.note("DELETE_COMPLETE", **label)
@@ -309,14 +294,15 @@ class Deployment:
         )
 
     def _placed(
-        self, name: str, resource: dict[str, Any], made: Made, properties: dict[str, Any]
+        self, name: str, resource: dict[str, Any], physical_id: str, properties: dict[str, Any]
     ) -> Placed:
+        kind = KINDS[resource["Type"]]
         return Placed(
             name,
             resource["Type"],
-            made.physical_id,
+            physical_id,
             properties,
-            made.attributes,
+            kind.attributes(self._place(name), physical_id, properties),
             dict(self._stack.tags),
             _policies_of(resource),
         )

@@ -13,28 +13,23 @@ import json
 import random
 import string
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from botocore import xform_name
+from botocore.exceptions import ClientError
 
 from ...clients import Clients
 from ...wire import ACCOUNT_ID
 
 KINDS: dict[str, Kind] = {}
+# In the error codes of services that do not have what they are asked for.
+GONE = ("NotFound", "NoSuch", "DoesNotExist")
 _NUMBERS = {"integer": int, "long": int, "float": float, "double": float}
 
 
 class ResourceError(Exception):
     """A resource could not be made, changed or removed; the text is the event's reason."""
-
-
-@dataclass(frozen=True)
-class Made:
-    """A resource that exists: its physical id and what `Fn::GetAtt` may ask for."""
-
-    physical_id: str
-    attributes: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -68,20 +63,15 @@ class Place:
         taken = fitted(shape, {**props, **more}, all_of_it=False)
         return dict(getattr(client, xform_name(operation))(**taken))
 
-    def arn(self, service: str, resource: str, *, regional: bool = True) -> str:
+    def arn(self, service: str, resource: str) -> str:
         """Return an ARN in the stack's partition and region."""
-        region = self.region if regional else ""
+        region = "" if service == "iam" else self.region
         return f"arn:{self.partition}:{service}:{region}:{ACCOUNT_ID}:{resource}"
 
-    def name(
-        self, given: str | None, limit: int, *, lower: bool = False, stack: bool = True
-    ) -> str:
-        """Return the name that the template gives, or one as CloudFormation makes them."""
-        if given:
-            return given
+    def new_name(self, limit: int, *, lower: bool = False) -> str:
+        """Return a name as CloudFormation makes them up."""
         end = "".join(random.choices(string.ascii_letters + string.digits, k=12))
-        start = f"{self.stack_name}-{self.logical_id}" if stack else self.logical_id
-        made = f"{start[: limit - 13]}-{end}"
+        made = f"{f'{self.stack_name}-{self.logical_id}'[: limit - 13]}-{end}"
         return made.lower() if lower else made
 
     def all_tags(self, props: Mapping[str, Any]) -> dict[str, str]:
@@ -90,9 +80,7 @@ class Place:
         listed = own.items() if isinstance(own, dict) else ((t["Key"], t["Value"]) for t in own)
         return {**self.tags, **{str(key): str(value) for key, value in listed}}
 
-    def retag(
-        self, service: str, props: Mapping[str, Any], of: str = "Resource", **resource: str
-    ) -> None:
+    def retag(self, service: str, props: Mapping[str, Any], **resource: str) -> None:
         """Bring the tags of a resource to what the template and the stack say.
 
         Parameters
@@ -101,14 +89,12 @@ class Place:
             Whose resource it is.
         props : mapping
             The resource's properties.
-        of : str
-            What the API calls that which it tags: ``TagRole``.
         resource : str
             How the API names it: ``RoleName="..."``, ``ResourceArn="..."``.
         """
-        client = self.client(service)
-        known = client.meta.service_model.operation_names
+        known = self.client(service).meta.service_model.operation_names
         lists = next(n for n in ("ListRoleTags", "ListTagsForResource", "ListTags") if n in known)
+        of = "Role" if lists == "ListRoleTags" else "Resource"
         answer = self.call(service, lists, resource)
         found: Any = next((value for name, value in answer.items() if name.lower() == "tags"), {})
         if isinstance(found, list):
@@ -148,7 +134,8 @@ def fitted(shape: Any, value: Any, *, all_of_it: bool = True) -> Any:
         }
     if kind == "list" and isinstance(value, dict):
         value = [{"Key": key, "Value": text} for key, text in value.items()]
-    if kind == "list" and isinstance(value, list):
+    if kind == "list":
+        value = value if isinstance(value, list) else [value]
         return [fitted(shape.member, item) for item in value]
     if kind == "map" and isinstance(value, dict):
         return {key: fitted(shape.value, item) for key, item in value.items()}
@@ -176,8 +163,26 @@ class Kind:
         Properties that cannot change without a new resource.
     named_by : str or None
         The property that names the resource; a named resource cannot be replaced under its name.
-    removal : tuple of str
-        The service, its operation that removes the resource, and the parameter that names it.
+    longest, lower : int, bool
+        How long its name may be, in characters, and whether without capitals.
+    defaults : dict
+        What holds for properties that the template does not give, or no longer.
+    service, creates, removes : str
+        The service and its operations.
+    updates : tuple of str
+        Those that change it in place.
+    reads : str
+        The operation that finds one of the same name, where `creates` would take it over.
+    named : str
+        The parameter that names it when it is created.
+    found_by : str
+        The parameter that names it afterwards, if it is another.
+    tagged_by : str
+        The parameter that names it when its tags are changed; empty where it has none.
+    arn : str
+        The end of its ARN, with its properties and its ``id``: ``function:{id}``.
+    is_arn : bool
+        Whether its physical id is its ARN.
     """
 
     type: ClassVar[str] = ""
@@ -185,25 +190,90 @@ class Kind:
     required: ClassVar[tuple[str, ...]] = ()
     replacing: ClassVar[frozenset[str]] = frozenset()
     named_by: ClassVar[str | None] = None
-    removal: ClassVar[tuple[str, str, str]] = ("", "", "")
+    longest: ClassVar[int] = 64
+    lower: ClassVar[bool] = False
+    defaults: ClassVar[dict[str, Any]] = {}
+    service: ClassVar[str] = ""
+    creates: ClassVar[str] = ""
+    updates: ClassVar[tuple[str, ...]] = ()
+    removes: ClassVar[str] = ""
+    reads: ClassVar[str] = ""
+    named: ClassVar[str] = "Name"
+    found_by: ClassVar[str] = ""
+    tagged_by: ClassVar[str] = ""
+    arn: ClassVar[str] = ""
+    is_arn: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
         KINDS[cls.type] = cls()
 
-    def create(self, place: Place, props: dict[str, Any]) -> Made:
-        """Make the resource."""
-        raise NotImplementedError
+    def create(self, place: Place, props: dict[str, Any]) -> str:
+        """Make the resource; return its physical id."""
+        given = props.get(self.named_by or "")
+        name = given or place.new_name(self.longest, lower=self.lower)
+        physical_id = self.arn_of(place, name, props) if self.is_arn else name
+        if self.is_there(place, physical_id):
+            raise ResourceError(
+                f"Resource of type '{self.type}' with identifier '{physical_id}' already exists. "
+                "(HandlerErrorCode: AlreadyExists)"
+            )
+        tags = place.all_tags(props)
+        more = {self.named: name} | ({"Tags": tags} if tags else {})
+        place.call(self.service, self.creates, self.settings(place, props), **more)
+        place.exists(physical_id)
+        self.settle(place, physical_id, {}, props)
+        return physical_id
 
     def update(
         self, place: Place, physical_id: str, old: dict[str, Any], new: dict[str, Any]
-    ) -> Made:
+    ) -> None:
         """Bring the resource from the old properties to the new ones."""
-        raise NotImplementedError
+        settings = {key: text for key, text in self.settings(place, new).items() if key != "Tags"}
+        name = {self.found_by or self.named: physical_id}
+        for operation in self.updates:
+            place.call(self.service, operation, settings, **name)
+        self.settle(place, physical_id, old, new)
+        if self.tagged_by:
+            arn = self.arn_of(place, physical_id, new)
+            named = physical_id if self.tagged_by == self.named else arn.removesuffix(":*")
+            place.retag(self.service, new, **{self.tagged_by: named})
 
     def delete(self, place: Place, physical_id: str, props: dict[str, Any]) -> None:
         """Remove the resource."""
-        service, operation, name = self.removal
-        place.call(service, operation, {name: physical_id})
+        name = {self.found_by or self.named: physical_id}
+        place.call(self.service, self.removes, {**self.defaults, **props}, **name)
+
+    def settings(self, place: Place, props: dict[str, Any]) -> dict[str, Any]:
+        """Return what `creates` and `updates` are given, in the template's spelling."""
+        return {**self.defaults, **props}
+
+    def settle(
+        self, place: Place, physical_id: str, old: dict[str, Any], new: dict[str, Any]
+    ) -> None:
+        """Do what takes further calls; `old` is empty for a new resource."""
+
+    def is_there(self, place: Place, physical_id: str) -> bool:
+        """Tell whether one of this name exists that `creates` would take over."""
+        if not self.reads:
+            return False
+        try:
+            place.call(self.service, self.reads, {self.found_by or self.named: physical_id})
+        except ClientError as error:
+            if not any(word in error.response["Error"]["Code"] for word in GONE):
+                raise
+            return False
+        return True
+
+    def attributes(self, place: Place, physical_id: str, props: dict[str, Any]) -> dict[str, Any]:
+        """Return what `Fn::GetAtt` may ask for."""
+        return {"Arn": self.arn_of(place, physical_id, props)} if self.arn else {}
+
+    def arn_of(self, place: Place, name: str, props: dict[str, Any]) -> str:
+        """Return its ARN."""
+        if name.startswith("arn:"):
+            return name
+        service = {"stepfunctions": "states"}.get(self.service, self.service)
+        return place.arn(service, self.arn.format(id=name, **{**self.defaults, **props}))
 
     def is_replaced(self, changed: set[str]) -> bool:
         """Tell whether a change of these properties needs a new resource."""
@@ -225,19 +295,6 @@ class Kind:
             )
 
 
-def words(*lines: str) -> frozenset[str]:
-    """Split lines of names into a set."""
-    return frozenset(word for line in lines for word in line.split())
-
-
 def truth(value: Any) -> bool:
     """Read a boolean that a template may give as text."""
     return value if isinstance(value, bool) else str(value).lower() == "true"
-
-
-def taken(type_: str, name: str) -> ResourceError:
-    """Return the refusal to take over what is there already, whosever it is."""
-    return ResourceError(
-        f"Resource of type '{type_}' with identifier '{name}' already exists. "
-        "(HandlerErrorCode: AlreadyExists)"
-    )

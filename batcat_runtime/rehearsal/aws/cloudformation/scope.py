@@ -6,7 +6,6 @@ resource that does not exist yet is `UNKNOWN`, so the same code serves plans and
 
 from __future__ import annotations
 
-import base64
 import re
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -110,37 +109,9 @@ class Scope:
         items = self._value(argument[1])
         return str(argument[0]).join(str(item) for item in _as_list(items))
 
-    def _select(self, argument: Any) -> Any:
-        index, items = int(self._value(argument[0])), _as_list(self._value(argument[1]))
-        if UNKNOWN in items:
-            return UNKNOWN
-        if not 0 <= index < len(items):
-            raise TemplateError(
-                "Template error: Fn::Select cannot select nonexistent value at index " + str(index)
-            )
-        return items[index]
-
-    def _split(self, argument: Any) -> Any:
-        text = self._value(argument[1])
-        return [UNKNOWN] if UNKNOWN in text else text.split(argument[0])
-
-    def _find_in_map(self, argument: Any) -> Any:
-        place: Any = self.template.section("Mappings")
-        for key in argument[:3]:
-            name = self._value(key)
-            if not isinstance(place, dict) or name not in place:
-                raise TemplateError(
-                    f"Template error: Unable to get mapping for {'::'.join(map(str, argument))}"
-                )
-            place = place[name]
-        return place
-
     def _if(self, argument: Any) -> Any:
         name, yes, no = argument
         return self._value(yes if self.holds(name) else no)
-
-    def _base64(self, argument: Any) -> str:
-        return base64.b64encode(str(self._value(argument)).encode()).decode()
 
     def _condition(self, node: Any) -> Any:
         if isinstance(node, dict) and len(node) == 1:
@@ -160,13 +131,9 @@ class Scope:
 
 
 _FUNCTIONS: dict[str, Any] = {
-    "Fn::Base64": Scope._base64,
-    "Fn::FindInMap": Scope._find_in_map,
     "Fn::GetAtt": Scope._get_att,
     "Fn::If": Scope._if,
     "Fn::Join": Scope._join,
-    "Fn::Select": Scope._select,
-    "Fn::Split": Scope._split,
     "Fn::Sub": Scope._sub,
 }
 

@@ -31,6 +31,15 @@ class Placed:
     status: str = "CREATE_COMPLETE"
     updated: datetime = field(default_factory=lambda: datetime.now(UTC))
 
+    @property
+    def label(self) -> dict[str, str]:
+        """What an event says of it."""
+        return {
+            "logical_id": self.logical_id,
+            "type": self.type,
+            "physical_id": self.physical_id,
+        }
+
 
 @dataclass(frozen=True)
 class Before:
@@ -56,9 +65,7 @@ class Stack:
     parameters: dict[str, Any] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     capabilities: list[str] = field(default_factory=list)
-    notification_arns: list[str] = field(default_factory=list)
     role_arn: str | None = None
-    disable_rollback: bool = False
     protected: bool = False
     change_set_id: str | None = None
     resources: dict[str, Placed] = field(default_factory=dict)
@@ -97,7 +104,6 @@ class Stack:
         suffix = "amazonaws.com.cn" if self.partition == "aws-cn" else "amazonaws.com"
         pseudo = {
             "AWS::AccountId": ACCOUNT_ID,
-            "AWS::NotificationARNs": self.notification_arns,
             "AWS::Partition": self.partition,
             "AWS::Region": self.region,
             "AWS::StackId": self.stack_id,

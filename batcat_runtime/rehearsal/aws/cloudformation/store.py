@@ -20,6 +20,10 @@ _MAX_BODY = 51_200
 _IAM = "AWS::IAM::"
 _BUSY = "_IN_PROGRESS"
 _STUCK = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED", "UPDATE_ROLLBACK_FAILED")
+_ABSENT = (
+    *("DisableRollback", "NotificationARNs", "OnFailure", "OnStackFailure", "ResourcesToImport"),
+    *("RollbackConfiguration", "StackPolicyBody", "StackPolicyURL"),
+)
 _KINDS = _kinds  # imported for what it registers
 
 
@@ -72,7 +76,6 @@ class StackStore:
         """Take over what a request says of the stack itself."""
         stack.tags = tags_of(asked, {})
         stack.capabilities = list(asked.get("Capabilities") or [])
-        stack.notification_arns = list(asked.get("NotificationARNs") or [])
         stack.role_arn = asked.get("RoleARN")
 
     def differs(
@@ -85,6 +88,7 @@ class StackStore:
     def template(self, call: Call, stack: Stack | None = None) -> Template:
         """Read and check the template that a request brings or names."""
         asked = call.params
+        refuse_absent(call)
         if asked.get("UsePreviousTemplate") and stack is not None:
             return stack.template
         text = asked.get("TemplateBody")
@@ -141,6 +145,14 @@ class StackStore:
 def invalid(message: str) -> ServiceError:
     """Return a ValidationError, CloudFormation's answer to most mistakes."""
     return ServiceError("ValidationError", message)
+
+
+def refuse_absent(call: Call) -> None:
+    """Raise when a request asks for what the embedded AWS would silently leave out."""
+    for name in _ABSENT:
+        if call.params.get(name):
+            text = f"The embedded AWS does not have {name} of {call.operation}."
+            raise ServiceError("NotInEmbeddedAWS", text, 501)
 
 
 def refuse_busy(stack: Stack, but: str = "") -> None:

@@ -15,7 +15,7 @@ from ...wire import Call, Environ, ServiceError, StartResponse, WsgiApp, error_r
 from ..strict import CALL_KEY
 from .evaluation import Decision, Need, decide
 from .needs import Locate, needs
-from .sessions import Principal, Sessions, via_of
+from .sessions import Principal, principal_of, via_of
 from .trail import Entry, Trail
 
 _BECAUSE = {
@@ -38,8 +38,6 @@ class Access:
 
     Parameters
     ----------
-    sessions : Sessions
-        To find principals.
     keys_of : callable
         From role ARN, service and region to the access key of the role's session in that service.
     trail : Trail
@@ -52,14 +50,12 @@ class Access:
 
     def __init__(
         self,
-        sessions: Sessions,
         keys_of: Callable[[str, str, str], tuple[str, str, str]],
         trail: Trail,
         *,
         enforced: bool,
         locate: Locate,
     ) -> None:
-        self._sessions = sessions
         self._keys_of = keys_of
         self._trail = trail
         self._enforced = enforced
@@ -75,9 +71,9 @@ class Access:
         ServiceError
             In the service's words.
         """
-        if self._sessions.expired(call.access_key):
+        principal = principal_of(call.access_key)
+        if principal.is_expired:
             raise expired(call)
-        principal = self._sessions.principal(call.access_key)
         if principal.is_administrator:
             return
         via = via_of(call.session_token)
@@ -106,7 +102,7 @@ class Access:
             What the service does, for the record: ``pull the image``.
         """
         key = self._keys_of(role_arn, by, region)[0]
-        principal = self._sessions.principal(key)
+        principal = principal_of(key)
         keys = self._keys(principal, region, "")
         return [
             need

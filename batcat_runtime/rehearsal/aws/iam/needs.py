@@ -42,6 +42,7 @@ class _Service:
 
 
 _ANY = ("*",)
+_OF_CATALOG = ("GetDatabase", "GetTableMetadata", "ListDatabases", "ListTableMetadata")
 _SERVICES: dict[str, _Service] = {
     "athena": _Service(
         "athena",
@@ -50,12 +51,8 @@ _SERVICES: dict[str, _Service] = {
             "StartQueryExecution": ("workgroup/{WorkGroup}", "workgroup/primary"),
             "CreateWorkGroup": ("workgroup/{Name}",),
             "ListWorkGroups": _ANY,
-            "ListDataCatalogs": _ANY,
             "GetDataCatalog": ("datacatalog/{Name}",),
-            "GetTableMetadata": ("datacatalog/{CatalogName}",),
-            "ListTableMetadata": ("datacatalog/{CatalogName}",),
-            "ListDatabases": ("datacatalog/{CatalogName}",),
-            "GetDatabase": ("datacatalog/{CatalogName}",),
+            **dict.fromkeys(_OF_CATALOG, ("datacatalog/{CatalogName}",)),
         },
     ),
     "cloudformation": _Service(
@@ -136,11 +133,8 @@ _SERVICES: dict[str, _Service] = {
         "redshift-data",
         ("arn:{partition}:redshift:{region}:{account}:cluster:{ClusterIdentifier}",),
         {
-            "CancelStatement": _ANY,
-            "DescribeStatement": _ANY,
-            "GetStatementResult": _ANY,
-            "GetStatementResultV2": _ANY,
-            "ListStatements": _ANY,
+            **dict.fromkeys(("CancelStatement", "DescribeStatement", "ListStatements"), _ANY),
+            **dict.fromkeys(("GetStatementResult", "GetStatementResultV2"), _ANY),
         },
         {"GetStatementResultV2": "redshift-data:GetStatementResult"},
     ),
@@ -174,44 +168,26 @@ _SERVICES: dict[str, _Service] = {
     "sts": _Service("sts", ("{RoleArn}",)),
 }
 _FREE = {("sts", "GetCallerIdentity"), ("sts", "GetSessionToken")}
-# Where a role stands that the call hands on, and to which service.
-_PASSED: dict[tuple[str, str], tuple[str, str]] = {
-    ("cloudformation", "CreateChangeSet"): ("RoleARN", "cloudformation"),
-    ("cloudformation", "CreateStack"): ("RoleARN", "cloudformation"),
-    ("cloudformation", "UpdateStack"): ("RoleARN", "cloudformation"),
-    ("codebuild", "CreateProject"): ("serviceRole", "codebuild"),
-    ("codebuild", "UpdateProject"): ("serviceRole", "codebuild"),
-    ("events", "PutRule"): ("RoleArn", "events"),
-    ("lambda", "CreateFunction"): ("Role", "lambda"),
-    ("lambda", "UpdateFunctionConfiguration"): ("Role", "lambda"),
-    ("sagemaker", "CreateProcessingJob"): ("RoleArn", "sagemaker"),
-    ("scheduler", "CreateSchedule"): ("Target.RoleArn", "scheduler"),
-    ("scheduler", "UpdateSchedule"): ("Target.RoleArn", "scheduler"),
-    ("stepfunctions", "CreateStateMachine"): ("roleArn", "states"),
-    ("stepfunctions", "UpdateStateMachine"): ("roleArn", "states"),
+# Where a role stands that a call hands on, and to which service.
+_ROLES = {
+    "cloudformation": ("RoleARN", "cloudformation"),
+    "codebuild": ("serviceRole", "codebuild"),
+    "events": ("RoleArn", "events"),
+    "lambda": ("Role", "lambda"),
+    "sagemaker": ("RoleArn", "sagemaker"),
+    "scheduler": ("Target.RoleArn", "scheduler"),
+    "stepfunctions": ("roleArn", "states"),
 }
 # Calls on a role that IAM decides with the boundary that the role has.
 _BOUNDED = {
-    "AttachRolePolicy",
-    "DeleteRolePermissionsBoundary",
-    "DeleteRolePolicy",
-    "DetachRolePolicy",
-    "PutRolePolicy",
+    *("AttachRolePolicy", "DeleteRolePermissionsBoundary", "DeleteRolePolicy"),
+    *("DetachRolePolicy", "PutRolePolicy"),
 }
-# What a call needs besides when it brings tags along.
-_TAGGING: dict[tuple[str, str], str] = {
-    ("cloudwatch", "PutMetricAlarm"): "cloudwatch:TagResource",
-    ("ecr", "CreateRepository"): "ecr:TagResource",
-    ("events", "PutRule"): "events:TagResource",
-    ("iam", "CreatePolicy"): "iam:TagPolicy",
-    ("iam", "CreateRole"): "iam:TagRole",
-    ("lambda", "CreateFunction"): "lambda:TagResource",
-    ("logs", "CreateLogGroup"): "logs:TagResource",
-    ("sagemaker", "CreateProcessingJob"): "sagemaker:AddTags",
-    ("secretsmanager", "CreateSecret"): "secretsmanager:TagResource",
-    ("sns", "CreateTopic"): "sns:TagResource",
-    ("stepfunctions", "CreateStateMachine"): "states:TagResource",
-}
+# Services where a call that brings tags along needs this besides; in IAM it has the thing's name.
+_TAGGING = {"iam": "Tag", "sagemaker": "AddTags"} | dict.fromkeys(
+    ("cloudwatch", "ecr", "events", "lambda", "logs", "secretsmanager", "sns", "stepfunctions"),
+    "TagResource",
+)
 
 
 def needs(call: Call, locate: Locate = lambda kind, name, region: None) -> list[Need]:
@@ -234,14 +210,14 @@ def needs(call: Call, locate: Locate = lambda kind, name, region: None) -> list[
         return list(_glue_needs(call))
     context = _tags_of(call)
     found = [Need(action_of(call), one, context) for one in _resources(call, locate)]
-    if context and which in _TAGGING:
-        found += [Need(_TAGGING[which], _ungrouped(one.resource), context) for one in found]
-    if which in _PASSED:
-        path, service = _PASSED[which]
-        role = _at(call.params, path)
-        if role:
-            passed = {"iam:PassedToService": f"{service}.amazonaws.com"}
-            found.append(Need("iam:PassRole", str(role), passed))
+    if context and call.service in _TAGGING and call.operation.startswith(("Create", "Put")):
+        action = f"{_SERVICES[call.service].prefix}:{_TAGGING[call.service]}"
+        action += call.operation.removeprefix("Create") if call.service == "iam" else ""
+        found += [Need(action, _ungrouped(one.resource), context) for one in found]
+    role, principal = role_of(call)
+    if role:
+        passed = {"iam:PassedToService": principal}
+        found.append(Need("iam:PassRole", role, passed))
     boundary = call.params.get("PermissionsBoundary")
     if call.service == "iam" and not boundary and call.operation in _BOUNDED:
         boundary = locate("boundary", str(call.params.get("RoleName")), call.region)
@@ -249,6 +225,14 @@ def needs(call: Call, locate: Locate = lambda kind, name, region: None) -> list[
         extra = {"iam:PermissionsBoundary": boundary}
         found = [Need(one.action, one.resource, {**one.context, **extra}) for one in found]
     return found
+
+
+def role_of(call: Call) -> tuple[str | None, str]:
+    """Return the role that a call hands on, or None, and the principal that is to have it."""
+    path, service = _ROLES.get(call.service, ("", ""))
+    hands_on = call.operation.startswith(("Create", "Update", "Put"))
+    role = _at(call.params, path) if path and hands_on else None
+    return (str(role) if role else None), f"{service}.amazonaws.com"
 
 
 def action_of(call: Call) -> str:

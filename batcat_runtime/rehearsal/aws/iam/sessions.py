@@ -8,17 +8,13 @@ embedded AWS by hand need not set up anything.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-# From an access key to (ARN, moto's role or user), and from these to (documents, boundary).
-Holder = Callable[[str], tuple[str, Any] | None]
-Policies = Callable[[Any], tuple[list[str], str | None]]
-# From an access key to when its session ends; None for a key without an end.
-Expiry = Callable[[str], datetime | None]
+from ..moto import state
 
 _VIA = "via/"
 
@@ -37,12 +33,20 @@ class Principal:
         The policy documents.
     boundary : mapping or None
         The permissions boundary.
+    end : datetime or None
+        When the session ends; None where there is no end.
     """
 
     arn: str
     role: str = ""
     policies: tuple[Mapping[str, Any], ...] = ()
     boundary: Mapping[str, Any] | None = None
+    end: datetime | None = None
+
+    @property
+    def is_expired(self) -> bool:
+        """Whether the session has ended."""
+        return self.end is not None and self.end <= datetime.now(UTC)
 
     @property
     def is_administrator(self) -> bool:
@@ -62,47 +66,17 @@ class Principal:
 ADMINISTRATOR = Principal("administrator")
 
 
-class Sessions:
-    """Finds principals by their access keys.
-
-    Parameters
-    ----------
-    holder_of_key, policies_of, expiry_of_key : callable
-        What IAM and STS of the embedded AWS know; see `aws.moto.state`.
-    """
-
-    def __init__(
-        self,
-        holder_of_key: Holder,
-        policies_of: Policies,
-        expiry_of_key: Expiry = lambda key: None,
-    ) -> None:
-        self._holder_of_key = holder_of_key
-        self._policies_of = policies_of
-        self._expiry_of_key = expiry_of_key
-
-    def expired(self, access_key: str) -> bool:
-        """Tell whether the session that a key belongs to has ended."""
-        end = self._expiry_of_key(access_key)
-        return end is not None and end <= datetime.now(UTC)
-
-    def principal(self, access_key: str) -> Principal:
-        """Return who holds an access key."""
-        if len(access_key) < 16:  # not one of IAM's
-            return ADMINISTRATOR
-        found = self._holder_of_key(access_key)
-        if found is None:
-            return ADMINISTRATOR
-        arn, identity = found
-        if identity is None:  # the role has been deleted: nothing is allowed any more
-            return Principal(arn, arn)
-        return self._described(arn, identity)
-
-    def _described(self, arn: str, identity: Any) -> Principal:
-        texts, boundary = self._policies_of(identity)
-        documents = tuple(_parsed(text) for text in texts)
-        limit = _parsed(boundary) if boundary is not None else None
-        return Principal(arn, str(identity.arn), documents, limit)
+def principal_of(access_key: str) -> Principal:
+    """Return who holds an access key; whoever IAM does not know is the administrator."""
+    found = state.holder_of_key(access_key) if len(access_key) >= 16 else None
+    if found is None:
+        return ADMINISTRATOR
+    if found.identity is None:  # the role has been deleted: nothing is allowed any more
+        return Principal(found.arn, found.arn, end=found.end)
+    texts, boundary = state.policies_of(found.identity)
+    documents = tuple(_parsed(text) for text in texts)
+    limit = _parsed(boundary) if boundary is not None else None
+    return Principal(found.arn, str(found.identity.arn), documents, limit, found.end)
 
 
 def token_via(service: str) -> str:

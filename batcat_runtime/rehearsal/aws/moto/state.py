@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from batcat_runtime.errors import EmbeddedAWSError
+
+from ...wire import ACCOUNT_ID
 
 if TYPE_CHECKING:
     from ...bucket_places import BucketPlace
 
 
-def bucket_notifications(account: str, bucket: str) -> Any:
+def bucket_notifications(bucket: str) -> Any:
     """Return what a bucket reports to whom, as moto keeps it; None when it was never set."""
     from moto.s3.models import s3_backends
     from moto.utilities.utils import PARTITION_NAMES
 
     for partition in PARTITION_NAMES:
-        found = s3_backends[account][partition].buckets.get(bucket)
+        found = s3_backends[ACCOUNT_ID][partition].buckets.get(bucket)
         if found is not None:
             return found.notification_configuration
     return None
@@ -46,40 +48,40 @@ def account_of_key(access_key: str) -> str:
     return str(get_account_id_from(access_key))
 
 
-def state_machines(account: str, region: str) -> Any:
+def state_machines(region: str) -> Any:
     """Return the Step Functions backend of a region, the one that executes."""
     from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
-    return stepfunctions_parser_backends[account][region]
+    return stepfunctions_parser_backends[ACCOUNT_ID][region]
 
 
-def log_group(account: str, region: str, name: str) -> Any:
+def log_group(region: str, name: str) -> Any:
     """Return moto's log group with its streams and their events, or None."""
     from moto.logs.models import logs_backends
 
-    return logs_backends[account][region].groups.get(name)
+    return logs_backends[ACCOUNT_ID][region].groups.get(name)
 
 
-def lambda_function(account: str, region: str, name: str, qualifier: str | None) -> Any:
+def lambda_function(region: str, name: str, qualifier: str | None) -> Any:
     """Return moto's Lambda function, or None when there is none of this name."""
     from moto.awslambda.models import lambda_backends
     from moto.core.exceptions import ServiceException
     from werkzeug.exceptions import HTTPException
 
     try:
-        return lambda_backends[account][region].get_function(name, qualifier)
+        return lambda_backends[ACCOUNT_ID][region].get_function(name, qualifier)
     except (ServiceException, HTTPException, ValueError, KeyError):
         return None
 
 
-def redshift_cluster(account: str, region: str, identifier: str) -> Any:
+def redshift_cluster(region: str, identifier: str) -> Any:
     """Return moto's Redshift cluster, or None; only it knows the administrator's password."""
     from moto.redshift.models import redshift_backends
 
-    return redshift_backends[account][region].clusters.get(identifier)
+    return redshift_backends[ACCOUNT_ID][region].clusters.get(identifier)
 
 
-def redshift_clusters(account: str, region: str, host: str) -> list[Any]:
+def redshift_clusters(region: str, host: str) -> list[Any]:
     """Return moto's Redshift clusters of a region, which from now on say that `host` is theirs.
 
     Their host is checked and replaced here, and not at start-up: importing them takes a second.
@@ -89,14 +91,22 @@ def redshift_clusters(account: str, region: str, host: str) -> list[Any]:
     if not isinstance(vars(Cluster).get("address"), property):
         raise EmbeddedAWSError("moto's Redshift clusters have no property `address` any more.")
     Cluster.address = property(lambda cluster: host)
-    return list(redshift_backends[account][region].clusters.values())
+    return list(redshift_backends[ACCOUNT_ID][region].clusters.values())
 
 
-def holder_of_key(account: str, access_key: str) -> tuple[str, Any] | None:
-    """Return who holds an access key: the session's or user's ARN, and moto's role or user.
+class Holder(NamedTuple):
+    """Who holds an access key: the session's or user's ARN, and moto's role or user.
 
-    None for a key that IAM did not give out. The role is None when it has been deleted since.
+    The role is None when it has been deleted since. A user's keys have no end.
     """
+
+    arn: str
+    identity: Any
+    end: datetime | None = None
+
+
+def holder_of_key(access_key: str) -> Holder | None:
+    """Return who holds an access key; None for a key that IAM did not give out."""
     from moto.core.exceptions import ServiceException
     from moto.iam.models import iam_backends
     from moto.sts.models import sts_backends
@@ -104,24 +114,20 @@ def holder_of_key(account: str, access_key: str) -> tuple[str, Any] | None:
     from werkzeug.exceptions import HTTPException
 
     for partition in PARTITION_NAMES:
-        session = sts_backends[account][partition].get_assumed_role_from_access_key(access_key)
-        iam = iam_backends[account][partition]
+        session = sts_backends[ACCOUNT_ID][partition].get_assumed_role_from_access_key(access_key)
+        iam = iam_backends[ACCOUNT_ID][partition]
         if session is None:
             user = iam.get_user_from_access_key_id(access_key)
             if user is not None:
-                return str(user.arn), user
+                return Holder(str(user.arn), user)
             continue
+        # moto's times have no zone, and are in UTC.
+        end = datetime.combine(session.expiration.date(), session.expiration.time(), UTC)
         try:
-            return str(session.arn), iam.get_role_by_arn(session.role_arn)
+            return Holder(str(session.arn), iam.get_role_by_arn(session.role_arn), end)
         except (ServiceException, HTTPException):
-            return str(session.arn), None
+            return Holder(str(session.arn), None, end)
     return None
-
-
-def partition_of_key(account: str, access_key: str) -> str | None:
-    """Return the partition whose IAM or STS gave an access key out; None if none did."""
-    held = holder_of_key(account, access_key)
-    return held[0].split(":")[1] if held else None
 
 
 def policies_of_arn(arn: str) -> tuple[list[str], str | None] | None:
@@ -135,19 +141,6 @@ def policies_of_arn(arn: str) -> tuple[list[str], str | None] | None:
     held = [*iam.roles.values(), *iam.users.values()]
     found = next((one for one in held if one.arn == arn), None)
     return policies_of(found) if found is not None else None
-
-
-def expiry_of_key(account: str, access_key: str) -> datetime | None:
-    """Return when the session ends that STS gave a key out with; None for every other key."""
-    from moto.sts.models import sts_backends
-    from moto.utilities.utils import PARTITION_NAMES
-
-    for partition in PARTITION_NAMES:
-        session = sts_backends[account][partition].get_assumed_role_from_access_key(access_key)
-        if session is not None:
-            # moto's times have no zone, and are in UTC.
-            return datetime.combine(session.expiration.date(), session.expiration.time(), UTC)
-    return None
 
 
 def policies_of(identity: Any) -> tuple[list[str], str | None]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-from typing import Any
+from typing import Any, ClassVar
 
-from ..resources import Kind, Made, Place, ResourceError, taken, words
+from ..resources import Kind, Place
+from ..template import words
 
 
 class Schedule(Kind):
@@ -19,75 +19,44 @@ class Schedule(Kind):
     required = ("FlexibleTimeWindow", "ScheduleExpression", "Target")
     replacing = frozenset({"GroupName", "Name"})
     named_by = "Name"
-
-    def create(self, place: Place, props: dict[str, Any]) -> Made:
-        """Make it."""
-        return self._put(place, "CreateSchedule", place.name(props.get("Name"), 64), props)
-
-    def update(
-        self, place: Place, physical_id: str, old: dict[str, Any], new: dict[str, Any]
-    ) -> Made:
-        """Change it in place."""
-        return self._put(place, "UpdateSchedule", physical_id, new)
-
-    def delete(self, place: Place, physical_id: str, props: dict[str, Any]) -> None:
-        """Remove it."""
-        place.call("scheduler", "DeleteSchedule", props, Name=physical_id)
-
-    def _put(self, place: Place, operation: str, name: str, props: dict[str, Any]) -> Made:
-        settings = {"State": "ENABLED", **props, "Name": name}
-        answer = place.call("scheduler", operation, settings)
-        place.exists(name)
-        return Made(name, {"Arn": answer["ScheduleArn"]})
+    defaults: ClassVar[dict[str, Any]] = {"GroupName": "default", "State": "ENABLED"}
+    service, creates, removes = "scheduler", "CreateSchedule", "DeleteSchedule"
+    updates = ("UpdateSchedule",)
+    arn = "schedule/{GroupName}/{id}"
 
 
 class Rule(Kind):
-    """AWS::Events::Rule."""
+    """AWS::Events::Rule on the default bus."""
 
     type = "AWS::Events::Rule"
     properties = words(
-        "Description EventBusName EventPattern Name RoleArn ScheduleExpression State Tags Targets"
+        "Description EventPattern Name RoleArn ScheduleExpression State Tags Targets"
     )
-    replacing = frozenset({"Name", "EventBusName"})
+    replacing = frozenset({"Name"})
     named_by = "Name"
+    service, creates, removes = "events", "PutRule", "DeleteRule"
+    updates, reads = ("PutRule",), "DescribeRule"
+    arn = "rule/{id}"
 
-    def create(self, place: Place, props: dict[str, Any]) -> Made:
-        """Make it."""
-        name = place.name(props.get("Name"), 64)
-        # PutRule itself would take over a rule of that name, whosever it is.
-        events = place.client("events")
-        with contextlib.suppress(events.exceptions.ResourceNotFoundException):
-            events.describe_rule(Name=name)
-            raise taken(self.type, name)
-        return self._put(place, name, {}, props)
-
-    def update(
+    def settle(
         self, place: Place, physical_id: str, old: dict[str, Any], new: dict[str, Any]
-    ) -> Made:
-        """Change it in place."""
-        return self._put(place, physical_id, old, new)
-
-    def delete(self, place: Place, physical_id: str, props: dict[str, Any]) -> None:
-        """Remove it."""
-        targets = [target["Id"] for target in props.get("Targets") or []]
-        if targets:
-            place.call("events", "RemoveTargets", {"Rule": physical_id, "Ids": targets})
-        place.call("events", "DeleteRule", {"Name": physical_id})
-
-    def _put(self, place: Place, name: str, old: dict[str, Any], new: dict[str, Any]) -> Made:
-        settings = {key: value for key, value in new.items() if key != "Tags"}
-        tags = {} if old else {"Tags": place.all_tags(new)}
-        arn = place.call("events", "PutRule", settings, Name=name, **tags)["RuleArn"]
-        place.exists(name)
+    ) -> None:
+        """Bring its targets and tags to what the template says."""
         wanted = new.get("Targets") or []
         gone = {one["Id"] for one in old.get("Targets") or []} - {one["Id"] for one in wanted}
         if wanted:
-            place.call("events", "PutTargets", {"Rule": name, "Targets": wanted})
+            place.call("events", "PutTargets", {"Rule": physical_id, "Targets": wanted})
         if gone:
-            place.call("events", "RemoveTargets", {"Rule": name, "Ids": sorted(gone)})
+            place.call("events", "RemoveTargets", {"Rule": physical_id, "Ids": sorted(gone)})
         if old and old.get("Tags") != new.get("Tags"):
-            place.retag("events", new, ResourceARN=arn)
-        return Made(name, {"Arn": arn})
+            place.retag("events", new, ResourceARN=self.arn_of(place, physical_id, new))
+
+    def delete(self, place: Place, physical_id: str, props: dict[str, Any]) -> None:
+        """Remove it after its targets."""
+        targets = [target["Id"] for target in props.get("Targets") or []]
+        if targets:
+            place.call("events", "RemoveTargets", {"Rule": physical_id, "Ids": targets})
+        super().delete(place, physical_id, props)
 
 
 class Topic(Kind):
@@ -96,33 +65,27 @@ class Topic(Kind):
     type = "AWS::SNS::Topic"
     properties = words("DisplayName KmsMasterKeyId SignatureVersion Tags TopicName TracingConfig")
     replacing = frozenset({"TopicName"})
-    named_by = "TopicName"
-    removal = ("sns", "DeleteTopic", "TopicArn")
+    named_by, longest = "TopicName", 256
+    found_by, tagged_by = "TopicArn", "ResourceArn"
+    service, creates, removes, reads = "sns", "CreateTopic", "DeleteTopic", "GetTopicAttributes"
+    arn, is_arn = "{id}", True
 
-    def create(self, place: Place, props: dict[str, Any]) -> Made:
-        """Make it."""
-        client, name = place.client("sns"), place.name(props.get("TopicName"), 256)
-        arn = place.arn("sns", name)
-        # CreateTopic itself would give back a topic of that name, whosever it is.
-        with contextlib.suppress(client.exceptions.NotFoundException):
-            client.get_topic_attributes(TopicArn=arn)
-            raise taken(self.type, arn)
-        attributes, tags = self._attributes(props), place.all_tags(props)
-        place.call("sns", "CreateTopic", {"Name": name, "Attributes": attributes, "Tags": tags})
-        place.exists(arn)
-        return Made(arn, {"TopicArn": arn, "TopicName": name})
+    def settings(self, place: Place, props: dict[str, Any]) -> dict[str, Any]:
+        """Put what the API calls attributes together."""
+        return {"Attributes": self._attributes(props), "Tags": props.get("Tags")}
 
-    def update(
+    def settle(
         self, place: Place, physical_id: str, old: dict[str, Any], new: dict[str, Any]
-    ) -> Made:
-        """Change it in place."""
+    ) -> None:
+        """Change its attributes one by one."""
         wanted = dict.fromkeys(self._attributes(old), "") | self._attributes(new)
-        for key, value in wanted.items():
+        for key, value in wanted.items() if old else ():
             given = {"TopicArn": physical_id, "AttributeName": key, "AttributeValue": value}
             place.call("sns", "SetTopicAttributes", given)
-        place.retag("sns", new, ResourceArn=physical_id)
-        name = physical_id.rpartition(":")[2]
-        return Made(physical_id, {"TopicArn": physical_id, "TopicName": name})
+
+    def attributes(self, place: Place, physical_id: str, props: dict[str, Any]) -> dict[str, Any]:
+        """Return its ARN and name."""
+        return {"TopicArn": physical_id, "TopicName": physical_id.rpartition(":")[2]}
 
     def _attributes(self, props: dict[str, Any]) -> dict[str, str]:
         named = self.properties - {"TopicName", "Tags"}
@@ -136,15 +99,19 @@ class TopicPolicy(Kind):
     properties = words("PolicyDocument Topics")
     required = ("PolicyDocument", "Topics")
 
-    def create(self, place: Place, props: dict[str, Any]) -> Made:
-        """Make it."""
-        return self._put(place, place.name(None, 64), props)
+    def create(self, place: Place, props: dict[str, Any]) -> str:
+        """Give it to its topics."""
+        name = place.new_name(64)
+        self.update(place, name, {}, props)
+        place.exists(name)
+        return name
 
     def update(
         self, place: Place, physical_id: str, old: dict[str, Any], new: dict[str, Any]
-    ) -> Made:
-        """Change it in place."""
-        return self._put(place, physical_id, new)
+    ) -> None:
+        """Give it to its topics in the place of what they had."""
+        for topic in new["Topics"]:
+            self._set(place, topic, new["PolicyDocument"])
 
     def delete(self, place: Place, physical_id: str, props: dict[str, Any]) -> None:
         """Take the policy from its topics, but for what a new topic has."""
@@ -159,12 +126,6 @@ class TopicPolicy(Kind):
             }
             self._set(place, topic, {"Version": "2008-10-17", "Statement": [statement]})
 
-    def _put(self, place: Place, name: str, props: dict[str, Any]) -> Made:
-        for topic in props["Topics"]:
-            self._set(place, topic, props["PolicyDocument"])
-        place.exists(name)
-        return Made(name, {"Id": name})
-
     def _set(self, place: Place, topic: str, policy: Any) -> None:
         given = {"TopicArn": topic, "AttributeName": "Policy", "AttributeValue": policy}
         place.call("sns", "SetTopicAttributes", given)
@@ -177,19 +138,14 @@ class Subscription(Kind):
     properties = words("Endpoint Protocol TopicArn")
     required = ("Protocol", "TopicArn")
     replacing = properties
-    removal = ("sns", "Unsubscribe", "SubscriptionArn")
+    service, removes, found_by = "sns", "Unsubscribe", "SubscriptionArn"
+    arn = "{id}"
 
-    def create(self, place: Place, props: dict[str, Any]) -> Made:
-        """Make it."""
-        answer = place.call("sns", "Subscribe", props, ReturnSubscriptionArn=True)
-        place.exists(answer["SubscriptionArn"])
-        return Made(answer["SubscriptionArn"], {"Arn": answer["SubscriptionArn"]})
-
-    def update(
-        self, place: Place, physical_id: str, old: dict[str, Any], new: dict[str, Any]
-    ) -> Made:
-        """Change nothing: only the stack's tags changed, and a subscription has none."""
-        return Made(physical_id, {"Arn": physical_id})
+    def create(self, place: Place, props: dict[str, Any]) -> str:
+        """Make it; SNS gives its name."""
+        arn = str(place.call("sns", "Subscribe", props, ReturnSubscriptionArn=True)[self.found_by])
+        place.exists(arn)
+        return arn
 
 
 class Alarm(Kind):
@@ -204,31 +160,16 @@ class Alarm(Kind):
     )
     required = ("ComparisonOperator", "EvaluationPeriods")
     replacing = frozenset({"AlarmName"})
-    named_by = "AlarmName"
+    named_by = named = "AlarmName"
+    longest, tagged_by = 255, "ResourceARN"
+    service, creates, updates = "cloudwatch", "PutMetricAlarm", ("PutMetricAlarm",)
+    arn = "alarm:{id}"
 
-    def create(self, place: Place, props: dict[str, Any]) -> Made:
-        """Make it."""
-        name = place.name(props.get("AlarmName"), 255)
-        # PutMetricAlarm itself would take over an alarm of that name, whosever it is.
-        if place.call("cloudwatch", "DescribeAlarms", {"AlarmNames": [name]})["MetricAlarms"]:
-            raise ResourceError(f"{name} already exists")
-        made = self._put(place, name, {**props, "Tags": place.all_tags(props)})
-        place.exists(name)
-        return made
-
-    def update(
-        self, place: Place, physical_id: str, old: dict[str, Any], new: dict[str, Any]
-    ) -> Made:
-        """Change it in place."""
-        settings = {key: value for key, value in new.items() if key != "Tags"}
-        made = self._put(place, physical_id, settings)
-        place.retag("cloudwatch", new, ResourceARN=made.attributes["Arn"])
-        return made
+    def is_there(self, place: Place, physical_id: str) -> bool:
+        """Tell whether PutMetricAlarm would take over somebody's alarm."""
+        given = {"AlarmNames": [physical_id]}
+        return bool(place.call("cloudwatch", "DescribeAlarms", given)["MetricAlarms"])
 
     def delete(self, place: Place, physical_id: str, props: dict[str, Any]) -> None:
         """Remove it."""
         place.call("cloudwatch", "DeleteAlarms", {"AlarmNames": [physical_id]})
-
-    def _put(self, place: Place, name: str, settings: dict[str, Any]) -> Made:
-        place.call("cloudwatch", "PutMetricAlarm", settings, AlarmName=name)
-        return Made(name, {"Arn": place.arn("cloudwatch", f"alarm:{name}")})

@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-from ..resources import Kind, Made, Place, ResourceError, words
+from ..resources import Kind, Place, ResourceError
+from ..template import words
 
 _RETENTION_DAYS = (
     *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731),
     *(1096, 1827, 2192, 2557, 2922, 3288, 3653),
 )
+_ENCRYPTION = "ServerSideEncryptionConfiguration"
 # By property: the operation that puts it, the one that takes it away, and the API's name for it.
 _BUCKET_SETTINGS = {
-    "VersioningConfiguration": ("PutBucketVersioning", "", "VersioningConfiguration"),
-    "PublicAccessBlockConfiguration": (
-        "PutPublicAccessBlock",
-        "DeletePublicAccessBlock",
-        "PublicAccessBlockConfiguration",
-    ),
-    "BucketEncryption": (
-        "PutBucketEncryption",
-        "DeleteBucketEncryption",
-        "ServerSideEncryptionConfiguration",
-    ),
-    "LifecycleConfiguration": (
-        "PutBucketLifecycleConfiguration",
-        "DeleteBucketLifecycle",
-        "LifecycleConfiguration",
-    ),
-    "NotificationConfiguration": (
-        "PutBucketNotificationConfiguration",
-        "",
-        "NotificationConfiguration",
-    ),
+    "VersioningConfiguration": ("PutBucketVersioning", "", ""),
+    "PublicAccessBlockConfiguration": ("PutPublicAccessBlock", "DeletePublicAccessBlock", ""),
+    "BucketEncryption": ("PutBucketEncryption", "DeleteBucketEncryption", _ENCRYPTION),
+    "LifecycleConfiguration": ("PutBucketLifecycleConfiguration", "DeleteBucketLifecycle", ""),
+    "NotificationConfiguration": ("PutBucketNotificationConfiguration", "", ""),
 }
 
 
@@ -42,28 +28,19 @@ class Bucket(Kind):
     type = "AWS::S3::Bucket"
     properties = words("BucketName Tags", *_BUCKET_SETTINGS)
     replacing = frozenset({"BucketName"})
-    named_by = "BucketName"
-    removal = ("s3", "DeleteBucket", "Bucket")
+    named_by, named, longest, lower = "BucketName", "Bucket", 63, True
+    service, creates, removes = "s3", "CreateBucket", "DeleteBucket"
 
-    def create(self, place: Place, props: dict[str, Any]) -> Made:
-        """Make it."""
-        name = place.name(props.get("BucketName"), 63, lower=True)
+    def settings(self, place: Place, props: dict[str, Any]) -> dict[str, Any]:
+        """Say where it is to be, which is not said of us-east-1."""
         there = {"LocationConstraint": place.region}
-        more = {} if place.region == "us-east-1" else {"CreateBucketConfiguration": there}
-        place.call("s3", "CreateBucket", {"Bucket": name}, **more)
-        place.exists(name)
-        self._configure(place, name, {}, props)
-        return _bucket(place, name)
+        return {} if place.region == "us-east-1" else {"CreateBucketConfiguration": there}
 
-    def update(
+    def settle(
         self, place: Place, physical_id: str, old: dict[str, Any], new: dict[str, Any]
-    ) -> Made:
-        """Change it in place."""
-        self._configure(place, physical_id, old, new)
-        return _bucket(place, physical_id)
-
-    def _configure(self, place: Place, name: str, old: dict[str, Any], new: dict[str, Any]) -> None:
-        bucket, tags = {"Bucket": name}, place.all_tags(new)
+    ) -> None:
+        """Bring its settings and tags to what the template says."""
+        bucket, tags = {"Bucket": physical_id}, place.all_tags(new)
         if tags:
             place.call("s3", "PutBucketTagging", bucket, Tagging={"TagSet": tags})
         else:
@@ -71,26 +48,22 @@ class Bucket(Kind):
         for setting, (puts, takes, parameter) in _BUCKET_SETTINGS.items():
             if new.get(setting):
                 value = _SPELLED.get(setting, dict)(new[setting])
-                place.call("s3", puts, bucket, **{parameter: value})
+                place.call("s3", puts, bucket, **{parameter or setting: value})
             elif old.get(setting) and takes:
                 place.call("s3", takes, bucket)
 
-
-def _bucket(place: Place, name: str) -> Made:
-    return Made(
-        name,
-        {
-            "Arn": f"arn:{place.partition}:s3:::{name}",
-            "DomainName": f"{name}.s3.{place.suffix}",
-            "RegionalDomainName": f"{name}.s3.{place.region}.{place.suffix}",
-        },
-    )
+    def attributes(self, place: Place, physical_id: str, props: dict[str, Any]) -> dict[str, Any]:
+        """Return its ARN and the hosts that it has."""
+        return {
+            "Arn": f"arn:{place.partition}:s3:::{physical_id}",
+            "DomainName": f"{physical_id}.s3.{place.suffix}",
+            "RegionalDomainName": f"{physical_id}.s3.{place.region}.{place.suffix}",
+        }
 
 
 def _encryption(given: dict[str, Any]) -> dict[str, Any]:
-    by_default = ("ServerSideEncryptionByDefault", "ApplyServerSideEncryptionByDefault")
-    rules = given.get("ServerSideEncryptionConfiguration") or []
-    return {"Rules": [_renamed(rule, dict([by_default])) for rule in rules]}
+    by_default = {"ServerSideEncryptionByDefault": "ApplyServerSideEncryptionByDefault"}
+    return {"Rules": [_renamed(rule, by_default) for rule in given.get(_ENCRYPTION) or []]}
 
 
 def _lifecycle(given: dict[str, Any]) -> dict[str, Any]:
@@ -133,62 +106,46 @@ class Repository(Kind):
     type = "AWS::ECR::Repository"
     properties = words(
         "EmptyOnDelete EncryptionConfiguration ImageScanningConfiguration ImageTagMutability "
-        "LifecyclePolicy RepositoryName RepositoryPolicyText Tags"
+        "LifecyclePolicy RepositoryName Tags"
     )
     replacing = frozenset({"RepositoryName", "EncryptionConfiguration"})
-    named_by = "RepositoryName"
+    named_by, named, tagged_by = "RepositoryName", "repositoryName", "resourceArn"
+    longest, lower = 256, True
+    defaults: ClassVar[dict[str, Any]] = {
+        "ImageTagMutability": "MUTABLE",
+        "ImageScanningConfiguration": {},
+    }
+    service, creates, removes = "ecr", "CreateRepository", "DeleteRepository"
+    updates = ("PutImageTagMutability", "PutImageScanningConfiguration")
+    arn = "repository/{id}"
 
-    def create(self, place: Place, props: dict[str, Any]) -> Made:
-        """Make it."""
-        name = place.name(props.get("RepositoryName"), 256, lower=True)
-        more = {"RepositoryName": name, "Tags": place.all_tags(props)}
-        made = place.call("ecr", "CreateRepository", _spelled(props), **more)["repository"]
-        place.exists(name)
-        self._policies(place, name, {}, props)
-        return _repository(made)
+    def settings(self, place: Place, props: dict[str, Any]) -> dict[str, Any]:
+        """Say whether images are scanned, which moto wants to be told."""
+        made = {**self.defaults, **props}
+        scanning = {"ScanOnPush": False, **made["ImageScanningConfiguration"]}
+        return {**made, "ImageScanningConfiguration": scanning}
 
-    def update(
+    def settle(
         self, place: Place, physical_id: str, old: dict[str, Any], new: dict[str, Any]
-    ) -> Made:
-        """Change it in place."""
-        settings = {**_spelled(new), "RepositoryName": physical_id}
-        place.call("ecr", "PutImageTagMutability", settings)
-        place.call("ecr", "PutImageScanningConfiguration", settings)
-        self._policies(place, physical_id, old, new)
-        named = {"repositoryNames": [physical_id]}
-        made = place.call("ecr", "DescribeRepositories", named)["repositories"][0]
-        place.retag("ecr", new, resourceArn=made["repositoryArn"])
-        return _repository(made)
+    ) -> None:
+        """Bring its lifecycle policy to what the template says."""
+        lifecycle = (new.get("LifecyclePolicy") or {}).get("LifecyclePolicyText")
+        named = {"repositoryName": physical_id}
+        if lifecycle:
+            place.call("ecr", "PutLifecyclePolicy", named, lifecyclePolicyText=lifecycle)
+        elif old.get("LifecyclePolicy"):
+            place.call("ecr", "DeleteLifecyclePolicy", named)
 
     def delete(self, place: Place, physical_id: str, props: dict[str, Any]) -> None:
         """Remove it."""
         force = {"force": props.get("EmptyOnDelete", False)}
         place.call("ecr", "DeleteRepository", {"repositoryName": physical_id}, **force)
 
-    def _policies(self, place: Place, name: str, old: dict[str, Any], new: dict[str, Any]) -> None:
-        named = {"repositoryName": name}
-        lifecycle = (new.get("LifecyclePolicy") or {}).get("LifecyclePolicyText")
-        if lifecycle:
-            place.call("ecr", "PutLifecyclePolicy", named, lifecyclePolicyText=lifecycle)
-        elif old.get("LifecyclePolicy"):
-            place.call("ecr", "DeleteLifecyclePolicy", named)
-        if new.get("RepositoryPolicyText"):
-            text = new["RepositoryPolicyText"]
-            place.call("ecr", "SetRepositoryPolicy", named, policyText=text)
-        elif old.get("RepositoryPolicyText"):
-            place.call("ecr", "DeleteRepositoryPolicy", named)
-
-
-def _spelled(props: dict[str, Any]) -> dict[str, Any]:
-    defaults = {"ImageTagMutability": "MUTABLE", "ImageScanningConfiguration": {}}
-    made = {**defaults, **props}
-    made["ImageScanningConfiguration"] = {"ScanOnPush": False, **made["ImageScanningConfiguration"]}
-    return made
-
-
-def _repository(made: dict[str, Any]) -> Made:
-    uri = {"Arn": made["repositoryArn"], "RepositoryUri": made["repositoryUri"]}
-    return Made(made["repositoryName"], uri)
+    def attributes(self, place: Place, physical_id: str, props: dict[str, Any]) -> dict[str, Any]:
+        """Return its ARN and the address of its images."""
+        arn = self.arn_of(place, physical_id, props)
+        host = f"{arn.split(':')[4]}.dkr.ecr.{place.region}.{place.suffix}"
+        return {"Arn": arn, "RepositoryUri": f"{host}/{physical_id}"}
 
 
 class LogGroup(Kind):
@@ -197,28 +154,15 @@ class LogGroup(Kind):
     type = "AWS::Logs::LogGroup"
     properties = words("KmsKeyId LogGroupClass LogGroupName RetentionInDays Tags")
     replacing = frozenset({"LogGroupName", "LogGroupClass"})
-    named_by = "LogGroupName"
-    removal = ("logs", "DeleteLogGroup", "logGroupName")
+    named_by, named, longest, tagged_by = "LogGroupName", "logGroupName", 512, "resourceArn"
+    service, creates, removes = "logs", "CreateLogGroup", "DeleteLogGroup"
+    arn = "log-group:{id}:*"
 
-    def create(self, place: Place, props: dict[str, Any]) -> Made:
-        """Make it."""
-        name, tags = place.name(props.get("LogGroupName"), 512), place.all_tags(props)
-        more = {"tags": tags} if tags else {}
-        place.call("logs", "CreateLogGroup", {**_untagged(props), "LogGroupName": name}, **more)
-        place.exists(name)
-        self._retain(place, name, props)
-        return self._made(place, name)
-
-    def update(
+    def settle(
         self, place: Place, physical_id: str, old: dict[str, Any], new: dict[str, Any]
-    ) -> Made:
-        """Change it in place."""
-        self._retain(place, physical_id, new)
-        place.retag("logs", new, resourceArn=place.arn("logs", f"log-group:{physical_id}"))
-        return self._made(place, physical_id)
-
-    def _retain(self, place: Place, name: str, props: dict[str, Any]) -> None:
-        days, named = props.get("RetentionInDays"), {"logGroupName": name}
+    ) -> None:
+        """Say how long it keeps its lines."""
+        days, named = new.get("RetentionInDays"), {"logGroupName": physical_id}
         if days is None:
             place.call("logs", "DeleteRetentionPolicy", named)
             return
@@ -228,10 +172,3 @@ class LogGroup(Kind):
                 f"satisfy constraint: Member must satisfy enum value set: {list(_RETENTION_DAYS)}"
             )
         place.call("logs", "PutRetentionPolicy", named, retentionInDays=days)
-
-    def _made(self, place: Place, name: str) -> Made:
-        return Made(name, {"Arn": place.arn("logs", f"log-group:{name}:*")})
-
-
-def _untagged(props: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in props.items() if key != "Tags"}
