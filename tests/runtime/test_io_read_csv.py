@@ -447,6 +447,32 @@ def test_what_shows_late_in_a_large_object(bucket: Any, plain: str) -> None:
     pd.testing.assert_frame_equal(pd.concat(chunks).astype(found.dtypes), found)
 
 
+def test_a_large_object_has_the_types_of_all_its_rows(bucket: Any) -> None:
+    kinds = {  # what most rows have, and what one has in the end
+        "whole": ("1", "2.5"),
+        "number": ("0.5", "x"),
+        "truth": ("true", "2"),
+        "day": ("2022-01-01", "2022-01-01 10:00:00"),
+        "time": ("10:00:00", "10:00:00.5"),
+        "second": ("2022-01-01 10:00:00", "2022-01-01 10:00:00.123456789"),
+        "nanosecond": ("2022-01-01 10:00:00.123456789", "2022-01-01 10:00:00Z"),
+        "zone": ("2022-01-01 10:00:00Z", "2022-01-01 10:00:00.123456789Z"),
+        "gap": ("", "5"),
+        "text": ('"x"', '""'),
+    }
+    header, usual = ",".join(kinds), ",".join(value for value, _ in kinds.values())
+    many, few = (f"{usual}\n" * rows for rows in (130_000, 2))
+    assert len(many) > 12 << 20
+    same = read(bucket, f"{header}\n{many}")
+    assert same.dtypes.equals(read(bucket, f"{header}\n{few}").dtypes)
+    for name, (_, late) in kinds.items():
+        last = ",".join(late if name == other else value for other, (value, _) in kinds.items())
+        found = read(bucket, f"{header}\n{many}{last}\n")[name]
+        expected = read(bucket, f"{header}\n{few}{last}\n")[name]
+        assert found.dtype == expected.dtype, name
+        assert found.iloc[-1] == expected.iloc[-1], name
+
+
 @pytest.mark.parametrize(
     ("name", "row"), [("n", "2.5,1,0x"), ("n", "0x1F,1,x"), ("n", "x,1,x"), ("f", "1,NAN,x")]
 )
