@@ -23,6 +23,7 @@ NEEDS_SPARK = pytest.mark.skipif(bool(_MISSING), reason=f"there is no {' and no 
 FEW = {
     "SPARK_LOCAL_IP": "127.0.0.1",
     "PYSPARK_SUBMIT_ARGS": "--master local[2] --conf spark.ui.enabled=false "
+    "--driver-java-options '-XX:TieredStopAtLevel=1 -XX:+UseSerialGC' "
     "--conf spark.sql.shuffle.partitions=2 pyspark-shell",
 }
 

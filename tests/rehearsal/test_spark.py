@@ -69,13 +69,13 @@ def test_the_battery_analysis_is_the_same_in_pandas_on_a_laptop_and_rehearsed(
     usage = pandas["read_usage"]([folder / "data" / "raw" / "usage" / "usage.csv.gz"])
     expected = pandas["analyse"](usage, *map(date.fromisoformat, WINDOW))
     results = sorted((folder / "data" / "result").rglob("usage-analysis-00000.csv"))
-    assert [path.parts[-5] for path in results] == ["result", "rehearsal"]
+    assert [path.parts[-5] for path in results] == ["rehearsal", "result"]
     for path in results:
         found = pd.read_csv(path, dtype={"vin": str})
         found["date"] = pd.to_datetime(found["date"]).dt.date
         # Both round to nine digits, after sums in different orders.
         pd.testing.assert_frame_equal(found, expected, rtol=1e-9, atol=1.1e-9)
-    manifest = json.loads(results[1].with_name("_manifest.json").read_text())
+    manifest = json.loads(results[0].with_name("_manifest.json").read_text())
     assert manifest["rows"] == len(expected)
     assert manifest["image"].endswith("/sagemaker-spark-processing:3.5-cpu-py312-v1.3")
     assert manifest["inputs"][0]["source"] == "s3://project-battery-result/raw/usage/"
