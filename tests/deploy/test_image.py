@@ -97,7 +97,7 @@ def test_the_wheel_installs_and_holds_what_a_job_needs(tmp_path: Path) -> None:
     name, wheel = wheel_of_runtime()
     wheel_of_runtime.cache_clear()
     assert wheel == wheel_of_runtime()[1], "the same bytes every time"
-    assert len(wheel) <= 155_000
+    assert len(wheel) <= 160_000
     (tmp_path / name).write_bytes(wheel)
     target = tmp_path / "installed"
     install = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--quiet"]

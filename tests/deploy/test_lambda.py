@@ -107,4 +107,6 @@ def test_junk_is_a_value_error_and_nothing_else(function: ModuleType, event: Any
     for run, name in started:
         if run is not None:
             assert len(name) <= 80
-            _parameters({"BATCAT_PARAMETERS": json.dumps(run["params"])})  # as the job reads them
+            with pytest.MonkeyPatch.context() as environment:
+                environment.setenv("BATCAT_PARAMETERS", json.dumps(run["params"]))
+                _parameters()  # as the job reads them
