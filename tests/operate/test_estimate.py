@@ -59,12 +59,12 @@ def test_a_range_is_checked_before_anything_is_asked(folder: Path) -> None:
         bc.estimate(folder, start="2022-01-01", end="2022-02-01", every="month")
 
 
-def test_a_backfill_beside_the_accounts_own_quota(one_project: DeployedProject) -> None:
+def test_a_backfill_beside_the_accounts_own_quota(project: DeployedProject) -> None:
     asked = ("plan", "--date-start", "2022-01-01", "--date-end", "2022-02-01", "-n", "25")
-    [found] = one_project.json(*asked)
+    [found] = project.json(*asked)
     assert (found["runs"], found["at_once"]) == (31, 25)
     [quota] = found["quotas"]
     assert (quota["needed"], quota["allowed"], quota["source"]) == (25, 20, "Service Quotas")
-    told = one_project.batcat(*asked).stdout
+    told = project.batcat(*asked).stdout
     assert "a backfill of 2022-01-01 to 2022-02-01 by the day, 31 runs, 25 at once" in told
     assert "25 ml.m5.xlarge at once, 20 allowed (Service Quotas): too few" in told
