@@ -68,7 +68,9 @@ class Executions:
             "ListExecutions": self.list,
             "GetExecutionHistory": self.history,
         }
-        return {("stepfunctions", name): operation for name, operation in mine.items()}
+        return self._map_runs.operations() | {
+            ("stepfunctions", name): operation for name, operation in mine.items()
+        }
 
     def create(self, call: Call) -> Any:
         """Create a state machine; the same again is fine, another of that name is not."""

@@ -24,6 +24,7 @@ from typing import Any, Final
 from botocore.exceptions import ClientError
 from moto.stepfunctions.parser.asl.utils.json_path import NoSuchJsonPathError
 
+from ..operations import Operation, without_nones
 from ..wire import Call, ServiceError
 from .iam.evaluation import Need
 from .iam.gate import Access
@@ -78,6 +79,52 @@ class MapRuns:
         @wraps(module.DistributedIterationComponent, "_eval_body")
         def _eval_body(_: Any, __: Any, env: Any) -> None:
             self.perform(env, env.stack.pop())
+
+    def operations(self) -> dict[tuple[str, str], Operation]:
+        """Return the operations that this room performs."""
+        mine: dict[str, Operation] = {
+            "DescribeMapRun": self.describe,
+            "ListMapRuns": self.list_of_execution,
+        }
+        return {("stepfunctions", name): operation for name, operation in mine.items()}
+
+    def describe(self, call: Call) -> dict[str, Any]:
+        """Describe a Map Run with its counts, while it runs too."""
+        record = self._run(call).record
+        return without_nones(
+            {
+                "mapRunArn": record.map_run_arn,
+                "executionArn": record.execution_arn,
+                "status": record.status.value,
+                "startDate": record.start_date,
+                "stopDate": record.stop_date,
+                "maxConcurrency": record.max_concurrency,
+                "toleratedFailurePercentage": float(record.tolerated_failure_percentage),
+                "toleratedFailureCount": record.tolerated_failure_count,
+                "itemCounts": record.item_counter.describe(),
+                "executionCounts": record.execution_counter.describe(),
+                "redriveCount": 0,
+            }
+        )
+
+    def list_of_execution(self, call: Call) -> dict[str, Any]:
+        """List the Map Runs of an execution."""
+        arn = call.params["executionArn"]
+        found = [one.record for one in self._all() if one.record.execution_arn == arn]
+        return {
+            "mapRuns": [
+                without_nones(
+                    {
+                        "executionArn": one.execution_arn,
+                        "mapRunArn": one.map_run_arn,
+                        "stateMachineArn": one.map_state_machine_arn,
+                        "startDate": one.start_date,
+                        "stopDate": one.stop_date,
+                    }
+                )
+                for one in found
+            ]
+        }
 
     def child(self, arn: str) -> Any | None:
         """Return the child execution of an ARN, or None."""
