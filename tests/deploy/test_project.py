@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +24,10 @@ from batcat_runtime.deploy.workflow import authored, roles_of
 from batcat_runtime.errors import ConfigError, StackError
 from batcat_runtime.names import Names
 from batcat_runtime.project import new_project
-from batcat_runtime.rehearsal import EmbeddedAWS, container_tool
+from batcat_runtime.rehearsal import EmbeddedAWS
 from tests.conftest import batcat
 
 REGION = "cn-northwest-1"
-
-
-@pytest.fixture(scope="module")
-def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedAWS]:
-    """An account with the project's bucket, and a container tool beside it."""
-    home = tmp_path_factory.mktemp("aws")
-    with EmbeddedAWS(region=REGION, home=home, set_environment=False) as running:
-        (home / "bin").mkdir()
-        container_tool.install(home / "bin")
-        yield running
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from batcat_runtime.errors import UserError, WorkflowError
 from batcat_runtime.log import reporting
 from batcat_runtime.names import Names
 from batcat_runtime.project import Answers
-from batcat_runtime.rehearsal import EmbeddedAWS, container_tool
+from batcat_runtime.rehearsal import EmbeddedAWS
 from tests.conftest import REPOSITORY
 
 REGION = "cn-northwest-1"
@@ -35,15 +34,6 @@ import pandas as pd, batcat_runtime as bc
 with bc.processing_job("{purpose}") as job:
     job.save(pd.DataFrame({{"word": [{word!r}], "dates": [str(job.date_start)]}}), "{purpose}.csv")
 """
-
-
-@pytest.fixture(scope="module")
-def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedAWS]:
-    home = tmp_path_factory.mktemp("aws")
-    with EmbeddedAWS(region=REGION, home=home, set_environment=False) as running:
-        (home / "bin").mkdir()
-        container_tool.install(home / "bin")
-        yield running
 
 
 @pytest.fixture
