@@ -58,8 +58,12 @@ def quiet_sdk(region: str) -> Iterator[None]:
             from stepfunctions.steps import integration_resources
 
             # For each state, stepfunctions 2.3 reads botocore's list of all regions four times.
+            reads_regions = integration_resources.get_aws_partition
             integration_resources.get_aws_partition = lambda: partition_of(region)
-            yield
+            try:
+                yield
+            finally:
+                integration_resources.get_aws_partition = reads_regions
     finally:
         logging.disable(level)
         os.environ.pop("AWS_DEFAULT_REGION")

@@ -58,32 +58,32 @@ def spark_image(config: Config) -> str:
 def artifacts_of(config: Config, purpose: str) -> Iterator[tuple[str, bytes]]:
     """Yield name and content of what a purpose's steps on Spark find in the result bucket."""
     steps = [step for step in config.purposes[purpose].steps if step.engine == "spark"]
-    for step in steps:
-        yield f"spark/{step.script}", script_of(config, step.script)
-        if settings := _settings(config, purpose, step):
-            yield settings
-    if steps:
-        yield "spark/modules.zip", modules_of(config)
+    found = [one for step in steps for one in _artifacts(config, purpose, step).values()]
+    yield from dict(found).items()
 
 
 def code_inputs(config: Config, purpose: str, step: Step) -> list[Any]:
     """Return the inputs that bring a step its code; no input of a user's has such a name."""
     from sagemaker.processing import ProcessingInput
 
-    artifacts = {
-        "code": (f"spark/{step.script}", script_of(config, step.script)),
-        "py-files": ("spark/modules.zip", modules_of(config)),
-        "conf": _settings(config, purpose, step),
-    }
     return [
         ProcessingInput(
             source=f"s3://{config.result_s3_bucket}/{key_of(config, *artifact)}",
             destination=f"{INPUT_FOLDER}/{name}",
             input_name=f"spark.{name}",
         )
-        for name, artifact in artifacts.items()
-        if artifact
+        for name, artifact in _artifacts(config, purpose, step).items()
     ]
+
+
+def _artifacts(config: Config, purpose: str, step: Step) -> dict[str, tuple[str, bytes]]:
+    """Return name and content of what a step gets, by the folder that its image looks for it in."""
+    found = {
+        "code": (f"spark/{step.script}", script_of(config, step.script)),
+        "py-files": ("spark/modules.zip", modules_of(config)),
+        "conf": _settings(config, purpose, step),
+    }
+    return {name: artifact for name, artifact in found.items() if artifact}
 
 
 def _settings(config: Config, purpose: str, step: Step) -> tuple[str, bytes] | None:
